@@ -1,0 +1,138 @@
+"""Linear mode connectivity (section 3): metrics along the segment between two networks, and their barriers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nid_cli.data.tensors import SPLITS, Data
+from nid_cli.nets.functional import State, apply, forward, record
+from nid_cli.nets.graph import Graph
+from nid_cli.nets.permutation import Permutation
+from nid_cli.training.metrics import EVALUATION_BATCH, Metrics, Tally
+
+SplitMetrics = dict[str, Metrics]
+
+# Logits of a permuted network may differ from the original's by rounding: this share of their magnitude.
+SAME_FUNCTION = 1e-4
+
+
+class FunctionChanged(Exception):
+    """A permutation changed the network's function: the alignment would be meaningless."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """B as one end of a segment: its state, and the permutation that made it of the original B (None: itself)."""
+
+    state: State
+    permutation: Permutation | None = None
+
+
+def interpolate(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> State:
+    """(1 - weight) A + weight B, of every parameter and running statistic."""
+    return {name: torch.lerp(tensor, b[name], weight) for name, tensor in a.items()}
+
+
+@torch.no_grad()
+def segments(
+    graph: Graph,
+    a: State,
+    b: State,
+    ends: Sequence[Endpoint],
+    weights: Sequence[float],
+    data: Data,
+    advance: Callable[[int], None] = lambda samples: None,
+) -> list[list[SplitMetrics]]:
+    """Metrics inside the segments from A to each of ``ends``, all in one pass over the data.
+
+    The first layer is affine in its weights, so its values for an interpolated network are the interpolation of the
+    values of the two ends, and those of a permuted B are a reordering of B's: two products serve all networks.
+
+    Args:
+        weights: interpolation weights, 0 and 1 excluded (the ends' own metrics are known).
+        advance: told the samples done, of ``len(ends) * len(weights)`` networks each.
+
+    Returns:
+        for each end and weight the metrics by split.
+    """
+    first = graph.ops[0].name
+    networks = [[interpolate(a, end.state, weight) for weight in weights] for end in ends]
+    found: list[list[SplitMetrics]] = [[{} for _ in weights] for _ in ends]
+    for split in SPLITS:
+        tallies = [[Tally() for _ in weights] for _ in ends]
+        for x, targets in data.batches(split, EVALUATION_BATCH):
+            from_a, from_b = apply(graph, first, a, x), apply(graph, first, b, x)
+            for end, states, row in zip(ends, networks, tallies, strict=True):
+                other = from_b if end.permutation is None else from_b.index_select(1, end.permutation[first])
+                for weight, state, tally in zip(weights, states, row, strict=True):
+                    given = {first: torch.lerp(from_a, other, weight)}
+                    tally.add(record(graph, state, given, (graph.output.name,))[graph.output.name], targets)
+            advance(len(targets))
+        for i, row in enumerate(tallies):
+            for j, tally in enumerate(row):
+                found[i][j][split] = tally.result()
+    return found
+
+
+@torch.no_grad()
+def check_function(graph: Graph, original: State, permuted: State, data: Data) -> None:
+    """Holds a permuted network's outputs on real data against the original's.
+
+    Raises:
+        FunctionChanged: they differ by more than rounding.
+    """
+    x, _ = next(data.batches("train", 512))
+    before, after = forward(graph, original, x), forward(graph, permuted, x)
+    difference = (before - after).abs().max() / before.abs().max().clamp_min(1e-12)
+    if not difference <= SAME_FUNCTION:
+        raise FunctionChanged(f"its outputs differ by {difference:.1e} of their magnitude")
+
+
+def distances(a: Mapping[str, Tensor], b: Mapping[str, Tensor], trainable: Mapping[str, Tensor]) -> dict[str, float]:
+    """L2 distance of the trainable effective parameters, and the same over the root of their number.
+
+    Args:
+        trainable: for each parameter a mask of what is trained (a scalar mask stands for all of it).
+    """
+    square, count = 0.0, 0
+    for name, mask in trainable.items():
+        difference = (a[name].double() - b[name].double()) * mask
+        square += difference.square().sum().item()
+        count += int(mask.sum()) if mask.ndim else a[name].numel()
+    return {"distance": square**0.5, "normalized_distance": (square / max(count, 1)) ** 0.5}
+
+
+def barriers(
+    weights: Sequence[float], losses: Sequence[float], accuracies: Sequence[float], middle: Metrics
+) -> dict[str, float]:
+    """Every barrier that the literature uses, each by its own name (section 3).
+
+    Args:
+        weights: from 0 to 1; ``losses`` and ``accuracies`` (percent) are those there, ``middle`` the metrics at 1/2.
+    """
+    values = {}
+    errors = [100 - accuracy for accuracy in accuracies]
+    for name, curve, mid in (("loss", losses, middle.loss), ("error", errors, 100 - middle.accuracy)):
+        chords = [(1 - w) * curve[0] + w * curve[-1] for w in weights]
+        values[f"{name}_barrier"] = max(v - chord for v, chord in zip(curve, chords, strict=True))
+        values[f"{name}_barrier_max"] = max(curve) - max(curve[0], curve[-1])
+        values[f"{name}_barrier_mid"] = mid - (curve[0] + curve[-1]) / 2
+    best_end = max(accuracies[0], accuracies[-1])
+    values["relative_accuracy_drop"] = 100 * (min(accuracies) - best_end) / best_end if best_end > 0 else 0.0
+    return values
+
+
+def curve_record(weights: Sequence[float], metrics: Sequence[SplitMetrics], middle: SplitMetrics) -> dict[str, object]:
+    """One record's curves and barriers, by split: ``train_loss`` (list) ... ``test_relative_accuracy_drop``."""
+    values: dict[str, object] = {"lambdas": list(weights)}
+    for split in SPLITS:
+        losses = [m[split].loss for m in metrics]
+        accuracies = [m[split].accuracy for m in metrics]
+        values |= {f"{split}_loss": losses, f"{split}_accuracy": accuracies}
+        by_name = barriers(weights, losses, accuracies, middle[split])
+        values |= {f"{split}_{name}": value for name, value in by_name.items()}
+    return values

@@ -1,0 +1,129 @@
+"""Matching neurons of two networks by their activations (section 4), from moments streamed in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from nid_cli.data.tensors import Data
+from nid_cli.nets.functional import record
+from nid_cli.nets.graph import INPUT, Graph, Space
+from nid_cli.nets.permutation import Permutation
+
+BATCH = 4096
+# A neuron whose sd is below this share of its magnitude varies by rounding only: it counts as constant.
+CONSTANT = 1e-6
+
+
+@dataclass
+class CrossMoments:
+    """First and second moments of the neurons of A and of B over the same samples, and their cross products.
+
+    Sums run over values shifted by the first sample of each neuron, which keeps float32 products accurate where means
+    are large; they accumulate in float64. All are O(n^2), however many samples.
+    """
+
+    shift_a: Tensor
+    shift_b: Tensor
+    samples: int
+    sum_a: Tensor
+    sum_b: Tensor
+    square_a: Tensor
+    square_b: Tensor
+    cross: Tensor
+
+    @classmethod
+    def start(cls, a: Tensor, b: Tensor) -> CrossMoments:
+        """Empty moments for neurons whose first samples are the first rows of ``a`` and ``b``."""
+        n, m = a.shape[1], b.shape[1]
+        wide = {"dtype": torch.float64, "device": a.device}
+        zeros = [torch.zeros(size, **wide) for size in (n, m, n, m, (n, m))]  # type: ignore[call-overload]
+        return cls(a[0].clone(), b[0].clone(), 0, *zeros)
+
+    def add(self, a: Tensor, b: Tensor) -> None:
+        """Adds samples: ``a`` (N x n) and ``b`` (N x m)."""
+        a, b = a - self.shift_a, b - self.shift_b
+        self.samples += len(a)
+        self.sum_a += a.sum(0, dtype=torch.float64)
+        self.sum_b += b.sum(0, dtype=torch.float64)
+        self.square_a += a.square().sum(0, dtype=torch.float64)
+        self.square_b += b.square().sum(0, dtype=torch.float64)
+        self.cross += a.T @ b
+
+    def pearson(self) -> Tensor:
+        """Correlations (n x m, float64); a constant neuron has correlation 0 with all."""
+        count = self.samples
+        covariance = self.cross - torch.outer(self.sum_a, self.sum_b) / count
+        sides = ((self.shift_a, self.sum_a, self.square_a), (self.shift_b, self.sum_b, self.square_b))
+        scales = []
+        for shift, total, squares in sides:
+            variance = (squares - total.square() / count).clamp_min(0) / count
+            mean = shift.double() + total / count
+            constant = variance <= (CONSTANT * mean.abs()).square()
+            scales.append(torch.where(constant, torch.inf, variance.sqrt()))
+        return covariance / count / torch.outer(*scales)
+
+    def dot(self) -> Tensor:
+        """Mean products of the raw values (n x m, float64)."""
+        count = self.samples
+        shift_a, shift_b = self.shift_a.double(), self.shift_b.double()
+        mixed = torch.outer(shift_a, self.sum_b) + torch.outer(self.sum_a, shift_b)
+        return (self.cross + mixed) / count + torch.outer(shift_a, shift_b)
+
+
+SIMILARITIES: dict[str, Callable[[CrossMoments], Tensor]] = {
+    "pearson": CrossMoments.pearson,
+    "dot": CrossMoments.dot,
+}
+
+
+@torch.no_grad()
+def stream_moments(
+    graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], data: Data, points: Collection[str]
+) -> dict[tuple[str, str], CrossMoments]:
+    """Moments for every hidden layer and each of ``points`` it has, in one pass over the training set.
+
+    Returns:
+        by (space name, point). Where a space has several recordings of a point, their samples pool.
+    """
+    wanted = [(space, point, ops) for space in graph.spaces for point, ops in space.points.items() if point in points]
+    names = tuple({op for _, _, ops in wanted for op in ops})
+    moments: dict[tuple[str, str], CrossMoments] = {}
+    for x, _ in data.batches("train", BATCH):
+        values_a, values_b = (record(graph, state, {INPUT: x}, names) for state in (a, b))
+        for space, point, ops in wanted:
+            for op in ops:
+                u, v = _samples(values_a[op]), _samples(values_b[op])
+                if (space.name, point) not in moments:
+                    moments[space.name, point] = CrossMoments.start(u, v)
+                moments[space.name, point].add(u, v)
+    return moments
+
+
+def _samples(values: Tensor) -> Tensor:
+    """Samples x channels: of a feature map every pixel is one sample."""
+    return values if values.ndim == 2 else values.transpose(0, 1).flatten(1).T
+
+
+def best_permutation(similarity: Tensor) -> Tensor:
+    """For each neuron i of A its partner pi(i) in B: the assignment with the greatest total similarity."""
+    _, partners = linear_sum_assignment(similarity.cpu().numpy(), maximize=True)
+    return torch.from_numpy(partners)
+
+
+def match_activations(
+    graph: Graph,
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    data: Data,
+    point: str = "post_activation",
+    similarity: str = "pearson",
+) -> Permutation:
+    """The permutation of B's neurons that makes them most similar to A's, layer by layer."""
+    moments = stream_moments(graph, a, b, data, (point,))
+    spaces: tuple[Space, ...] = graph.spaces
+    return {space.name: best_permutation(SIMILARITIES[similarity](moments[space.name, point])) for space in spaces}

@@ -1,0 +1,106 @@
+"""The Typer app, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import nid_cli
+from nid_cli.cli import group, lmc, plot, train
+from nid_cli.cli.render import say
+from nid_cli.errors import NidError
+
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+app = typer.Typer(
+    name="nid",
+    help="The neuron-identifiability laboratory: train groups of networks, measure and draw how they connect.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 registry locked or of another version, "
+    "5 integrity, 130 interrupted, 141 broken pipe.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"nid {nid_cli.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.add_typer(group.app, name="group")
+app.command("lmc", epilog=lmc.EXAMPLES)(lmc.lmc)
+app.add_typer(plot.app, name="plot")
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Runs one command line; returns its exit code."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="nid")
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except NidError as error:
+        _explain(error.message, error.hint)
+        return _unless_debugging(error, error.exit_code)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            return 2
+        hint = f"{context.command_path} --help shows its options" if context else None
+        _explain(" ".join(error.format_message().split()), hint)
+        return _unless_debugging(error, error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _explain("interrupted", None)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout at exit, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except MemoryError:
+        _explain("there is not enough memory for this", "use fewer workers, or a smaller --data train-size")
+        return 1
+    except Exception as error:
+        _explain(
+            f"an error in nid itself: {type(error).__name__}: {error}", "NID_DEBUG=1 shows where; please report it"
+        )
+        return _unless_debugging(error, 1)
+
+
+def _explain(message: str, hint: str | None) -> None:
+    # One line each, without control characters: a name from a file must not steer the terminal.
+    for label, text in (("error", message), ("hint", hint)):
+        if text:
+            say(f"{label}: " + "".join(c if c.isprintable() else " " for c in text))
+
+
+def _unless_debugging(error: Exception, code: int) -> int:
+    if os.environ.get("NID_DEBUG") == "1":
+        raise error
+    return code
+
+
+def _stop(signum: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """The console script: SIGTERM ends a command as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(run())

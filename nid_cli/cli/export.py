@@ -1,0 +1,84 @@
+"""Records as files, in the format of the file's ending."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nid_cli.cli.render import Record, document, plain, say
+from nid_cli.errors import UsageError
+
+FORMATS = (".json", ".jsonl", ".csv", ".parquet")
+
+
+def check(target: str | None) -> None:
+    """Refuses an ``--export`` that could not be written, before any work is done.
+
+    Raises:
+        UsageError: an unknown ending, or a folder that is not there.
+    """
+    if target is None or target == "-":
+        return
+    path = Path(target)
+    if path.suffix not in FORMATS:
+        raise UsageError(f"--export {target!r} must end in one of {', '.join(FORMATS)}, or be - for stdout")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"the folder of --export {target!r} does not exist", "make it first")
+
+
+def write(schema: str, records: Sequence[Record], target: str) -> None:
+    """Writes ``records`` to ``target`` (``-``: JSON on stdout), whole or not at all."""
+    if target == "-":
+        print(document(schema, records))
+        return
+    from nid_cli.registry.artifacts import write_atomic
+
+    path = Path(target)
+    write_atomic(path.absolute(), _content(schema, records, path.suffix))
+    say(f"wrote {len(records)} records to {target}")
+
+
+def _content(schema: str, records: Sequence[Record], suffix: str) -> bytes:
+    if suffix == ".json":
+        return (document(schema, records) + "\n").encode()
+    if suffix == ".jsonl":
+        return "".join(json.dumps({"schema": schema, **plain(r)}, allow_nan=False) + "\n" for r in records).encode()
+    rows = [flat(r) for r in records]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if suffix == ".csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows)
+        return text.getvalue().encode()
+    return _parquet(schema, columns, rows)
+
+
+def flat(record: Record) -> dict[str, Any]:
+    """A record with plain cells: numbers, text and lists stay, nested values become JSON text."""
+    flattened: dict[str, Any] = {}
+    for key, value in plain(record).items():
+        nested = isinstance(value, Mapping) or (
+            isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value)
+        )
+        flattened[key] = json.dumps(value) if nested else value
+    return flattened
+
+
+def _parquet(schema: str, columns: list[str], rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = {}
+    for column in columns:
+        values = [row.get(column) for row in rows]
+        if any(isinstance(v, list) for v in values) and not all(v is None or isinstance(v, list) for v in values):
+            values = [v if v is None or isinstance(v, list) else [v] for v in values]
+        arrays[column] = pa.array(values)
+    sink = io.BytesIO()
+    pq.write_table(pa.table(arrays).replace_schema_metadata({"schema": schema}), sink)
+    return sink.getvalue()

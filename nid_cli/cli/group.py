@@ -1,0 +1,125 @@
+"""``nid group``: list, show, rename, note, rm. Fast: torch is never imported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from nid_cli.cli import options, render
+from nid_cli.pipeline import manage
+from nid_cli.pipeline.context import Context
+
+app = typer.Typer(
+    help="List, show, name and remove groups: models that may be interpolated and compared.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("list", epilog="Examples: nid group list | nid group list --symmetry w --kappa 1 --json")
+def list_(
+    arch: options.Archs = None,
+    dataset: options.Datasets = None,
+    symmetry: options.Symmetries = None,
+    kappa: options.Kappas = None,
+    group: options.Groups = None,
+    registry: options.RegistryOption = None,
+    as_json: options.Json = False,
+    export: options.Export = None,
+) -> None:
+    """List groups."""
+    from nid_cli.cli import export as exporting
+
+    exporting.check(export)
+    chosen = options.selection(arch, dataset, symmetry, kappa, group)
+    records = manage.list_groups(Context(registry=registry), chosen)
+    columns = ("name", "arch", "dataset", "symmetry", "kappa", "models", "epochs", "created_at")
+
+    def row(r: dict[str, Any]) -> tuple[Any, ...]:
+        unfinished = ", ".join(f"{n} {state}" for state, n in r["status"].items() if state != "complete")
+        shown = {
+            "models": f"{r['models']} ({unfinished})" if unfinished else r["models"],
+            "epochs": _span(r["epochs"]),
+            "created_at": r["created_at"][:16].replace("T", " "),
+        }
+        return tuple(shown.get(c, r[c]) for c in columns)
+
+    def human() -> None:
+        render.table([c.replace("_at", "") for c in columns], [row(r) for r in records])
+
+    render.output("nid.group/1", records, as_json=as_json, export=export, human=human)
+
+
+def _span(epochs: list[int]) -> str:
+    return ",".join(map(str, epochs)) if len(epochs) < 4 else f"{epochs[0]},{epochs[1]},..,{epochs[-1]}"
+
+
+@app.command(epilog="Example: nid group show mlp-digits-w-k1 --json")
+def show(name: options.GroupName, registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
+    """Show one group: its settings, members with their seeds and files, and where they come from."""
+    record = manage.show_group(Context(registry=registry), name)
+
+    def human() -> None:
+        simple = {k: v for k, v in record.items() if not isinstance(v, dict) and k not in ("members", "kappa")}
+        render.table(("field", "value"), list((simple | record["settings"] | {"name": record["name"]}).items()))
+        last = ("train_accuracy", "val_accuracy", "test_accuracy")
+        rows = [
+            (
+                m["model"],
+                m["status"],
+                m["seeds"]["init"],
+                m["seeds"]["order"],
+                m["seeds"]["mask"],
+                len(m["checkpoints"]),
+            )
+            + tuple((m["last"] or {}).get(k) for k in last)
+            for m in record["members"]
+        ]
+        columns = ("model", "status", "init seed", "order seed", "mask seed", "checkpoints")
+        render.table((*columns, *(k.replace("_", " ") for k in last)), rows)
+
+    render.output("nid.group/1", [record], as_json=as_json, export=None, human=human)
+
+
+@app.command(epilog="Example: nid group rename mlp-digits-w-k1 baseline")
+def rename(
+    name: options.GroupName,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
+    registry: options.RegistryOption = None,
+    as_json: options.Json = False,
+) -> None:
+    """Give a group another name."""
+    context = Context(registry=registry, argv=options.command_line())
+    manage.rename_group(context, name, new)
+    _done([{"name": new, "renamed_from": name}], as_json, f"{name} is now {new}")
+
+
+@app.command(epilog='Example: nid group note baseline "the paper\'s settings"')
+def note(
+    name: options.GroupName,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; an empty one clears it.")],
+    registry: options.RegistryOption = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write a note to a group."""
+    manage.note_group(Context(registry=registry), name, text)
+    _done([{"name": name, "note": text}], as_json, f"noted on {name}")
+
+
+@app.command(epilog="Example: nid group rm old-group --yes")
+def rm(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Groups.", autocompletion=options._complete_groups)
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Also where results hang on them.")] = False,
+    registry: options.RegistryOption = None,
+    as_json: options.Json = False,
+) -> None:
+    """Remove groups with their models, checkpoints and results."""
+    removed = manage.remove_groups(Context(registry=registry, argv=options.command_line()), names, yes)
+    _done([{"name": name, "removed": True} for name in removed], as_json, f"removed {', '.join(removed)}")
+
+
+def _done(records: list[dict[str, Any]], as_json: bool, sentence: str) -> None:
+    render.output("nid.group/1", records, as_json=as_json, export=None, human=lambda: render.say(sentence))

@@ -1,0 +1,88 @@
+"""``nid lmc``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Annotated, Any
+
+import typer
+
+from nid_cli.cli import export as exporting
+from nid_cli.cli import options, render
+from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.lmc import ALIGNMENTS, parse_alignments
+from nid_cli.pipeline.lmc import lmc as run
+
+EXAMPLES = (
+    "Examples: nid lmc --arch mlp --export results.json | nid lmc --symmetry w --kappa 1 --epochs all --align none | "
+    "nid lmc --group mlp-digits-w-k1 --pairs 1-2,1-3 --points 37 --json"
+)
+
+
+def lmc(
+    arch: options.Archs = None,
+    dataset: options.Datasets = None,
+    symmetry: options.Symmetries = None,
+    kappa: options.Kappas = None,
+    group: options.Groups = None,
+    models: options.Models = None,
+    epochs: options.Epochs = "last",
+    pairs: Annotated[str, typer.Option(metavar="all|disjoint|1-2,3-4", help="Which pairs of models.")] = "all",
+    align: Annotated[
+        str, typer.Option(metavar="none,activation", help="Alignments of the second model before interpolation.")
+    ] = ",".join(ALIGNMENTS),
+    points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = 9,
+    force: options.Force = False,
+    device: options.Device = "auto",
+    registry: options.RegistryOption = None,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    export: options.Export = None,
+) -> None:
+    """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
+    exporting.check(export)
+    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
+    alignments = parse_alignments(align)
+    with render.progress() as progress:
+        context = Context(
+            registry=registry,
+            data_dir=data_dir,
+            device=device,
+            argv=options.command_line(),
+            progress=progress,
+            say=render.say,
+        )
+        records = run(context, chosen, pairs=pairs, align=alignments, points=points, force=force)
+    render.output("nid.lmc/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation, as ``12.30 ± 0.45``."""
+    return f"{fmean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def _table(records: Sequence[dict[str, Any]]) -> None:
+    """One line for each group, epoch and alignment."""
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault((record["group"], record["epoch"], record["align"]), []).append(record)
+    columns = (
+        "group",
+        "epoch",
+        "align",
+        "pairs",
+        "train loss barrier",
+        "train error barrier (pp)",
+        "test error barrier (pp)",
+    )
+    rows = []
+    for (group, epoch, align), own in cells.items():
+        ok = [r for r in own if r["status"] == "ok"]
+        if not ok:
+            rows.append((group, epoch, align, len(own), "not applicable", None, None, None))
+            continue
+        measured = [[r[key] for r in ok] for key in ("train_loss_barrier", "train_error_barrier", "test_error_barrier")]
+        middle = [r["train_accuracy"][len(r["lambdas"]) // 2] for r in ok]
+        rows.append((group, epoch, align, len(ok), *(_spread(v) for v in measured), _spread(middle)))
+    render.table((*columns, "train accuracy at 1/2 (%)"), rows)

@@ -1,0 +1,121 @@
+"""What a command shows: records on stdout, everything else on stderr; the only Rich console."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nid_cli.pipeline.context import Progress
+
+Record = Mapping[str, Any]
+
+
+def say(sentence: str) -> None:
+    """One line to the user, on stderr."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def document(schema: str, records: Sequence[Record]) -> str:
+    """One JSON document; NaN and infinities, which JSON lacks, become null."""
+    return json.dumps({"schema": schema, "records": [plain(r) for r in records]}, indent=2, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """The value with NaN and infinities as None, at any depth."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else str(value)
+    if isinstance(value, (list, tuple)):
+        return ",".join(cell(item) for item in value)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout: drawn on a terminal, tab-separated and unwrapped elsewhere."""
+    cells = [[cell(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        print("\t".join(columns))
+        for row in cells:
+            print("\t".join(row))
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], (int, float, type(None))) for row in rows)
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text(c) for c in row))
+    Console().print(drawn)
+
+
+def progress_lines() -> bool:
+    """Whether progress may be drawn: stderr is a terminal."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A progress function: bars with time left on a terminal's stderr, nothing elsewhere."""
+    if not progress_lines():
+        yield lambda what, done, total, detail="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    bars = Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:g}/{task.total:g}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    tasks: dict[str, Any] = {}
+
+    def update(what: str, done: float, total: float, detail: str = "") -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=max(total, 1e-9), detail=detail)
+        bars.update(tasks[what], completed=done, total=max(total, 1e-9), detail=detail)
+
+    with bars:
+        yield update
+
+
+def output(
+    schema: str, records: Sequence[Record], *, as_json: bool, export: str | None, human: Callable[[], None]
+) -> None:
+    """The result of a command: the export where one is asked for, and JSON or the table for people on stdout."""
+    if export is not None:
+        from nid_cli.cli.export import write
+
+        write(schema, records, export)
+        if export == "-":
+            return
+    if as_json:
+        print(document(schema, records))
+    else:
+        human()

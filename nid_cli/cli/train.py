@@ -1,0 +1,153 @@
+"""``nid train``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nid_cli import recipes
+from nid_cli.cli import options, render
+from nid_cli.errors import NotFoundError, UsageError
+from nid_cli.pipeline.context import Context
+
+EXAMPLES = (
+    "Examples: nid train --symmetry w --kappa 1 --seeds 4 | nid train --dataset mnist --symmetry syre --kappa 1,1,0.5,0.25 | "
+    "nid train --dataset gaussian-subspace --data k=8 --width 64 --epochs 0 | nid train --dry-run > run.toml | "
+    "nid train --config run.toml"
+)
+
+
+def train(
+    arch: Annotated[str | None, typer.Option(metavar="mlp", help="Architecture [mlp].")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Data set [digits].", autocompletion=lambda: list(options.CATALOG)),
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the data set; repeatable.")
+    ] = None,
+    symmetry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="standard|w|sigma|syre",
+            help="Symmetry type, or 0..3.",
+            autocompletion=lambda: list(options.SYMMETRIES),
+        ),
+    ] = None,
+    kappa: Annotated[str | None, typer.Option(metavar="K[,K..]", help="One kappa, or one a layer [1].")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="How many models [2].")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="BASE", help="What all seeds are drawn from [0].")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs; 0 is initialization only.")] = None,
+    width: Annotated[int | None, typer.Option(metavar="N", help="Hidden units.")] = None,
+    depth: Annotated[int | None, typer.Option(metavar="N", help="Linear layers.")] = None,
+    norm: Annotated[str | None, typer.Option(metavar="layer|batch|none", help="Normalization.")] = None,
+    activation: Annotated[str | None, typer.Option(metavar="gelu|relu|identity", help="Activation.")] = None,
+    num_fixed: Annotated[
+        str | None, typer.Option(metavar="N[,N..]", help="Fixed weights a neuron: counts, or shares below 1.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")] = None,
+    momentum: Annotated[float | None, typer.Option(metavar="X", help="Momentum (sgd).")] = None,
+    optimizer: Annotated[str | None, typer.Option(metavar="adamw|adam|sgd", help="Optimizer.")] = None,
+    milestones: Annotated[
+        str | None, typer.Option(metavar="E[,E..]", help="Epochs after which the learning rate is multiplied by gamma.")
+    ] = None,
+    gamma: Annotated[float | None, typer.Option(metavar="X", help="Factor at each milestone.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Batch size.")] = None,
+    save_every: Annotated[int | None, typer.Option(metavar="N", help="Epochs between checkpoints [5].")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of a new group.")] = None,
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Models at a time on the CPU [all cores].")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings; options override them.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings as TOML and stop.")] = False,
+    device: options.Device = "auto",
+    registry: options.RegistryOption = None,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train a group of networks that share their symmetry-breaking tensors, from several seeds."""
+    given = {
+        "arch": arch, "dataset": dataset, "symmetry": symmetry, "seeds": seeds, "seed": seed, "epochs": epochs,
+        "width": width, "depth": depth, "norm": norm, "activation": activation, "lr": lr, "weight_decay": weight_decay,
+        "momentum": momentum, "optimizer": optimizer, "gamma": gamma, "batch_size": batch_size, "save_every": save_every,
+        "kappa": options.parse_numbers(kappa, "kappa") if kappa is not None else None,
+        "num_fixed": options.parse_numbers(num_fixed, "num-fixed") if num_fixed is not None else None,
+        "milestones": [int(m) for m in options.parse_numbers(milestones, "milestones")] if milestones else None,
+    }  # fmt: skip
+    settings = _read(config) | {key: value for key, value in given.items() if value is not None}
+    if data:
+        settings["data"] = settings.get("data", {}) | _parameters(data)
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be at least 1, not {workers}")
+    spec, call = recipes.resolve(settings)
+    if dry_run:
+        import tomli_w
+
+        resolved = {key: value for key, value in (spec.to_dict() | call).items() if value is not None}
+        print(tomli_w.dumps(resolved), end="")
+        return
+    from nid_cli.pipeline.train import train as run
+
+    with render.progress() as progress:
+        context = Context(
+            registry=registry,
+            data_dir=data_dir,
+            device=device,
+            argv=options.command_line(),
+            progress=progress,
+            say=render.say,
+        )
+        outcome = run(context, spec, seeds=call["seeds"], save_every=call["save_every"], name=name, workers=workers)
+    records = [
+        {
+            **outcome.group.identity,
+            "model": m.number,
+            "status": m.status,
+            "trained_now": m.number in outcome.trained,
+            "epochs": sorted(m.checkpoints),
+            "seeds": m.seeds,
+            **{k: v for k, v in (outcome.metrics[m.id] or [{}])[-1].items() if k != "seconds"},
+        }
+        for m in outcome.models
+    ]
+    render.output("nid.train/1", records, as_json=as_json, export=None, human=lambda: _table(records))
+    if not outcome.trained:
+        render.say(f"{outcome.group.name}: all {len(records)} models are trained already; nothing to do")
+    for problem in outcome.problems:
+        render.say(f"error: {problem}")
+    if outcome.problems:
+        raise typer.Exit(1)
+
+
+def _table(records: list[dict[str, Any]]) -> None:
+    metrics = ("train_accuracy", "val_accuracy", "test_loss", "test_accuracy")
+    render.table(
+        ("group", "model", "status", "epoch", *(m.replace("_", " ") for m in metrics)),
+        [(r["group"], r["model"], r["status"], r.get("epoch"), *(r.get(m) for m in metrics)) for r in records],
+    )
+
+
+def _read(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    try:
+        values = tomllib.loads(config.read_text())
+    except OSError as error:
+        raise NotFoundError(f"cannot read {config}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{config} is not TOML: {error}", "nid train --dry-run prints an example") from None
+    if not isinstance(values.get("data", {}), dict):
+        raise UsageError(f"data in {config} must be a table of parameters")
+    return {key.replace("-", "_"): value for key, value in values.items()}
+
+
+def _parameters(given: list[str]) -> dict[str, str]:
+    parameters = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not separator or not key or not value:
+            raise UsageError(f"--data takes KEY=VALUE, not {text!r}")
+        parameters[key.replace("-", "_")] = value
+    return parameters

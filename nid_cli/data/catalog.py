@@ -1,0 +1,118 @@
+"""The one table of data sets: shapes, parameters with their defaults, and where the tensors come from. No torch.
+
+A new data set is one entry here and one loader, ``loader(parameters, folder) -> RawData``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from nid_cli.errors import UsageError, unknown
+
+Parameters = Mapping[str, int | float]
+
+# Every data set takes this one: the first N samples of its (already shuffled) training split.
+TRAIN_SIZE = "train_size"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """One data set.
+
+    ``shape`` and ``outputs`` give the input shape and the number of network outputs for given parameters;
+    ``loader`` is ``module:function``, imported only when the data are needed.
+    """
+
+    name: str
+    description: str
+    loader: str
+    shape: Callable[[Parameters], tuple[int, ...]]
+    outputs: Callable[[Parameters], int]
+    parameters: Parameters = field(default_factory=dict)
+    check: Callable[[Parameters], str | None] = lambda _: None
+    multilabel: bool = False
+
+
+def _images(name: str, description: str, shape: tuple[int, ...], outputs: int, loader: str) -> DatasetEntry:
+    return DatasetEntry(
+        name=name, description=description, loader=loader, shape=lambda _: shape, outputs=lambda _: outputs
+    )
+
+
+_SAMPLES = {"samples": 50_000, "test_samples": 10_000, "d": 512}
+_SEEDS = {"structure_seed": 789, "train_seed": 123, "test_seed": 456}
+
+
+def _check_subspace(p: Parameters) -> str | None:
+    if p["samples"] < 10 or p["test_samples"] < 1:
+        return "samples must be at least 10 and test-samples at least 1"
+    if not 1 <= p["k"] <= p["d"]:
+        return f"the subspace dimension k must lie between 1 and d = {p['d']}, not {p['k']}"
+    for name, least in (("classes", 2), ("m", 2), ("sep", 0)):
+        if name in p and p[name] < least:
+            return f"{name} must be at least {least}, not {p[name]}"
+    return None
+
+
+def _subspace(name: str, description: str, outputs: str, multilabel: bool = False, **own: int | float) -> DatasetEntry:
+    return DatasetEntry(
+        name=name,
+        description=description,
+        loader=f"nid_cli.data.subspace:load_{name.split('-')[0]}",
+        shape=lambda p: (int(p["d"]),),
+        outputs=lambda p: int(p[outputs]),
+        parameters=own | _SAMPLES | _SEEDS,
+        check=_check_subspace,
+        multilabel=multilabel,
+    )
+
+
+CATALOG: dict[str, DatasetEntry] = {
+    entry.name: entry
+    for entry in (
+        _images("digits", "8x8 handwritten digits, embedded", (1, 8, 8), 10, "nid_cli.data.digits:load_digits"),
+        _images("mnist", "28x28 handwritten digits", (1, 28, 28), 10, "nid_cli.data.images:load_mnist"),
+        _images("fashion-mnist", "28x28 clothes", (1, 28, 28), 10, "nid_cli.data.images:load_fashion_mnist"),
+        _subspace("gaussian-subspace", "Gaussian classes in a k-dimensional subspace", "classes", k=128, classes=20, sep=0.3),
+        _subspace("parity-subspace", "parity of signs in a k-dimensional subspace", "m", k=128, m=2),
+        _subspace("multilabel-subspace", "signs of k latent coordinates", "k", multilabel=True, k=50),
+    )
+}  # fmt: skip
+
+
+def entry(name: str) -> DatasetEntry:
+    """The catalogue's entry.
+
+    Raises:
+        UsageError: no such data set.
+    """
+    if name not in CATALOG:
+        raise unknown("data set", name, CATALOG)
+    return CATALOG[name]
+
+
+def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int | float]:
+    """All parameters of a data set: the defaults, overridden by ``given`` (strings or numbers; ``-`` reads as ``_``).
+
+    Raises:
+        UsageError: an unknown parameter, a value of the wrong kind, or one that the data set cannot have.
+    """
+    known = entry(name)
+    resolved = dict(known.parameters)
+    for raw, value in given.items():
+        key = raw.replace("-", "_")
+        if key not in known.parameters and key != TRAIN_SIZE:
+            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*known.parameters, TRAIN_SIZE)])
+        kind = type(known.parameters.get(key, 1))
+        try:
+            number = kind(str(value))
+        except ValueError:
+            noun = "a whole number" if kind is int else "a number"
+            raise UsageError(f"{raw} must be {noun}, not {str(value)!r}") from None
+        if number != number or number < 0 or number in (float("inf"),) or (key == TRAIN_SIZE and number < 1):
+            raise UsageError(f"{raw} must be a positive number, not {value}")
+        resolved[key] = number
+    if problem := known.check(resolved):
+        raise UsageError(f"{name}: {problem}")
+    return resolved

@@ -1,0 +1,50 @@
+"""Image data sets through torchvision, which downloads and verifies them; kept as bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nid_cli.data.catalog import Parameters
+from nid_cli.data.tensors import Normalization, RawData, Split
+from nid_cli.errors import NotFoundError
+
+
+def _open(dataset: Any, folder: Path, name: str, files: str) -> tuple[Any, Any]:
+    """Training and test set from ``folder``, downloaded where they are not there and a network is."""
+    try:
+        return tuple(dataset(folder, train=train, download=False) for train in (True, False))  # type: ignore[return-value]
+    except RuntimeError:
+        pass  # torchvision's word for files that are missing (or, for CIFAR, fail their checksum)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(dataset(folder, train=train, download=True) for train in (True, False))  # type: ignore[return-value]
+    except (RuntimeError, OSError) as error:
+        raise NotFoundError(
+            f"the data set {name} is not in {folder} and could not be downloaded "
+            f"({str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__})",
+            f"put {files} into {folder}, or name the folder that has them with --data-dir or NID_DATA_DIR; "
+            "--dataset digits needs no files",
+        ) from None
+
+
+def _grey(dataset: Any, folder: Path, name: str, mean: float, std: float) -> RawData:
+    parts = _open(dataset, folder, name, f"the four files of {dataset.__name__}/raw (train-images-idx3-ubyte, ...)")
+    train, test = (Split(part.data.unsqueeze(1), part.targets.to(torch.int64)) for part in parts)
+    return RawData(train, test, Normalization(255.0, (mean,), (std,)))
+
+
+def load_mnist(parameters: Parameters, folder: Path) -> RawData:
+    """60,000 + 10,000 x 1 x 28 x 28 bytes; the reference code's normalization."""
+    from torchvision.datasets import MNIST
+
+    return _grey(MNIST, folder, "mnist", 0.1307, 0.3081)
+
+
+def load_fashion_mnist(parameters: Parameters, folder: Path) -> RawData:
+    """60,000 + 10,000 x 1 x 28 x 28 bytes."""
+    from torchvision.datasets import FashionMNIST
+
+    return _grey(FashionMNIST, folder, "fashion-mnist", 0.2860, 0.3530)

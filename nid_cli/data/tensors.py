@@ -1,0 +1,105 @@
+"""Data in memory: three splits of tensors, images kept as bytes until a batch is used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """``inputs`` (N x *shape; bytes or float32) and ``targets`` (N classes, or N x K labels in {0, 1} as float32)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, index: Tensor | slice) -> Split:
+        """The samples at ``index``."""
+        if isinstance(index, Tensor):
+            return Split(self.inputs.index_select(0, index), self.targets.index_select(0, index))
+        return Split(self.inputs[index], self.targets[index])
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """x -> (x / scale - mean) / std, per channel (one value serves all)."""
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set: its splits, never augmented, and how a batch of raw inputs becomes the network's input."""
+
+    train: Split
+    val: Split
+    test: Split
+    normalization: Normalization | None = None
+
+    def split(self, name: str) -> Split:
+        """The split called ``train``, ``val`` or ``test``."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Raw inputs (bytes or floats) as normalized float32."""
+        x = inputs.to(torch.float32)
+        if self.normalization is None:
+            return x
+        shape = (-1, *(1 for _ in inputs.shape[2:]))
+        mean = torch.tensor(self.normalization.mean, device=x.device).view(shape)
+        std = torch.tensor(self.normalization.std, device=x.device).view(shape)
+        return x.div_(self.normalization.scale).sub_(mean).div_(std)
+
+    def batches(self, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalized (inputs, targets) of one split, in order, ``size`` samples at a time."""
+        part = self.split(split)
+        for start in range(0, len(part), size):
+            yield self.prepare(part.inputs[start : start + size]), part.targets[start : start + size]
+
+    def to(self, device: torch.device) -> Data:
+        """The same data on ``device``."""
+        moved = (Split(s.inputs.to(device), s.targets.to(device)) for s in (self.train, self.val, self.test))
+        return Data(*moved, self.normalization)
+
+    def share_memory(self) -> Data:
+        """Moves the tensors into shared memory, so that worker processes read them without a copy."""
+        for part in (self.train, self.val, self.test):
+            part.inputs.share_memory_()
+            part.targets.share_memory_()
+        return self
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over splits, their order, dtypes, shapes and the normalization."""
+        digest = hashlib.sha256(repr(self.normalization).encode())
+        for part in (self.train, self.val, self.test):
+            for tensor in (part.inputs, part.targets):
+                digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.cpu().contiguous().numpy())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class RawData:
+    """What a loader returns: the whole training set (before the validation split), the test set, the normalization."""
+
+    train: Split
+    test: Split
+    normalization: Normalization | None = None
+
+
+def split_validation(whole: Split, share: float = 0.1, seed: int = 42) -> tuple[Split, Split]:
+    """(train, validation) as torch's ``random_split`` with a seeded generator draws them (section 2)."""
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))
+    cut = len(whole) - int(share * len(whole))
+    return whole.take(order[:cut]), whole.take(order[cut:])

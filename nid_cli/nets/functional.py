@@ -1,0 +1,76 @@
+"""Runs a graph on a dictionary of tensors.
+
+A *state* maps names to tensors: effective weights, biases, norm parameters, running statistics and (sigma) gates.
+Everything here is a pure function of graph, state and inputs; batch statistics in training are the one exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nid_cli.nets.graph import INPUT, Graph, Op
+
+State = dict[str, Tensor]
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "identity": lambda x: x}
+
+
+def _linear(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
+    return F.linear(x.flatten(1), state[f"{op.name}.weight"], state[f"{op.name}.bias"])
+
+
+def _norm(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
+    weight, bias = state[f"{op.name}.weight"], state[f"{op.name}.bias"]
+    if op.function == "layer":
+        return F.layer_norm(x, (op.channels,), weight, bias)
+    mean, var = state[f"{op.name}.running_mean"], state[f"{op.name}.running_var"]
+    return F.batch_norm(x, mean, var, weight, bias, training)
+
+
+def _activation(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
+    return _ACTIVATIONS[op.function](x)
+
+
+def _gate(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
+    return x * torch.sigmoid(F.linear(x, state[f"{op.name}.gate"]))
+
+
+KERNELS: dict[str, Callable[..., Tensor]] = {"linear": _linear, "norm": _norm, "activation": _activation, "gate": _gate}
+
+
+def apply(graph: Graph, name: str, state: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """The output of the one operation ``name`` (eval mode) for its input ``x``."""
+    op = graph.by_name[name]
+    return KERNELS[op.kind](op, state, False, x)
+
+
+def forward(graph: Graph, state: Mapping[str, Tensor], x: Tensor, training: bool = False) -> Tensor:
+    """The network's outputs (N x outputs) for prepared inputs ``x`` (N x *shape)."""
+    return record(graph, state, {INPUT: x}, (graph.output.name,), training)[graph.output.name]
+
+
+def record(
+    graph: Graph,
+    state: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    wanted: Collection[str],
+    training: bool = False,
+) -> dict[str, Tensor]:
+    """The values of the operations in ``wanted``, starting from ``given`` values (of the input or of operations).
+
+    Operations whose values are given are not run, nor is what only they need or what comes after the last wanted one.
+    """
+    values = dict(given)
+    remaining = set(wanted) - values.keys()
+    for op in graph.ops:
+        if not remaining:
+            break
+        if op.name in values or any(source not in values for source in op.inputs):
+            continue
+        values[op.name] = KERNELS[op.kind](op, state, training, *(values[source] for source in op.inputs))
+        remaining.discard(op.name)
+    return {name: values[name] for name in wanted}

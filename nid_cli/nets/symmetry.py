@@ -1,0 +1,178 @@
+"""The symmetry types (section 1): what is fixed, how a network starts, and what training must do to stay in it.
+
+A symmetry type is one entry of ``SYMMETRY_TYPES`` (and its name, with the settings it takes, in ``specs.SYMMETRIES``). Networks hold *effective* weights throughout: the fixed tensors
+enter only at the start and in the optimizer step (``training.step``), never in a forward pass, gates aside.
+
+Fixed tensors of a group, by name: ``{op}.mask`` (bool, True = trained) and ``{op}.fixed`` (F, zero where trained) for
+w; ``{op}.noise`` (N) for syre; ``{op}.gate`` (C) for sigma.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+from nid_cli.nets.functional import State
+from nid_cli.nets.graph import Graph, Op
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What the optimizer step owes to the symmetry type.
+
+    ``pinned`` maps a parameter to (flat positions, values) that are written back after each step; ``anchor`` maps a
+    parameter to the point that weight decay pulls it to, instead of zero.
+    """
+
+    pinned: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    anchor: dict[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Constraint:
+        """The same constraint on ``device``."""
+        return Constraint(
+            {name: (index.to(device), values.to(device)) for name, (index, values) in self.pinned.items()},
+            {name: anchor.to(device) for name, anchor in self.anchor.items()},
+        )
+
+
+@dataclass(frozen=True)
+class SymmetryType:
+    """One symmetry type as functions of one layer (its op, its own fixed tensors, its kappa).
+
+    ``draw(op, num_fixed, generator)`` makes the fixed tensors, ``effective(theta, fixed, kappa)`` the effective
+    weight, ``pin(fixed, kappa)`` the pinned entries and ``anchor(fixed, kappa)`` where decay pulls to. ``on`` says which
+    operations carry fixed tensors; ``normal_init`` draws weights from N(0, 1/d) instead of torch's U(+-1/sqrt(d)).
+    """
+
+    name: str
+    draw: Callable[[Op, int, Generator], dict[str, Tensor]]
+    effective: Callable[[Tensor, Mapping[str, Tensor], float], Tensor] = lambda theta, fixed, kappa: theta
+    pin: Callable[[Mapping[str, Tensor], float], tuple[Tensor, Tensor]] | None = None
+    anchor: Callable[[Mapping[str, Tensor], float], Tensor] | None = None
+    on: str = "weighted"
+    normal_init: bool = False
+
+
+def _draw_mask(op: Op, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
+    shape = (op.channels, op.fan_in)
+    positions = torch.rand(shape, generator=generator).argsort(1)[:, :num_fixed]
+    mask = torch.ones(shape, dtype=torch.bool).scatter_(1, positions, False)
+    return {"mask": mask, "fixed": torch.randn(shape, generator=generator).masked_fill_(mask, 0.0)}
+
+
+def _draw_noise(op: Op, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
+    return {"noise": torch.randn(op.channels, op.fan_in, generator=generator)}
+
+
+def _draw_gate(op: Op, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
+    return {"gate": torch.randn(op.channels, op.channels, generator=generator)}
+
+
+def _pin_masked(fixed: Mapping[str, Tensor], kappa: float) -> tuple[Tensor, Tensor]:
+    index = (~fixed["mask"]).flatten().nonzero().squeeze(1)
+    return index, kappa * fixed["fixed"].flatten()[index]
+
+
+SYMMETRY_TYPES: dict[str, SymmetryType] = {
+    kind.name: kind
+    for kind in (
+        SymmetryType("standard", draw=lambda op, num_fixed, generator: {}),
+        SymmetryType(
+            "w",
+            draw=_draw_mask,
+            effective=lambda theta, fixed, kappa: torch.where(fixed["mask"], theta, kappa * fixed["fixed"]),
+            pin=_pin_masked,
+            normal_init=True,
+        ),
+        SymmetryType("sigma", draw=_draw_gate, on="gate"),
+        SymmetryType(
+            "syre",
+            draw=_draw_noise,
+            effective=lambda theta, fixed, kappa: theta + kappa * fixed["noise"],
+            anchor=lambda fixed, kappa: kappa * fixed["noise"],
+            normal_init=True,
+        ),
+    )
+}
+
+
+def draw_fixed(kind: SymmetryType, graph: Graph, num_fixed: tuple[int, ...] | None, seed: int) -> State:
+    """The fixed tensors of a group (section 1), drawn from one ``seed``; empty for standard networks."""
+    generator = torch.Generator().manual_seed(seed)
+    ops = graph.weighted if kind.on == "weighted" else [op for op in graph.ops if op.kind == kind.on]
+    counts = num_fixed or (0,) * len(ops)
+    return {
+        f"{op.name}.{key}": tensor
+        for op, count in zip(ops, counts, strict=True)
+        for key, tensor in kind.draw(op, count, generator).items()
+    }
+
+
+def fixed_of(fixed: Mapping[str, Tensor], op: Op) -> dict[str, Tensor]:
+    """The fixed tensors of one operation, by their bare names."""
+    prefix = f"{op.name}."
+    return {name.removeprefix(prefix): tensor for name, tensor in fixed.items() if name.startswith(prefix)}
+
+
+def fixed_hash(fixed: Mapping[str, Tensor]) -> str | None:
+    """SHA-256 (hex) of names, shapes and contents; None where nothing is fixed."""
+    if not fixed:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(fixed.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _per_layer(kappa: tuple[float, ...] | None, graph: Graph) -> tuple[float, ...]:
+    return kappa or (0.0,) * len(graph.weighted)
+
+
+def initial_state(
+    kind: SymmetryType, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None, seed: int
+) -> State:
+    """Effective weights and buffers of a fresh network, its own draw from ``seed`` (sections 1 and 2)."""
+    generator = torch.Generator().manual_seed(seed)
+    state: State = {}
+    kappas = dict(zip((op.name for op in graph.weighted), _per_layer(kappa, graph), strict=True))
+    for name, shape in graph.parameters.items():
+        op = graph.by_name[name.rpartition(".")[0]]
+        if not op.fan_in:
+            state[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
+            continue
+        bound = 1 / math.sqrt(op.fan_in)
+        if name.endswith(".bias") or not kind.normal_init:
+            state[name] = (2 * torch.rand(shape, generator=generator) - 1) * bound
+        else:
+            state[name] = torch.randn(shape, generator=generator) * bound
+        if name.endswith(".weight"):
+            state[name] = kind.effective(state[name], fixed_of(fixed, op), kappas[op.name])
+    for name, shape in graph.buffers.items():
+        state[name] = torch.ones(shape) if name.endswith("var") else torch.zeros(shape)
+    return state
+
+
+def constraint(
+    kind: SymmetryType, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None
+) -> Constraint:
+    """Pinned entries and decay anchors of every layer, each with its own kappa (section 1, fact 2)."""
+    layers = [
+        (f"{op.name}.weight", fixed_of(fixed, op), k)
+        for op, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True)
+    ]
+    pin, anchor = kind.pin, kind.anchor
+    return Constraint(
+        {name: pin(own, k) for name, own, k in layers} if pin else {},
+        {name: anchor(own, k) for name, own, k in layers} if anchor else {},
+    )
+
+
+def gates(fixed: Mapping[str, Tensor]) -> State:
+    """The fixed tensors that a forward pass needs: the gates of a sigma network, nothing else."""
+    return {name: tensor for name, tensor in fixed.items() if name.endswith(".gate")}

@@ -1,0 +1,118 @@
+"""What all analyses share: find what is known, compute the rest with models and data in memory, record each result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from nid_cli.errors import IntegrityError
+from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.lineage import ending
+from nid_cli.recipes import graph_of
+from nid_cli.registry import artifacts, groups, invocations, results
+from nid_cli.registry.database import Registry, open_for_writing
+from nid_cli.registry.groups import Group
+from nid_cli.registry.results import Subject
+from nid_cli.registry.runs import Model
+
+if TYPE_CHECKING:
+    from nid_cli.data.tensors import Data
+    from nid_cli.nets.functional import State
+
+STATES_IN_MEMORY = 16
+
+Values = Mapping[str, Any]
+Computation = Callable[["Lab", Sequence[Subject]], Iterable[tuple[Subject, Values]]]
+
+
+class Lab:
+    """Models and data in memory, on the device, verified against the registry; nothing is read twice in a row."""
+
+    def __init__(self, registry: Registry, context: Context) -> None:
+        self.registry = registry
+        self.context = context
+        self.device = context.torch_device()
+        self.state = lru_cache(maxsize=STATES_IN_MEMORY)(self._state)
+        self._data: dict[str, Data] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def _read(self, path: str, sha256: str) -> State:
+        from nid_cli.nets.storage import from_bytes
+
+        content = artifacts.read_verified(self.registry.file(path), sha256)
+        return {name: tensor.to(self.device) for name, tensor in from_bytes(content).items()}
+
+    def fixed(self, group: Group) -> State:
+        """The fixed tensors of a group; empty for standard networks."""
+        if group.fixed_path is None or group.fixed_sha256 is None:
+            return {}
+        return self._read(group.fixed_path, group.fixed_sha256)
+
+    def _state(self, path: str, sha256: str, fixed_path: str | None, fixed_sha256: str | None) -> State:
+        from nid_cli.nets.symmetry import gates
+
+        fixed = self._read(fixed_path, fixed_sha256) if fixed_path and fixed_sha256 else {}
+        return self._read(path, sha256) | gates(fixed)
+
+    def model(self, group: Group, model: Model, epoch: int) -> State:
+        """A model's effective weights, buffers and gates at an epoch.
+
+        Raises:
+            IntegrityError: the file is not the one that was recorded.
+        """
+        checkpoint = model.checkpoints[epoch]
+        state: State = self.state(checkpoint.path, checkpoint.sha256, group.fixed_path, group.fixed_sha256)
+        expected = graph_of(group.settings).parameters
+        if any(name not in state or tuple(state[name].shape) != shape for name, shape in expected.items()):
+            raise IntegrityError(f"checkpoint {checkpoint.path} does not hold the network of {group.name}")
+        return state
+
+    def data(self, group: Group) -> Data:
+        """The data set of a group, held against the fingerprint of its first use."""
+        from nid_cli.data.load import load
+
+        name, parameters = group.settings["dataset"], group.settings["data"]
+        key = f"{name} {sorted(parameters.items())}"
+        if key not in self._data:
+            self.context.progress("reading data", 0, 1, name)
+            self._data.clear()  # one data set in memory at a time
+            data = load(name, parameters, self.context.data_folder)
+            self._fingerprints[key] = data.fingerprint()
+            self._data[key] = data.to(self.device)
+        with self.registry.write() as connection:
+            groups.agree_on_data(connection, group, self._fingerprints[key])
+        return self._data[key]
+
+    def fingerprint(self, group: Group) -> str:
+        """The fingerprint of the data that :meth:`data` gave."""
+        name, parameters = group.settings["dataset"], group.settings["data"]
+        return self._fingerprints[f"{name} {sorted(parameters.items())}"]
+
+
+def analyse(
+    context: Context, command: str, subjects: Sequence[Subject], compute: Computation, *, force: bool = False
+) -> list[dict[str, Any]]:
+    """The records of ``subjects``, in their order; those not in the registry (or all, by ``force``) are computed.
+
+    Each record is written as soon as it is computed, so that an interrupted analysis goes on where it stopped.
+
+    Raises:
+        Interrupted: the user stopped it.
+    """
+    registry = open_for_writing(context.registry)
+    keys = [subject.key for subject in subjects]
+    with registry.read() as connection:
+        known = set() if force else results.known(connection, keys)
+    missing = [subject for subject in subjects if subject.key not in known]
+    if missing:
+        lab = Lab(registry, context)
+        with registry.write() as connection:
+            invocation = invocations.begin(connection, command, context.argv, str(lab.device))
+        with ending(registry, invocation, "the results so far are kept"):
+            for subject, values in compute(lab, missing):
+                fingerprint = lab.fingerprint(subject.group)
+                with registry.write() as connection:
+                    results.record(connection, subject, values, data_fingerprint=fingerprint, invocation_id=invocation)
+    with registry.read() as connection:
+        return results.records(connection, keys)

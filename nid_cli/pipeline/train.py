@@ -1,0 +1,282 @@
+"""``nid train``: trains the missing members of a run and records them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nid_cli import recipes
+from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.lineage import ending
+from nid_cli.registry import artifacts, groups, invocations, locks, runs
+from nid_cli.registry.database import Registry, locate, open_for_writing
+from nid_cli.registry.groups import FixedFile, Group
+from nid_cli.registry.runs import Model
+from nid_cli.specs import RunSpec, derive_seed
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from nid_cli.data.tensors import Data
+    from nid_cli.pipeline.member import Message, Task
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome: the group, the run's models asked for, which of them this call trained, and what went wrong."""
+
+    group: Group
+    models: list[Model]
+    metrics: dict[int, list[dict[str, Any]]]
+    trained: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def train(
+    context: Context, spec: RunSpec, *, seeds: int, save_every: int, name: str | None = None, workers: int | None = None
+) -> Trained:
+    """Trains members 1..``seeds`` of the run ``spec``, those that are missing; resumes what was cut off.
+
+    Raises:
+        Interrupted: the user stopped it; the same call goes on.
+        NidError: the data are missing, the name is taken, the registry or the disk refuses.
+    """
+    if name is not None:
+        groups.check_name(name)
+    if context.device not in ("auto", "cpu"):
+        context.torch_device()
+    existing = locate(context.registry)
+    if existing is not None and existing.exists():
+        registry = open_for_writing(context.registry)
+        if done := _already(registry, spec, seeds, save_every, name, context):
+            return done
+    data = _load(context, spec)  # before the registry is made: data that are not there leave nothing behind
+    registry = open_for_writing(context.registry, create=True)
+    lock = registry.file(f"locks/run-{spec.hash[:16]}.lock")
+    with locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already")):
+        done = _already(registry, spec, seeds, save_every, name, context)
+        return done or _train(registry, context, data, spec, seeds, save_every, name, workers)
+
+
+def _load(context: Context, spec: RunSpec) -> Data:
+    from nid_cli.pipeline.workers import start_server
+
+    if context.device in ("auto", "cpu"):
+        start_server()
+    from nid_cli.data.load import load
+
+    context.progress("reading data", 0, 1, spec.dataset)
+    return load(spec.dataset, spec.data, context.data_folder)
+
+
+def _already(
+    registry: Registry, spec: RunSpec, seeds: int, save_every: int, name: str | None, context: Context
+) -> Trained | None:
+    """The outcome if there is nothing to train: all members asked for ended. Imports no torch."""
+    with registry.read() as connection:
+        if (found := runs.find_run(connection, spec)) is None:
+            return None
+        members = [m for m in runs.models_of(connection, run_id=found[0]) if m.member <= seeds]
+        if len(members) < seeds or any(m.status not in ("complete", "failed") for m in members):
+            return None
+        group = groups.by_id(connection, found[1])
+        metrics = runs.metrics_of(connection, [m.id for m in members])
+    if name is not None and name != group.name:
+        context.say(f"the group is already called {group.name}; nid group rename {group.name} {name} renames it")
+    wanted = {e for e in range(spec.epochs + 1) if e % save_every == 0}
+    if not wanted <= set(members[0].checkpoints) and members[0].status == "complete":
+        context.say("the checkpoints are those of the first training; --save-every acts on new models only")
+    return Trained(group, members, metrics, problems=_failures(members))
+
+
+def _failures(members: Iterable[Model]) -> list[str]:
+    return [
+        f"model {m.number} diverged in epoch {m.failed_epoch}: its loss was not a number"
+        for m in members
+        if m.status == "failed"
+    ]
+
+
+def _train(
+    registry: Registry,
+    context: Context,
+    data: Data,
+    spec: RunSpec,
+    seeds: int,
+    save_every: int,
+    name: str | None,
+    workers: int | None,
+) -> Trained:
+    device = context.torch_device()
+    fixed = _write_fixed(registry, spec)
+    with registry.write() as connection:
+        invocation = invocations.begin(connection, "train", context.argv, str(device))
+        group, left = _prepare(connection, spec, seeds, name, fixed, data.fingerprint(), invocation)
+    tasks = [_task(registry, spec, save_every, fixed, model) for model in left]
+    with ending(registry, invocation, "epochs up to each model's last checkpoint are kept"):
+        by_model = {task.model_id: task for task in tasks}
+        problems: list[str] = []
+        context.say(
+            f"{group.name}: training {len(tasks)} of {seeds} models, {spec.epochs} epochs, "
+            + (f"{min(workers or _cores(), len(tasks))} at a time" if device.type == "cpu" else f"on {device}")
+        )
+        open_models = set(by_model)
+        try:
+            with closing(_messages(tasks, data, device, workers)) as messages:
+                for message in messages:
+                    _record(registry, message)
+                    _report(context, message, by_model)
+                    if problem := _ended(message, open_models, by_model):
+                        problems.append(problem)
+        finally:
+            with registry.write() as connection:
+                runs.set_status(connection, open_models, "interrupted")
+    with registry.read() as connection:
+        run = runs.find_run(connection, spec)
+        assert run is not None
+        members = [m for m in runs.models_of(connection, run_id=run[0]) if m.member <= seeds]
+        metrics = runs.metrics_of(connection, [m.id for m in members])
+    return Trained(group, members, metrics, [t.number for t in tasks], problems)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _write_fixed(registry: Registry, spec: RunSpec) -> FixedFile | None:
+    """Draws the group's fixed tensors and has them on disk, once."""
+    from nid_cli.nets.storage import to_bytes
+    from nid_cli.nets.symmetry import SYMMETRY_TYPES, draw_fixed, fixed_hash
+
+    tensors = draw_fixed(SYMMETRY_TYPES[spec.symmetry], recipes.graph_of(spec), spec.num_fixed, _mask_seed(spec))
+    if (digest := fixed_hash(tensors)) is None:
+        return None
+    content, relative = to_bytes(tensors), f"fixed/{digest[:16]}.safetensors"
+    sha256 = artifacts.sha256(content)
+    if artifacts.read_if(registry.file(relative), sha256) is None:
+        artifacts.write_atomic(registry.file(relative), content)
+    return FixedFile(digest, relative, sha256)
+
+
+def _mask_seed(spec: RunSpec) -> int:
+    assert spec.seed is not None
+    return derive_seed(spec.seed, "mask")
+
+
+def _prepare(
+    connection: Connection,
+    spec: RunSpec,
+    seeds: int,
+    name: str | None,
+    fixed: FixedFile | None,
+    fingerprint: str,
+    invocation: int,
+) -> tuple[Group, list[Model]]:
+    """Group, run and models in the registry, and the models that are left to train."""
+    assert spec.seed is not None
+    group = groups.find_or_create(
+        connection,
+        settings=spec.settings(),
+        architecture=recipes.architecture_of(spec),
+        parameter_count=recipes.graph_of(spec).parameter_count,
+        fixed=fixed,
+        data_fingerprint=fingerprint,
+        name=name,
+    )
+    groups.agree_on_data(connection, group, fingerprint)
+    found = runs.find_run(connection, spec)
+    run_id = found[0] if found else runs.create_run(connection, spec, spec.hash, group.id, _mask_seed(spec), invocation)
+    present = {m.member for m in runs.models_of(connection, run_id=run_id)}
+    for member in range(1, seeds + 1):
+        if member not in present:
+            runs.add_model(
+                connection,
+                group_id=group.id,
+                run_id=run_id,
+                member=member,
+                invocation_id=invocation,
+                status="training",
+                init_seed=derive_seed(spec.seed, "init", member),
+                order_seed=derive_seed(spec.seed, "order", member),
+            )
+    members = runs.models_of(connection, run_id=run_id)
+    left = [m for m in members if m.member <= seeds and m.status not in ("complete", "failed")]
+    runs.set_status(connection, [m.id for m in left], "training")
+    return group, left
+
+
+def _task(registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile | None, model: Model) -> Task:
+    from nid_cli.pipeline.member import Task
+
+    assert model.init_seed is not None and model.order_seed is not None
+    relative = f"runs/{spec.hash[:16]}/model-{model.member:04d}"
+    return Task(
+        model_id=model.id,
+        number=model.number,
+        spec=spec,
+        init_seed=model.init_seed,
+        order_seed=model.order_seed,
+        save_every=save_every,
+        folder=registry.file(relative),
+        relative=relative,
+        fixed=(registry.file(fixed.path), fixed.sha256) if fixed else None,
+    )
+
+
+def _messages(tasks: list[Task], data: Data, device: Any, workers: int | None) -> Iterator[Message]:
+    """Messages of all trainings: from worker processes on the CPU, one after another on a GPU."""
+    if device.type == "cpu":
+        from nid_cli.pipeline.workers import train_in_workers
+
+        yield from train_in_workers(tasks, data.share_memory(), workers or _cores())
+        return
+    from nid_cli.pipeline.member import train_member
+
+    moved = data.to(device)
+    for task in tasks:
+        yield from train_member(task, moved, device)
+
+
+def _record(registry: Registry, message: Message) -> None:
+    """Writes what a message says, in one short transaction."""
+    from nid_cli.pipeline import member
+
+    with registry.write() as connection:
+        match message:
+            case member.EpochDone(model_id, epoch, values):
+                runs.record_epoch(connection, model_id, epoch, values)
+            case member.Saved(model_id, checkpoint, size):
+                runs.record_checkpoint(connection, model_id, checkpoint, size)
+            case member.Finished(model_id):
+                runs.set_status(connection, [model_id], "complete")
+            case member.Failed(model_id, None, _):
+                runs.set_status(connection, [model_id], "interrupted")
+            case member.Failed(model_id, epoch, _):
+                runs.set_status(connection, [model_id], "failed", epoch)
+
+
+def _report(context: Context, message: Message, tasks: dict[int, Task]) -> None:
+    from nid_cli.pipeline.member import EpochDone
+
+    if isinstance(message, EpochDone):
+        task = tasks[message.model_id]
+        detail = f"loss {message.values['train_loss']:.4f}  accuracy {message.values['train_accuracy']:.2f} %"
+        context.progress(f"model {task.number}", message.epoch, task.spec.epochs, detail)
+
+
+def _ended(message: Message, open_models: set[int], tasks: dict[int, Task]) -> str | None:
+    """Takes a model that ended off the open ones; returns what went wrong with it, if anything did."""
+    from nid_cli.pipeline.member import RESUME, Failed, Finished
+
+    if not isinstance(message, Finished | Failed):
+        return None
+    open_models.discard(message.model_id)
+    task = tasks[message.model_id]
+    failed = isinstance(message, Failed)
+    if failed and message.epoch is None:
+        return f"model {task.number}: {message.reason}; the same command goes on from its last checkpoint"
+    (task.folder / RESUME).unlink(missing_ok=True)  # nothing to go on with
+    return f"model {task.number}: {message.reason}" if failed else None

@@ -1,0 +1,92 @@
+"""Worker processes: one single-threaded process a model, data in shared memory, messages through a pipe."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from nid_cli.errors import NidError
+from nid_cli.pipeline.member import Failed, Finished, Message, Task, train_member
+
+
+def _method() -> str:
+    """A fork server imports torch once for all workers; where there is none, each worker starts afresh."""
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def start_server() -> None:
+    """Begins to import torch in the fork server, while the caller still reads its data."""
+    if _method() == "forkserver":
+        import multiprocessing.forkserver as server
+
+        multiprocessing.set_forkserver_preload([__name__])
+        server.ensure_running()
+
+
+def _die_with(connection: Connection) -> None:
+    """Ends this process as soon as the parent's end of the pipe closes, even by kill -9."""
+    try:
+        connection.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _work(task: Task, data: Any, connection: Connection) -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole foreground group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
+    torch.set_num_threads(1)
+    try:
+        for message in train_member(task, data, torch.device("cpu")):
+            connection.send(message)
+    except NidError as error:
+        connection.send(Failed(task.model_id, None, error.message))
+    except Exception as error:
+        connection.send(Failed(task.model_id, None, f"{type(error).__name__}: {error}"))
+
+
+def train_in_workers(tasks: list[Task], data: Any, workers: int) -> Iterator[Message]:
+    """Messages of all trainings, at most ``workers`` at a time. ``data`` must be in shared memory.
+
+    A worker that vanishes is announced as Failed; closing the generator kills those that still run (which loses what
+    came after their last checkpoints, nothing else).
+    """
+    import torch.multiprocessing as torch_multiprocessing
+
+    context = torch_multiprocessing.get_context(_method())
+    waiting = list(tasks)
+    running: dict[Connection, tuple[Any, Task]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                task = waiting.pop(0)
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(task, data, theirs), daemon=True)
+                process.start()
+                theirs.close()
+                running[ours] = (process, task)
+            for connection in wait(list(running)):
+                assert isinstance(connection, Connection)
+                process, task = running[connection]
+                try:
+                    message = connection.recv()
+                except (EOFError, OSError):
+                    message = Failed(task.model_id, None, "its worker process was killed")
+                yield message
+                if isinstance(message, Finished | Failed):
+                    connection.close()
+                    process.join()
+                    del running[connection]
+    finally:
+        for connection, (process, _) in running.items():
+            process.kill()
+            connection.close()
+        for process, _ in running.values():
+            process.join()

@@ -1,0 +1,1 @@
+"""Figures: records in, a matplotlib figure out. No database, no files."""

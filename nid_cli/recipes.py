@@ -1,0 +1,163 @@
+"""Defaults per (architecture, data set), and how options become one resolved specification. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nid_cli.data.catalog import CATALOG, entry, resolve_parameters
+from nid_cli.errors import UsageError, unknown
+from nid_cli.nets import ARCHITECTURES, Graph, build
+from nid_cli.specs import FIELDS, SYMMETRIES, RunSpec
+
+Settings = Mapping[str, Any]
+
+# The paper's MLP, to the letter on MNIST (section 2). num_fixed is given in shares of the fan-in, for the first, the
+# hidden and the last layers: 64, 64, 64, 256 of 784, 512, 512, 512.
+_MLP: Settings = {
+    "width": 512,
+    "depth": 4,
+    "norm": "layer",
+    "activation": "gelu",
+    "kappa": 1.0,
+    "num_fixed": (1 / 8, 1 / 8, 1 / 2),
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "weight_decay": 0.01,
+    "momentum": 0.0,
+    "milestones": (),
+    "gamma": 1.0,
+    "epochs": 100,
+    "batch_size": 64,
+    "seed": 0,
+    "seeds": 2,
+    "save_every": 5,
+}
+
+_GENERAL: dict[str, Settings] = {"mlp": _MLP}
+
+RECIPES: dict[tuple[str, str], Settings] = {
+    ("mlp", "mnist"): {"num_fixed": (64 / 784, 1 / 8, 1 / 2)},
+    ("mlp", "digits"): {"width": 128, "epochs": 30},
+}
+
+# Settings of a command that are no part of what a run is.
+CALL_SETTINGS = ("seeds", "save_every")
+KNOWN = (*FIELDS, *CALL_SETTINGS)
+
+
+def symmetry_name(given: object) -> str:
+    """A symmetry type by its name or the reference code's number 0..3.
+
+    Raises:
+        UsageError: neither.
+    """
+    text = str(given).strip().lower()
+    if text in SYMMETRIES:
+        return text
+    if text in ("0", "1", "2", "3"):
+        return list(SYMMETRIES)[int(text)]
+    raise unknown("symmetry type", given, SYMMETRIES)
+
+
+def graph_of(spec: RunSpec | Mapping[str, Any]) -> Graph:
+    """The network of a specification (or of a group's settings)."""
+    values = spec.to_dict() if isinstance(spec, RunSpec) else dict(spec)
+    data = entry(values["dataset"])
+    return build(values, data.shape(values["data"]), data.outputs(values["data"]))
+
+
+def architecture_of(spec: RunSpec) -> dict[str, Any]:
+    """The network of a specification as the registry's table of architectures describes it."""
+    data = entry(spec.dataset)
+    fields = {name: getattr(spec, name) for name in ("arch", "width", "depth", "norm", "activation")}
+    return fields | {"input_shape": list(data.shape(spec.data)), "outputs": data.outputs(spec.data)}
+
+
+def resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
+    """The full specification for what was given, and the settings of the call (seeds, save_every).
+
+    Args:
+        options: any of ``KNOWN``; what is missing comes from the recipe of (arch, dataset).
+
+    Raises:
+        UsageError: an unknown name or a value that cannot be.
+    """
+    for name in options:
+        if name not in KNOWN:
+            raise unknown("setting", name, KNOWN)
+    try:
+        return _resolve(options)
+    except (TypeError, ValueError, OverflowError) as error:  # a configuration file may hold anything
+        raise UsageError(f"a setting has the wrong type: {error}") from None
+
+
+def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
+    arch, dataset = str(options.get("arch", "mlp")), str(options.get("dataset", "digits"))
+    if arch not in ARCHITECTURES:
+        raise unknown("architecture", arch, ARCHITECTURES)
+    if dataset not in CATALOG:
+        raise unknown("data set", dataset, CATALOG)
+    values = {**_GENERAL[arch], **RECIPES.get((arch, dataset), {}), **options, "arch": arch, "dataset": dataset}
+    values["symmetry"] = symmetry_name(values.get("symmetry", "standard"))
+    values["data"] = resolve_parameters(dataset, values.get("data", {}))
+    graph = graph_of(values)
+    takes = SYMMETRIES[values["symmetry"]]
+    for name in ("kappa", "num_fixed"):
+        if name not in takes and options.get(name) is not None:
+            raise UsageError(f"the symmetry type {values['symmetry']} has no {name.replace('_', '-')}", "leave it out")
+    values["kappa"] = _kappas(values["kappa"], graph) if "kappa" in takes else None
+    values["num_fixed"] = _counts(values["num_fixed"], graph, "num_fixed" in options) if "num_fixed" in takes else None
+    values["milestones"] = tuple(int(m) for m in values["milestones"])
+    call = {name: values.pop(name) for name in CALL_SETTINGS}
+    for name, least in (("seeds", 1), ("save_every", 1)):
+        if call[name] < least:
+            raise UsageError(f"{name.replace('_', '-')} must be at least {least}, not {call[name]}")
+    return RunSpec(**_coerced(values)), call
+
+
+def _coerced(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers in the types that the canonical form has: 1 and 1.0 must not hash apart."""
+    floats = ("lr", "weight_decay", "momentum", "gamma")
+    return values | {name: float(values[name]) for name in floats}
+
+
+def _sequence(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
+def _kappas(value: Any, graph: Graph) -> tuple[float, ...]:
+    """One kappa for each weighted layer."""
+    numbers = [float(v) for v in _sequence(value)]
+    layers = len(graph.weighted)
+    if len(numbers) not in (1, layers):
+        raise UsageError(f"kappa takes one number or one for each of the {layers} layers, not {len(numbers)}")
+    if any(not math.isfinite(k) or k < 0 for k in numbers):
+        raise UsageError(f"kappa must be a number that is not negative, not {', '.join(f'{k:g}' for k in numbers)}")
+    return tuple(numbers * layers if len(numbers) == 1 else numbers)
+
+
+def _counts(value: Any, graph: Graph, explicit: bool) -> tuple[int, ...]:
+    """Fixed weights a neuron, for each weighted layer, from counts or (below 1) shares of the fan-in."""
+    numbers = [float(v) for v in _sequence(value)]
+    layers = graph.weighted
+    if not explicit:
+        first, hidden, last = numbers
+        numbers = [first, *[hidden] * (len(layers) - 2), last]
+    elif len(numbers) not in (1, len(layers)):
+        raise UsageError(f"num-fixed takes one number or one for each of the {len(layers)} layers, not {len(numbers)}")
+    elif len(numbers) == 1:
+        numbers *= len(layers)
+    counts = []
+    for op, number in zip(layers, numbers, strict=True):
+        if not math.isfinite(number) or number < 0 or (number >= 1 and number != int(number)):
+            raise UsageError(f"num-fixed takes whole counts, or shares below 1, not {number:g}")
+        count = round(number * op.fan_in) if number < 1 else int(number)
+        if count >= op.fan_in:
+            raise UsageError(
+                f"num-fixed {count} must be smaller than the {op.fan_in} inputs of layer {op.name}",
+                "give one count a layer, or shares below 1",
+            )
+        counts.append(count)
+    return tuple(counts)

@@ -1,0 +1,1 @@
+"""The run registry: SQLite beside a folder of files. Knows no torch."""

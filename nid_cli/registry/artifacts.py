@@ -1,0 +1,81 @@
+"""Files beside the database: written whole or not at all, and verified when read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from nid_cli.errors import IntegrityError, NidError
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 (hex) of ``content``."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_atomic(path: Path, content: bytes) -> str:
+    """Writes ``content`` under a temporary name, fsyncs, renames, fsyncs the folder; returns its SHA-256.
+
+    Raises:
+        NidError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise NidError(f"cannot write {path}: {error.strerror}", "free some space or check permissions") from None
+    return sha256(content)
+
+
+def read_verified(path: Path, expected: str) -> bytes:
+    """The content of ``path``.
+
+    Raises:
+        IntegrityError: the file is missing or its SHA-256 is not ``expected``.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(
+            f"the registry's file {path} cannot be read: {error.strerror}", "restore it from a backup, or train again"
+        ) from None
+    if sha256(content) != expected:
+        raise IntegrityError(
+            f"{path} is not the file that was recorded (its SHA-256 differs)", "restore it from a backup"
+        )
+    return content
+
+
+def read_if(path: Path, expected: str) -> bytes | None:
+    """The content of ``path`` if it is there and has this SHA-256, else None."""
+    try:
+        return read_verified(path, expected)
+    except IntegrityError:
+        return None
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Writes a file that carries its own SHA-256 in its first 32 bytes."""
+    write_atomic(path, hashlib.sha256(content).digest() + content)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """The content that :func:`write_sealed` wrote; None where the file is missing or damaged."""
+    try:
+        sealed = path.read_bytes()
+    except OSError:
+        return None
+    content = sealed[32:]
+    return content if hashlib.sha256(content).digest() == sealed[:32] else None

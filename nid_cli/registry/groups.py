@@ -1,0 +1,275 @@
+"""Groups: models that may be interpolated and compared, under a readable name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
+from nid_cli.registry.invocations import now
+from nid_cli.registry.tables import architectures, checkpoints, groups, models, results
+from nid_cli.specs import Kappa, canonical_json, short_kappa, stable_hash
+
+NAME = re.compile(r"\w[\w.,+=@-]{0,99}")
+ARCHITECTURE_FIELDS = ("arch", "width", "depth", "norm", "activation", "input_shape", "outputs")
+
+
+@dataclass(frozen=True)
+class FixedFile:
+    """The fixed tensors of a group on disk: hash of their contents, path in the registry, SHA-256 of the file."""
+
+    hash: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group as the registry knows it. ``settings`` is the specification that its members share."""
+
+    id: int
+    name: str
+    key: str
+    settings: dict[str, Any]
+    fixed_hash: str | None
+    fixed_path: str | None
+    fixed_sha256: str | None
+    data_fingerprint: str | None
+    note: str
+    created_at: str
+
+    @property
+    def kappa(self) -> Kappa:
+        """One number, one per layer, or None."""
+        return short_kappa(self.settings["kappa"])
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What every record says of its group."""
+        return {
+            "group": self.name,
+            "arch": self.settings["arch"],
+            "dataset": self.settings["dataset"],
+            "symmetry": self.settings["symmetry"],
+            "kappa": self.kappa,
+        }
+
+
+def kappa_column(kappa: Kappa) -> str:
+    """Kappa as its column holds it."""
+    return canonical_json(kappa)
+
+
+def _group(row: Row[Any]) -> Group:
+    return Group(
+        row.id, row.name, row.key, json.loads(row.settings), row.fixed_hash, row.fixed_path, row.fixed_sha256,
+        row.data_fingerprint, row.note, row.created_at,
+    )  # fmt: skip
+
+
+def group_key(settings: Mapping[str, Any], fixed_hash: str | None) -> str:
+    """Identity of a group: equal settings and fixed tensors join; seeds are not in it."""
+    return stable_hash({"settings": dict(settings), "fixed": fixed_hash})
+
+
+def check_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        UsageError: it cannot be a name.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be a group's name", "use letters, digits and . , + = @ _ -, at most 100, no space"
+        )
+    return name
+
+
+def _free_name(connection: Connection, settings: Mapping[str, Any]) -> str:
+    kappa = short_kappa(settings["kappa"])
+    values = kappa if isinstance(kappa, list) else [] if kappa is None else [kappa]
+    suffix = "-k" + "_".join(f"{k:g}" for k in values) if values else ""
+    base = f"{settings['arch']}-{settings['dataset']}-{settings['symmetry']}{suffix}"
+    taken = set(connection.execute(select(groups.c.name)).scalars())
+    names = [base, *(f"{base}-{i}" for i in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+def find_or_create(
+    connection: Connection,
+    *,
+    settings: Mapping[str, Any],
+    architecture: Mapping[str, Any],
+    parameter_count: int,
+    fixed: FixedFile | None,
+    data_fingerprint: str | None,
+    name: str | None,
+) -> Group:
+    """The group with these settings and fixed tensors, made where there is none.
+
+    Args:
+        fixed: None for standard networks.
+        name: for a new group; an existing one must already have it.
+
+    Raises:
+        UsageError: the name is taken, or the group has another.
+    """
+    key = group_key(settings, fixed.hash if fixed else None)
+    row = connection.execute(select(groups).where(groups.c.key == key)).one_or_none()
+    if row is not None:
+        if name is not None and row.name != name:
+            raise UsageError(
+                f"these settings already have a group, {row.name}", f"nid group rename {row.name} {name} renames it"
+            )
+        return _group(row)
+    if name is not None and connection.execute(select(groups.c.id).where(groups.c.name == name)).one_or_none():
+        raise UsageError(f"the name {name} is taken by a group with other settings", "choose another --name")
+    architecture_hash = stable_hash(dict(architecture))
+    architecture_id = connection.execute(
+        select(architectures.c.id).where(architectures.c.hash == architecture_hash)
+    ).scalar()
+    if architecture_id is None:
+        inserted = connection.execute(
+            architectures.insert().values(
+                hash=architecture_hash,
+                name=architecture["arch"],
+                specification=canonical_json(dict(architecture)),
+                parameter_count=parameter_count,
+            )
+        )
+        architecture_id = inserted.inserted_primary_key[0]
+    connection.execute(
+        groups.insert().values(
+            key=key,
+            name=name or _free_name(connection, settings),
+            architecture_id=architecture_id,
+            **{column: settings[column] for column in ("arch", "dataset", "symmetry")},
+            kappa=kappa_column(short_kappa(settings["kappa"])),
+            settings=canonical_json(dict(settings)),
+            fixed_hash=fixed.hash if fixed else None,
+            fixed_path=fixed.path if fixed else None,
+            fixed_sha256=fixed.sha256 if fixed else None,
+            data_fingerprint=data_fingerprint,
+            created_at=now(),
+        )
+    )
+    return _group(connection.execute(select(groups).where(groups.c.key == key)).one())
+
+
+def names(connection: Connection) -> list[str]:
+    """All names, sorted."""
+    return list(connection.execute(select(groups.c.name).order_by(groups.c.name)).scalars())
+
+
+def by_name(connection: Connection, name: str) -> Group:
+    """The group called ``name``.
+
+    Raises:
+        NotFoundError: there is none; the hint names the nearest, or all.
+    """
+    row = connection.execute(select(groups).where(groups.c.name == name)).one_or_none()
+    if row is None:
+        known = names(connection)
+        problem = unknown("group", name, known)
+        raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {', '.join(known) or 'none'}")
+    return _group(row)
+
+
+def by_id(connection: Connection, group_id: int) -> Group:
+    """The group with this id."""
+    return _group(connection.execute(select(groups).where(groups.c.id == group_id)).one())
+
+
+def all_groups(
+    connection: Connection,
+    *,
+    arch: tuple[str, ...] = (),
+    dataset: tuple[str, ...] = (),
+    symmetry: tuple[str, ...] = (),
+    kappa: tuple[Kappa, ...] = (),
+    name: tuple[str, ...] = (),
+) -> list[Group]:
+    """Groups that match: values of one selector are alternatives, selectors all hold; none given matches all."""
+    query = select(groups).order_by(groups.c.created_at, groups.c.id)
+    wanted = {"arch": arch, "dataset": dataset, "symmetry": symmetry, "name": name}
+    wanted["kappa"] = tuple(kappa_column(k) for k in kappa)
+    for column, values in wanted.items():
+        if values:
+            query = query.where(groups.c[column].in_(values))
+    return [_group(row) for row in connection.execute(query)]
+
+
+def rename(connection: Connection, old: str, new: str) -> None:
+    """Gives a group another name.
+
+    Raises:
+        NotFoundError, UsageError: no such group; the new name is taken or no name.
+    """
+    check_name(new)
+    group = by_name(connection, old)
+    if new != old and new in names(connection):
+        raise UsageError(f"the name {new} is taken", "choose another")
+    connection.execute(groups.update().where(groups.c.id == group.id).values(name=new))
+
+
+def set_note(connection: Connection, name: str, note: str) -> None:
+    """Writes a group's note (an empty one clears it)."""
+    group = by_name(connection, name)
+    connection.execute(groups.update().where(groups.c.id == group.id).values(note=note))
+
+
+def count_results(connection: Connection, group: Group) -> int:
+    """How many results hang on a group."""
+    query = select(func.count()).select_from(results).where(results.c.group_id == group.id)
+    return int(connection.execute(query).scalar_one())
+
+
+def files(connection: Connection, group: Group) -> list[str]:
+    """The files of a group, by their paths in the registry: checkpoints, result files, fixed tensors."""
+    own = select(models.c.id).where(models.c.group_id == group.id)
+    paths = list(connection.execute(select(checkpoints.c.path).where(checkpoints.c.model_id.in_(own))).scalars())
+    artifacts = select(results.c.artifact_path).where(
+        results.c.group_id == group.id, results.c.artifact_path.is_not(None)
+    )
+    paths += [path for path in connection.execute(artifacts).scalars() if path]
+    if group.fixed_path:
+        # Groups that differ in settings alone (epochs, say) share one file of fixed tensors.
+        users = select(func.count()).select_from(groups).where(groups.c.fixed_path == group.fixed_path)
+        if connection.execute(users).scalar_one() == 1:
+            paths.append(group.fixed_path)
+    return sorted(set(paths))
+
+
+def remove(connection: Connection, group: Group) -> None:
+    """Deletes a group with its runs, models, checkpoints' rows and results; the files are the caller's."""
+    connection.execute(groups.delete().where(groups.c.id == group.id))
+
+
+def set_fingerprint(connection: Connection, group_id: int, fingerprint: str) -> None:
+    """Records the data that a group's numbers are measured on, where nothing has yet."""
+    connection.execute(
+        groups.update()
+        .where(groups.c.id == group_id, groups.c.data_fingerprint.is_(None))
+        .values(data_fingerprint=fingerprint)
+    )
+
+
+def agree_on_data(connection: Connection, group: Group, fingerprint: str) -> None:
+    """Holds the data in memory against those that the group's numbers are measured on.
+
+    Raises:
+        IntegrityError: they differ.
+    """
+    if group.data_fingerprint is None:
+        set_fingerprint(connection, group.id, fingerprint)
+    elif group.data_fingerprint != fingerprint:
+        raise IntegrityError(
+            f"the data of {group.name} are not those that it was made with (fingerprint {fingerprint[:12]}, "
+            f"recorded {group.data_fingerprint[:12]})",
+            "point --data-dir at the original files",
+        )

@@ -1,0 +1,183 @@
+"""Runs, their models, epochs and checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from nid_cli.registry.invocations import now
+from nid_cli.registry.tables import checkpoints, epochs, invocations, models, runs
+from nid_cli.specs import RunSpec, canonical_json
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One recorded file of effective weights and buffers."""
+
+    epoch: int
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """One member of a group: ``number`` within the group, ``member`` within its run, checkpoints by epoch."""
+
+    id: int
+    number: int
+    member: int
+    run_id: int
+    status: str
+    failed_epoch: int | None
+    init_seed: int | None
+    order_seed: int | None
+    mask_seed: int | None
+    source_path: str | None
+    source_index: int | None
+    checkpoints: dict[int, Checkpoint]
+
+    @property
+    def seeds(self) -> dict[str, int | None]:
+        """The seeds that made it; None where they were never stored."""
+        return {"init": self.init_seed, "order": self.order_seed, "mask": self.mask_seed}
+
+
+def find_run(connection: Connection, spec: RunSpec) -> tuple[int, int] | None:
+    """(run id, group id) of the run with this specification."""
+    row = connection.execute(select(runs.c.id, runs.c.group_id).where(runs.c.hash == spec.hash)).one_or_none()
+    return (row.id, row.group_id) if row else None
+
+
+def create_run(
+    connection: Connection, spec: RunSpec, run_hash: str, group_id: int, mask_seed: int | None, invocation_id: int
+) -> int:
+    """A new run of a group; returns its id. ``run_hash`` is the specification's own unless the run is imported."""
+    inserted = connection.execute(
+        runs.insert().values(
+            hash=run_hash,
+            group_id=group_id,
+            specification=canonical_json(spec.to_dict()),
+            seed=spec.seed,
+            mask_seed=mask_seed,
+            invocation_id=invocation_id,
+            created_at=now(),
+        )
+    )
+    return int(inserted.inserted_primary_key[0])
+
+
+def add_model(
+    connection: Connection, *, group_id: int, run_id: int, member: int, invocation_id: int, **columns: Any
+) -> int:
+    """Appends a model to a group; returns its id. ``columns``: seeds, status, source."""
+    last = select(func.coalesce(func.max(models.c.number), 0)).where(models.c.group_id == group_id)
+    inserted = connection.execute(
+        models.insert().values(
+            group_id=group_id,
+            run_id=run_id,
+            member=member,
+            number=connection.execute(last).scalar_one() + 1,
+            invocation_id=invocation_id,
+            created_at=now(),
+            **columns,
+        )
+    )
+    return int(inserted.inserted_primary_key[0])
+
+
+def _model(row: Row[Any], own: dict[int, Checkpoint]) -> Model:
+    return Model(
+        row.id, row.number, row.member, row.run_id, row.status, row.failed_epoch, row.init_seed, row.order_seed,
+        row.mask_seed, row.source_path, row.source_index, own,
+    )  # fmt: skip
+
+
+def models_of(connection: Connection, *, group_id: int | None = None, run_id: int | None = None) -> list[Model]:
+    """The models of a group or of a run, in order, with their checkpoints."""
+    chosen = models.c.group_id == group_id if run_id is None else models.c.run_id == run_id
+    rows = connection.execute(
+        select(models, runs.c.mask_seed)
+        .join(runs, runs.c.id == models.c.run_id)
+        .where(chosen)
+        .order_by(models.c.number)
+    ).all()
+    found: dict[int, dict[int, Checkpoint]] = {row.id: {} for row in rows}
+    query = select(checkpoints).join(models, models.c.id == checkpoints.c.model_id).where(chosen)
+    for row in connection.execute(query.order_by(checkpoints.c.epoch)):
+        found[row.model_id][row.epoch] = Checkpoint(row.epoch, row.path, row.sha256)
+    return [_model(row, found[row.id]) for row in rows]
+
+
+def set_status(connection: Connection, model_ids: Iterable[int], status: str, failed_epoch: int | None = None) -> None:
+    """Moves models to a state of ``tables.MODEL_STATES``."""
+    connection.execute(
+        models.update().where(models.c.id.in_(list(model_ids))).values(status=status, failed_epoch=failed_epoch)
+    )
+
+
+def record_epoch(connection: Connection, model_id: int, epoch: int, values: Mapping[str, float | None]) -> None:
+    """Metrics of one epoch (``train_loss`` ... ``test_accuracy``, ``seconds``); a repetition replaces them."""
+    row = {"model_id": model_id, "epoch": epoch, **values}
+    connection.execute(insert(epochs).values(row).on_conflict_do_update(index_elements=["model_id", "epoch"], set_=row))
+
+
+def record_checkpoint(
+    connection: Connection,
+    model_id: int,
+    checkpoint: Checkpoint,
+    size: int,
+    source_sha256: str | None = None,
+) -> None:
+    """A file that is already safe on disk; a repetition replaces the row."""
+    row = {
+        "model_id": model_id,
+        "epoch": checkpoint.epoch,
+        "path": checkpoint.path,
+        "sha256": checkpoint.sha256,
+        "bytes": size,
+        "source_sha256": source_sha256,
+        "created_at": now(),
+    }
+    kept = {k: v for k, v in row.items() if k != "created_at"}
+    connection.execute(
+        insert(checkpoints).values(row).on_conflict_do_update(index_elements=["model_id", "epoch"], set_=kept)
+    )
+
+
+def metrics_of(
+    connection: Connection, model_ids: Sequence[int], epoch: int | None = None
+) -> dict[int, list[dict[str, Any]]]:
+    """Rows of ``epochs`` by model, in order; only one epoch's where it is given."""
+    query = select(epochs).where(epochs.c.model_id.in_(model_ids)).order_by(epochs.c.model_id, epochs.c.epoch)
+    if epoch is not None:
+        query = query.where(epochs.c.epoch == epoch)
+    found: dict[int, list[dict[str, Any]]] = {model_id: [] for model_id in model_ids}
+    for row in connection.execute(query).mappings():
+        found[row["model_id"]].append({k: v for k, v in row.items() if k != "model_id"})
+    return found
+
+
+def lineage_of(connection: Connection, model_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """By model: the command that made it, versions, machine, the working folder's commit, times."""
+    query = select(models.c.id.label("model"), invocations).join(
+        invocations, invocations.c.id == models.c.invocation_id
+    )
+    found = {}
+    for row in connection.execute(query.where(models.c.id.in_(model_ids))):
+        found[row.model] = {
+            "command": json.loads(row.argv),
+            "versions": json.loads(row.versions),
+            "machine": json.loads(row.machine),
+            "device": row.device,
+            "git_commit": row.git_commit,
+            "git_dirty": row.git_dirty,
+            "started_at": row.started_at,
+            "ended_at": row.ended_at,
+            "status": row.status,
+        }
+    return found

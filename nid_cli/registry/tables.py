@@ -1,0 +1,176 @@
+"""The schema. What is filtered on is an indexed column; everything else is JSON, stored once as the specification."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+# The Alembic revision that these tables are; a test holds it against migrations/.
+SCHEMA_REVISION = "0001"
+VERSION_TABLE = "nid_version"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+MODEL_STATES = ("training", "complete", "interrupted", "failed")
+
+# One row a command that wrote something: where every other row comes from. Times are ISO 8601, UTC.
+invocations = Table(
+    "invocations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("command", Text, nullable=False),
+    Column("argv", Text, nullable=False),
+    Column("versions", Text, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("device", Text),
+    Column("git_commit", Text),
+    Column("git_dirty", Boolean),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Text, nullable=False, index=True),
+    Column("ended_at", Text),
+    Column("status", Text, nullable=False),
+)
+
+architectures = Table(
+    "architectures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("specification", Text, nullable=False),
+    Column("parameter_count", Integer, nullable=False),
+)
+
+# Models that may be interpolated and compared. `key` hashes the settings and the fixed tensors.
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("architecture_id", ForeignKey("architectures.id"), nullable=False),
+    Column("arch", Text, nullable=False, index=True),
+    Column("dataset", Text, nullable=False, index=True),
+    Column("symmetry", Text, nullable=False, index=True),
+    Column("kappa", Text, nullable=False, index=True),
+    Column("settings", Text, nullable=False),
+    Column("fixed_hash", Text),
+    Column("fixed_path", Text),
+    Column("fixed_sha256", Text),
+    Column("data_fingerprint", Text),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("created_at", Text, nullable=False, index=True),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("group_id", ForeignKey("groups.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("specification", Text, nullable=False),
+    Column("seed", Integer),
+    Column("mask_seed", Integer),
+    Column("invocation_id", ForeignKey("invocations.id"), nullable=False),
+    Column("created_at", Text, nullable=False),
+)
+
+# `number` counts within the group, `member` within the run; both start at 1.
+models = Table(
+    "models",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("group_id", ForeignKey("groups.id", ondelete="CASCADE"), nullable=False),
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("member", Integer, nullable=False),
+    Column("init_seed", Integer),
+    Column("order_seed", Integer),
+    Column("status", Text, nullable=False),
+    Column("failed_epoch", Integer),
+    Column("source_path", Text),
+    Column("source_index", Integer),
+    Column("invocation_id", ForeignKey("invocations.id"), nullable=False),
+    Column("created_at", Text, nullable=False),
+    UniqueConstraint("group_id", "number"),
+    UniqueConstraint("run_id", "member"),
+    CheckConstraint(f"status IN {MODEL_STATES}", name="status"),
+)
+
+# Metrics of each finished epoch; the epochs of a resumed training are written again with the same values.
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    *(Column(f"{split}_{metric}", Float) for split in ("train", "val", "test") for metric in ("loss", "accuracy")),
+    Column("seconds", Float),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
+    Column("epoch", Integer, nullable=False, index=True),
+    Column("path", Text, nullable=False, unique=True),
+    Column("sha256", Text, nullable=False, index=True),
+    Column("bytes", Integer, nullable=False),
+    Column("source_sha256", Text),
+    Column("created_at", Text, nullable=False),
+    UniqueConstraint("model_id", "epoch"),
+)
+
+# One analysis record a row: `key` hashes everything that determines it, and its first 16 digits are the result_id.
+results = Table(
+    "results",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("result_id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("group_id", ForeignKey("groups.id", ondelete="CASCADE"), index=True),
+    Column("epoch", Integer, index=True),
+    Column("model_a", ForeignKey("models.id", ondelete="CASCADE")),
+    Column("model_b", ForeignKey("models.id", ondelete="CASCADE")),
+    Column("parameters", Text, nullable=False),
+    Column("checkpoints", Text, nullable=False),
+    Column("data_fingerprint", Text),
+    Column("record", Text, nullable=False),
+    Column("artifact_path", Text),
+    Column("artifact_sha256", Text),
+    Column("invocation_id", ForeignKey("invocations.id"), nullable=False),
+    Column("created_at", Text, nullable=False, index=True),
+)
+Index("ix_results_kind_group_id", results.c.kind, results.c.group_id)
+
+figures = Table(
+    "figures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("figure", Text, nullable=False, index=True),
+    Column("path", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("result_ids", Text, nullable=False),
+    Column("invocation_id", ForeignKey("invocations.id"), nullable=False),
+    Column("created_at", Text, nullable=False, index=True),
+)

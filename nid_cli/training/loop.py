@@ -1,0 +1,91 @@
+"""The training of one model, as a generator of epochs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from nid_cli.data.tensors import Data
+from nid_cli.nets.functional import State, forward
+from nid_cli.nets.graph import Graph
+from nid_cli.nets.symmetry import Constraint
+from nid_cli.specs import RunSpec, derive_seed
+from nid_cli.training.metrics import Metrics, Tally, evaluate, loss_of
+from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
+
+
+class Diverged(Exception):
+    """The training loss is not a number any more."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the training loss was not finite in epoch {epoch}")
+        self.epoch = epoch
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A model at the end of an epoch: all that is needed to go on from there."""
+
+    epoch: int
+    state: State
+    optimizer: State = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch: metrics by split, seconds of training and evaluation, and a live view of the model.
+
+    ``train`` metrics are running means over the epoch's batches (weights moving); epoch 0 is the initialization,
+    evaluated as it stands.
+    """
+
+    metrics: dict[str, Metrics]
+    seconds: float
+    snapshot: Snapshot
+
+
+def train_model(
+    graph: Graph, spec: RunSpec, data: Data, constraint: Constraint, gates: State, start: Snapshot, order_seed: int
+) -> Iterator[Epoch]:
+    """Trains one model from ``start`` to ``spec.epochs``, yielding after each epoch (and first at epoch 0).
+
+    The tensors of a yielded snapshot go on changing with the next epoch: copy or write what is to be kept. The order
+    of the samples depends on ``order_seed`` and the epoch alone, so a training resumed at any epoch goes the same way.
+
+    Raises:
+        Diverged: the loss of an epoch is NaN or infinite.
+    """
+    state = {name: tensor.clone() for name, tensor in start.state.items()}
+    parameters = {name: state[name].requires_grad_() for name in graph.parameters}
+    optimizer = ConstrainedOptimizer(spec, parameters, constraint)
+    optimizer.load_state(start.optimizer)
+    full = state | gates
+
+    def epoch_event(epoch: int, began: float, metrics: dict[str, Metrics]) -> Epoch:
+        metrics |= {split: evaluate(graph, full, data, split) for split in ("val", "test")}
+        live = {name: tensor.detach() for name, tensor in state.items()}
+        return Epoch(metrics, time.perf_counter() - began, Snapshot(epoch, live, optimizer.state()))
+
+    if start.epoch == 0:
+        began = time.perf_counter()
+        yield epoch_event(0, began, {"train": evaluate(graph, full, data, "train")})
+    for epoch in range(start.epoch + 1, spec.epochs + 1):
+        began = time.perf_counter()
+        optimizer.set_learning_rate(learning_rate(spec, epoch))
+        order = torch.randperm(
+            len(data.train), generator=torch.Generator().manual_seed(derive_seed(order_seed, "epoch", epoch))
+        ).to(data.train.inputs.device)
+        tally = Tally()
+        for index in order.split(spec.batch_size):
+            batch = data.train.take(index)
+            logits = forward(graph, full, data.prepare(batch.inputs), training=True)
+            loss = loss_of(logits, batch.targets)
+            optimizer.step(loss)
+            tally.add(logits.detach(), batch.targets, loss)
+        metrics = tally.result()
+        if not torch.isfinite(torch.tensor(metrics.loss)):
+            raise Diverged(epoch)
+        yield epoch_event(epoch, began, {"train": metrics})

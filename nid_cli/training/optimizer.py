@@ -1,0 +1,84 @@
+"""The optimizer step on effective weights: torch's own optimizers, plus what the symmetry type asks for.
+
+Training the effective weight equals training theta in the explicit parametrization (section 1, fact 2): fixed entries
+are written back after the step, and weight decay pulls theta to zero, that is the weight to its anchor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nid_cli.nets.functional import State
+from nid_cli.nets.symmetry import Constraint
+from nid_cli.specs import RunSpec
+
+
+def learning_rate(spec: RunSpec, epoch: int) -> float:
+    """The learning rate of the ``epoch``-th epoch (1-based): lr times gamma for each milestone reached before it.
+
+    As torch's MultiStepLR stepped at the end of each epoch, so milestone m acts from epoch m + 1 on.
+    """
+    return spec.lr * spec.gamma ** sum(1 for m in spec.milestones if m < epoch)
+
+
+class ConstrainedOptimizer:
+    """A torch optimizer over a dictionary of effective weights that respects a symmetry type's constraint."""
+
+    def __init__(self, spec: RunSpec, parameters: Mapping[str, Tensor], constraint: Constraint) -> None:
+        self.parameters = dict(parameters)
+        self.constraint = constraint
+        leaves = list(self.parameters.values())
+        adam: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
+        self.torch: torch.optim.Optimizer
+        if spec.optimizer == "sgd":
+            self.torch = torch.optim.SGD(leaves, momentum=spec.momentum, **adam)
+        else:
+            self.torch = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[spec.optimizer](leaves, **adam)
+        self.decoupled = spec.optimizer == "adamw"
+        self.weight_decay = spec.weight_decay
+
+    def set_learning_rate(self, lr: float) -> None:
+        """The learning rate of the next steps."""
+        for group in self.torch.param_groups:
+            group["lr"] = lr
+
+    def step(self, loss: Tensor) -> None:
+        """One step along the gradient of ``loss``."""
+        self.torch.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            if not self.decoupled:
+                for name, anchor in self.constraint.anchor.items():
+                    gradient = self.parameters[name].grad
+                    assert gradient is not None
+                    gradient.add_(anchor, alpha=-self.weight_decay)
+            self.torch.step()
+            if self.decoupled:
+                rate = self.torch.param_groups[0]["lr"] * self.weight_decay
+                for name, anchor in self.constraint.anchor.items():
+                    self.parameters[name].add_(anchor, alpha=rate)
+            for name, (index, values) in self.constraint.pinned.items():
+                self.parameters[name].view(-1).index_copy_(0, index, values)
+
+    def state(self) -> State:
+        """The optimizer's moments as named tensors (``{parameter}/{moment}``), for resuming."""
+        entries = self.torch.state_dict()["state"]
+        return {
+            f"{name}/{key}": value
+            for i, name in enumerate(self.parameters)
+            for key, value in entries.get(i, {}).items()
+            if value is not None
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes back what :meth:`state` gave."""
+        names = list(self.parameters)
+        entries: dict[int, dict[str, Tensor]] = {}
+        for full, value in state.items():
+            name, _, key = full.rpartition("/")
+            entries.setdefault(names.index(name), {})[key] = value
+        self.torch.load_state_dict(self.torch.state_dict() | {"state": entries})
