@@ -98,7 +98,8 @@ class RunSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
         """The specification that :meth:`to_dict` wrote (lists become tuples again)."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""

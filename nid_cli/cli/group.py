@@ -72,8 +72,8 @@ def show(name: options.GroupName, registry: options.RegistryOption = None, as_js
                 m["seeds"]["order"],
                 m["seeds"]["mask"],
                 len(m["checkpoints"]),
+                *((m["last"] or {}).get(k) for k in last),
             )
-            + tuple((m["last"] or {}).get(k) for k in last)
             for m in record["members"]
         ]
         columns = ("model", "status", "init seed", "order seed", "mask seed", "checkpoints")

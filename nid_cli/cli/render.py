@@ -7,10 +7,9 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from nid_cli.pipeline.context import Progress
+from nid_cli.pipeline.context import Progress, silent
 
 Record = Mapping[str, Any]
 
@@ -78,7 +77,7 @@ def progress_lines() -> bool:
 def progress() -> Iterator[Progress]:
     """A progress function: bars with time left on a terminal's stderr, nothing elsewhere."""
     if not progress_lines():
-        yield lambda what, done, total, detail="": None
+        yield silent
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn

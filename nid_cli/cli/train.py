@@ -14,7 +14,8 @@ from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 
 EXAMPLES = (
-    "Examples: nid train --symmetry w --kappa 1 --seeds 4 | nid train --dataset mnist --symmetry syre --kappa 1,1,0.5,0.25 | "
+    "Examples: nid train --symmetry w --kappa 1 --seeds 4 | "
+    "nid train --dataset mnist --symmetry syre --kappa 1,1,0.5,0.25 | "
     "nid train --dataset gaussian-subspace --data k=8 --width 64 --epochs 0 | nid train --dry-run > run.toml | "
     "nid train --config run.toml"
 )
@@ -71,7 +72,8 @@ def train(
     given = {
         "arch": arch, "dataset": dataset, "symmetry": symmetry, "seeds": seeds, "seed": seed, "epochs": epochs,
         "width": width, "depth": depth, "norm": norm, "activation": activation, "lr": lr, "weight_decay": weight_decay,
-        "momentum": momentum, "optimizer": optimizer, "gamma": gamma, "batch_size": batch_size, "save_every": save_every,
+        "momentum": momentum, "optimizer": optimizer, "gamma": gamma, "batch_size": batch_size,
+        "save_every": save_every,
         "kappa": options.parse_numbers(kappa, "kappa") if kappa is not None else None,
         "num_fixed": options.parse_numbers(num_fixed, "num-fixed") if num_fixed is not None else None,
         "milestones": [int(m) for m in options.parse_numbers(milestones, "milestones")] if milestones else None,

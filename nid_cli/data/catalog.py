@@ -74,8 +74,8 @@ CATALOG: dict[str, DatasetEntry] = {
         _images("digits", "8x8 handwritten digits, embedded", (1, 8, 8), 10, "nid_cli.data.digits:load_digits"),
         _images("mnist", "28x28 handwritten digits", (1, 28, 28), 10, "nid_cli.data.images:load_mnist"),
         _images("fashion-mnist", "28x28 clothes", (1, 28, 28), 10, "nid_cli.data.images:load_fashion_mnist"),
-        _subspace("gaussian-subspace", "Gaussian classes in a k-dimensional subspace", "classes", k=128, classes=20, sep=0.3),
-        _subspace("parity-subspace", "parity of signs in a k-dimensional subspace", "m", k=128, m=2),
+        _subspace("gaussian-subspace", "Gaussian classes in k dimensions", "classes", k=128, classes=20, sep=0.3),
+        _subspace("parity-subspace", "parity of signs in k dimensions", "m", k=128, m=2),
         _subspace("multilabel-subspace", "signs of k latent coordinates", "k", multilabel=True, k=50),
     )
 }  # fmt: skip

@@ -15,12 +15,12 @@ from nid_cli.errors import NotFoundError
 def _open(dataset: Any, folder: Path, name: str, files: str) -> tuple[Any, Any]:
     """Training and test set from ``folder``, downloaded where they are not there and a network is."""
     try:
-        return tuple(dataset(folder, train=train, download=False) for train in (True, False))  # type: ignore[return-value]
+        return tuple(dataset(folder, train=train, download=False) for train in (True, False))
     except RuntimeError:
         pass  # torchvision's word for files that are missing (or, for CIFAR, fail their checksum)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(dataset(folder, train=train, download=True) for train in (True, False))  # type: ignore[return-value]
+        return tuple(dataset(folder, train=train, download=True) for train in (True, False))
     except (RuntimeError, OSError) as error:
         raise NotFoundError(
             f"the data set {name} is not in {folder} and could not be downloaded "

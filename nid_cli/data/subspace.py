@@ -40,7 +40,7 @@ def _embed(parameters: Parameters, build: Callable[[Generator], Sampler]) -> Raw
 
 
 def load_gaussian(parameters: Parameters, folder: Path) -> RawData:
-    """Classes N(m_c, R_c diag(s_c^2) R_c^T): means N(0, sep^2), scales s_c uniform in [0.5, 1.5], rotations R_c Haar."""
+    """Classes N(m_c, R_c diag(s_c^2) R_c^T): m_c ~ N(0, sep^2), s_c uniform in [0.5, 1.5], R_c Haar."""
     k, classes = int(parameters["k"]), int(parameters["classes"])
 
     def build(structure: Generator) -> Sampler:

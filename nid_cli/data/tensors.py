@@ -69,8 +69,8 @@ class Data:
 
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""
-        moved = (Split(s.inputs.to(device), s.targets.to(device)) for s in (self.train, self.val, self.test))
-        return Data(*moved, self.normalization)
+        train, val, test = (Split(s.inputs.to(device), s.targets.to(device)) for s in (self.train, self.val, self.test))
+        return Data(train, val, test, self.normalization)
 
     def share_memory(self) -> Data:
         """Moves the tensors into shared memory, so that worker processes read them without a copy."""
@@ -85,7 +85,7 @@ class Data:
         for part in (self.train, self.val, self.test):
             for tensor in (part.inputs, part.targets):
                 digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.cpu().contiguous().numpy())
+                digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
 

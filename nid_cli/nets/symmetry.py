@@ -1,7 +1,8 @@
 """The symmetry types (section 1): what is fixed, how a network starts, and what training must do to stay in it.
 
-A symmetry type is one entry of ``SYMMETRY_TYPES`` (and its name, with the settings it takes, in ``specs.SYMMETRIES``). Networks hold *effective* weights throughout: the fixed tensors
-enter only at the start and in the optimizer step (``training.step``), never in a forward pass, gates aside.
+A symmetry type is one entry of ``SYMMETRY_TYPES`` (its name and the settings it takes: ``specs.SYMMETRIES``).
+Networks hold *effective* weights throughout: the fixed tensors enter only at the start and in the optimizer step
+(``training.optimizer``), never in a forward pass, gates aside.
 
 Fixed tensors of a group, by name: ``{op}.mask`` (bool, True = trained) and ``{op}.fixed`` (F, zero where trained) for
 w; ``{op}.noise`` (N) for syre; ``{op}.gate`` (C) for sigma.
@@ -45,7 +46,7 @@ class SymmetryType:
     """One symmetry type as functions of one layer (its op, its own fixed tensors, its kappa).
 
     ``draw(op, num_fixed, generator)`` makes the fixed tensors, ``effective(theta, fixed, kappa)`` the effective
-    weight, ``pin(fixed, kappa)`` the pinned entries and ``anchor(fixed, kappa)`` where decay pulls to. ``on`` says which
+    weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to. ``on`` says which
     operations carry fixed tensors; ``normal_init`` draws weights from N(0, 1/d) instead of torch's U(+-1/sqrt(d)).
     """
 
@@ -126,7 +127,7 @@ def fixed_hash(fixed: Mapping[str, Tensor]) -> str | None:
     digest = hashlib.sha256()
     for name, tensor in sorted(fixed.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy())
+        digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -14,8 +14,9 @@ from nid_cli.errors import UsageError
 Progress = Callable[[str, float, float, str], None]
 
 
-def _silent(what: str, done: float, total: float, detail: str = "") -> None:
-    return None
+def silent(what: str, done: float, total: float, detail: str = "") -> None:
+    """Tells nobody."""
+    return
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Context:
     data_dir: Path | None = None
     device: str = "auto"
     argv: tuple[str, ...] = ()
-    progress: Progress = _silent
+    progress: Progress = silent
     say: Callable[[str], None] = field(default=lambda sentence: None)
 
     @property

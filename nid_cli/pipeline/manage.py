@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection
@@ -78,7 +79,7 @@ def show_group(context: Context, name: str) -> dict[str, Any]:
                     "seeds": m.seeds,
                     "source": {"path": m.source_path, "index": m.source_index} if m.source_path else None,
                     "last": metrics[m.id][-1] if metrics[m.id] else None,
-                    "checkpoints": [{"epoch": c.epoch, "path": c.path, "sha256": c.sha256} for c in m.checkpoints.values()],
+                    "checkpoints": [asdict(checkpoint) for checkpoint in m.checkpoints.values()],
                     "lineage": lineage[m.id],
                 }
                 for m in members

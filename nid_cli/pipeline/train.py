@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -226,7 +226,7 @@ def _task(registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile |
     )
 
 
-def _messages(tasks: list[Task], data: Data, device: Any, workers: int | None) -> Iterator[Message]:
+def _messages(tasks: list[Task], data: Data, device: Any, workers: int | None) -> Generator[Message, None, None]:
     """Messages of all trainings: from worker processes on the CPU, one after another on a GPU."""
     if device.type == "cpu":
         from nid_cli.pipeline.workers import train_in_workers
@@ -275,8 +275,7 @@ def _ended(message: Message, open_models: set[int], tasks: dict[int, Task]) -> s
         return None
     open_models.discard(message.model_id)
     task = tasks[message.model_id]
-    failed = isinstance(message, Failed)
-    if failed and message.epoch is None:
+    if isinstance(message, Failed) and message.epoch is None:
         return f"model {task.number}: {message.reason}; the same command goes on from its last checkpoint"
     (task.folder / RESUME).unlink(missing_ok=True)  # nothing to go on with
-    return f"model {task.number}: {message.reason}" if failed else None
+    return f"model {task.number}: {message.reason}" if isinstance(message, Failed) else None

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -52,7 +52,7 @@ def _work(task: Task, data: Any, connection: Connection) -> None:
         connection.send(Failed(task.model_id, None, f"{type(error).__name__}: {error}"))
 
 
-def train_in_workers(tasks: list[Task], data: Any, workers: int) -> Iterator[Message]:
+def train_in_workers(tasks: list[Task], data: Any, workers: int) -> Generator[Message, None, None]:
     """Messages of all trainings, at most ``workers`` at a time. ``data`` must be in shared memory.
 
     A worker that vanishes is announced as Failed; closing the generator kills those that still run (which loses what
@@ -60,7 +60,7 @@ def train_in_workers(tasks: list[Task], data: Any, workers: int) -> Iterator[Mes
     """
     import torch.multiprocessing as torch_multiprocessing
 
-    context = torch_multiprocessing.get_context(_method())
+    context: Any = torch_multiprocessing.get_context(_method())
     waiting = list(tasks)
     running: dict[Connection, tuple[Any, Task]] = {}
     try:

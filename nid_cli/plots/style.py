@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 # Width in inches of one and of two columns of a conference page.
 ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75
 
-RC: Mapping[str, Any] = {
+RC: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -47,7 +47,7 @@ NAMES = {
 @contextmanager
 def styled() -> Iterator[None]:
     """Applies the style to figures made inside."""
-    with mpl.rc_context(dict(RC)):
+    with mpl.rc_context(RC):
         yield
 
 

@@ -23,7 +23,8 @@ FOLDER, FILE = ".nid", "registry.db"
 BUSY_TIMEOUT_S = 30
 # File systems on which SQLite's WAL is unsafe: its shared-memory index does not span machines.
 NETWORK_FILE_SYSTEMS = frozenset(
-    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.ceph", "fuse.sshfs", "fuse.glusterfs", "9p", "pvfs2", "orangefs"]
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "lustre", "gpfs", "beegfs", "ceph", "9p", "pvfs2", "orangefs"}
+    | {"fuse.ceph", "fuse.sshfs", "fuse.glusterfs"}
 )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
 from nid_cli.registry.invocations import now
-from nid_cli.registry.tables import architectures, checkpoints, groups, models, results
+from nid_cli.registry.tables import architectures, checkpoints, groups, inserted_id, models, results
 from nid_cli.specs import Kappa, canonical_json, short_kappa, stable_hash
 
 NAME = re.compile(r"\w[\w.,+=@-]{0,99}")
@@ -142,7 +142,7 @@ def find_or_create(
                 parameter_count=parameter_count,
             )
         )
-        architecture_id = inserted.inserted_primary_key[0]
+        architecture_id = inserted_id(inserted)
     connection.execute(
         groups.insert().values(
             key=key,

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sqlalchemy import Connection
 
 import nid_cli
-from nid_cli.registry.tables import invocations
+from nid_cli.registry.tables import inserted_id, invocations
 
 
 def now() -> str:
@@ -60,7 +60,7 @@ def begin(connection: Connection, command: str, argv: Sequence[str], device: str
             status="running",
         )
     )
-    return int(inserted.inserted_primary_key[0])
+    return inserted_id(inserted)
 
 
 def finish(connection: Connection, invocation_id: int, status: str) -> None:

@@ -88,22 +88,23 @@ def known(connection: Connection, keys: Sequence[str]) -> set[str]:
 
 
 _a, _b = models.alias("a"), models.alias("b")
+_sides = ((_a, "a"), (_b, "b"))
+_columns = [model.c[name].label(f"{name}_{x}") for model, x in _sides for name in ("number", "init_seed", "order_seed")]
+_joined = (
+    select(results, groups.c.name, groups.c.settings, *_columns)
+    .add_columns(invocations.c.versions, invocations.c.argv, invocations.c.git_commit)
+    .join(groups, groups.c.id == results.c.group_id)
+    .join(_a, _a.c.id == results.c.model_a)
+    .outerjoin(_b, _b.c.id == results.c.model_b)
+    .join(invocations, invocations.c.id == results.c.invocation_id)
+)
 
 
 def records(connection: Connection, keys: Sequence[str]) -> list[dict[str, Any]]:
     """The full records of results, in the order of ``keys``; those not recorded are left out."""
     found = {}
     for start in range(0, len(keys), 500):
-        query = (
-            select(results, groups.c.name, groups.c.settings, _a.c.number.label("number_a"), _b.c.number.label("number_b"))
-            .add_columns(*(m.c[seed].label(f"{seed}_{x}") for m, x in ((_a, "a"), (_b, "b")) for seed in ("init_seed", "order_seed")))
-            .add_columns(invocations.c.versions, invocations.c.argv, invocations.c.git_commit)
-            .join(groups, groups.c.id == results.c.group_id)
-            .join(_a, _a.c.id == results.c.model_a)
-            .outerjoin(_b, _b.c.id == results.c.model_b)
-            .join(invocations, invocations.c.id == results.c.invocation_id)
-            .where(results.c.key.in_(keys[start : start + 500]))
-        )  # fmt: skip
+        query = _joined.where(results.c.key.in_(keys[start : start + 500]))
         found.update({row.key: _full(row) for row in connection.execute(query)})
     return [found[key] for key in keys if key in found]
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from nid_cli.registry.invocations import now
-from nid_cli.registry.tables import checkpoints, epochs, invocations, models, runs
+from nid_cli.registry.tables import checkpoints, epochs, inserted_id, invocations, models, runs
 from nid_cli.specs import RunSpec, canonical_json
 
 
@@ -68,7 +68,7 @@ def create_run(
             created_at=now(),
         )
     )
-    return int(inserted.inserted_primary_key[0])
+    return inserted_id(inserted)
 
 
 def add_model(
@@ -87,7 +87,7 @@ def add_model(
             **columns,
         )
     )
-    return int(inserted.inserted_primary_key[0])
+    return inserted_id(inserted)
 
 
 def _model(row: Row[Any], own: dict[int, Checkpoint]) -> Model:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    CursorResult,
     Float,
     ForeignKey,
     Index,
@@ -15,6 +18,14 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+
+
+def inserted_id(inserted: CursorResult[Any]) -> int:
+    """The primary key that an insert made."""
+    key = inserted.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
 
 # The Alembic revision that these tables are; a test holds it against migrations/.
 SCHEMA_REVISION = "0001"

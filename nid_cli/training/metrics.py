@@ -17,7 +17,7 @@ EVALUATION_BATCH = 2048
 
 
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy over the samples; for labels (N x K targets) mean binary cross-entropy over samples and labels."""
+    """Mean cross-entropy over the samples; for labels (N x K targets) mean binary cross-entropy over all labels."""
     if targets.ndim == 2:
         return F.binary_cross_entropy_with_logits(logits, targets)
     return F.cross_entropy(logits, targets)

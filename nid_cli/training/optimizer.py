@@ -49,7 +49,7 @@ class ConstrainedOptimizer:
     def step(self, loss: Tensor) -> None:
         """One step along the gradient of ``loss``."""
         self.torch.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         with torch.no_grad():
             if not self.decoupled:
                 for name, anchor in self.constraint.anchor.items():

@@ -1,0 +1,69 @@
+"""Shared fixtures: small specifications, the real command line, and the shared material where it is present."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nid_cli.recipes import resolve
+from nid_cli.specs import RunSpec
+
+SHARED = Path(os.environ.get("NID_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+Run = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with fixtures and the real MNIST."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the shared fixtures are not at {SHARED}")
+    return SHARED
+
+
+def small_spec(**options: Any) -> RunSpec:
+    """A small digits MLP: 64-12-12-10, one epoch."""
+    return resolve({"width": 12, "depth": 3, "epochs": 1, **options})[0]
+
+
+def execute(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Runs ``nid`` as a user would, in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-m", "nid_cli", *arguments],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith("NID_")} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def nid(tmp_path: Path) -> Run:
+    """The command line in an empty folder; ``ok`` asserts success and returns stdout."""
+    return lambda *arguments, **environment: execute(tmp_path, *arguments, **environment)
+
+
+def records(done: subprocess.CompletedProcess) -> list[dict[str, Any]]:
+    """The records of a ``--json`` call that must have worked."""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["records"]
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a registry: two small models of each symmetry type on digits. Read it, do not write to it."""
+    folder = tmp_path_factory.mktemp("lab")
+    for symmetry in ("standard", "w", "sigma", "syre"):
+        done = execute(
+            folder, "train", "--symmetry", symmetry, "--width", "24", "--epochs", "4", "--save-every", "2", "--seeds", "3"
+        )
+        assert done.returncode == 0, done.stderr
+    return folder

@@ -1,0 +1,150 @@
+"""Networks against torch's own modules, symmetry types against their definitions, permutations by their property."""
+
+import pytest
+import torch
+from torch import nn
+
+from nid_cli.nets.functional import forward, record
+from nid_cli.nets.graph import INPUT, POINTS
+from nid_cli.nets.mlp import mlp
+from nid_cli.nets.permutation import identity, inverse, permute
+from nid_cli.nets.storage import from_bytes, to_bytes
+from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed, fixed_hash, gates, initial_state
+from nid_cli.recipes import graph_of
+from nid_cli.specs import SYMMETRIES
+from tests.conftest import small_spec
+
+
+def network(norm: str = "layer", activation: str = "gelu", gated: bool = False):
+    graph = mlp(inputs=7, width=6, depth=4, outputs=3, norm=norm, activation=activation, gated=gated)
+    generator = torch.Generator().manual_seed(1)
+    shapes = graph.parameters | graph.buffers | graph.gates
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return graph, state | {name: torch.rand(graph.buffers[name]) + 0.5 for name in graph.buffers if "var" in name}
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
+@pytest.mark.parametrize("activation", ["gelu", "relu", "identity"])
+def test_forward_equals_torchs_modules(norm: str, activation: str) -> None:
+    graph, state = network(norm, activation)
+    modules: list[nn.Module] = []
+    for i in range(4):
+        linear = nn.Linear(*state[f"linear.{i}.weight"].T.shape)
+        linear.load_state_dict({k: state[f"linear.{i}.{k}"] for k in ("weight", "bias")})
+        modules.append(linear)
+        if i == 3:
+            break
+        if norm != "none":
+            own = nn.LayerNorm(6) if norm == "layer" else nn.BatchNorm1d(6)
+            names = [n for n in own.state_dict() if n != "num_batches_tracked"]
+            own.load_state_dict({n: state[f"norm.{i}.{n}"] for n in names}, strict=False)
+            modules.append(own)
+        modules.append({"gelu": nn.GELU(), "relu": nn.ReLU(), "identity": nn.Identity()}[activation])
+    x = torch.randn(5, 7)
+    torch.testing.assert_close(forward(graph, state, x), nn.Sequential(*modules).eval()(x))
+
+
+def test_sigma_gate_is_x_times_sigmoid_of_Cx() -> None:
+    graph, state = network(gated=True)
+    x = torch.randn(5, 7)
+    values = record(graph, state, {INPUT: x}, ("norm.1", "activation.1"))
+    normed = values["norm.1"]
+    torch.testing.assert_close(values["activation.1"], normed * torch.sigmoid(normed @ state["activation.1.gate"].T))
+
+
+def test_record_starts_from_given_values() -> None:
+    graph, state = network()
+    x = torch.randn(5, 7)
+    first = record(graph, state, {INPUT: x}, ("linear.0",))
+    torch.testing.assert_close(record(graph, state, first, ("linear.3",))["linear.3"], forward(graph, state, x))
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
+def test_a_permutation_leaves_the_function_unchanged_and_its_inverse_undoes_it(norm: str) -> None:
+    graph, state = network(norm)
+    x = torch.randn(9, 7)
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        shuffle = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
+        shuffled = permute(graph, state, shuffle)
+        assert any(not torch.equal(shuffled[name], state[name]) for name in state)
+        torch.testing.assert_close(forward(graph, shuffled, x), forward(graph, state, x))
+        restored = permute(graph, shuffled, inverse(shuffle))
+        assert all(torch.equal(restored[name], state[name]) for name in state)
+    assert all(torch.equal(permute(graph, state, identity(graph))[name], state[name]) for name in state)
+
+
+def test_a_permutation_changes_a_gated_network() -> None:
+    graph, state = network(gated=True)
+    x = torch.randn(9, 7)
+    shuffled = permute(graph, state, {s.name: torch.arange(s.size).flip(0) for s in graph.spaces})
+    assert graph.gated and not torch.allclose(forward(graph, shuffled, x), forward(graph, state, x))
+
+
+def test_spaces_and_recording_points() -> None:
+    graph, _ = network()
+    assert [s.name for s in graph.spaces] == ["linear.0", "linear.1", "linear.2"]
+    assert all(tuple(s.points) == POINTS for s in graph.spaces)
+    assert graph.axes["linear.0.weight"] == ("linear.0", None) and graph.axes["linear.3.weight"] == (None, "linear.2")
+    assert graph.axes["norm.1.bias"] == ("linear.1",) and graph.axes["linear.3.bias"] == (None,)
+
+
+def test_masks_have_exactly_num_fixed_zeros_a_row_and_are_shared_by_seed() -> None:
+    spec = small_spec(symmetry="w", num_fixed=[9, 5, 3], kappa=[1, 0.5, 2])
+    kind, graph = SYMMETRY_TYPES["w"], graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
+    again, other = draw_fixed(kind, graph, spec.num_fixed, 0), draw_fixed(kind, graph, spec.num_fixed, 1)
+    assert fixed_hash(fixed) == fixed_hash(again) != fixed_hash(other)
+    for op, count, kappa in zip(graph.weighted, spec.num_fixed, spec.kappa, strict=True):
+        mask, values = fixed[f"{op.name}.mask"], fixed[f"{op.name}.fixed"]
+        assert ((~mask).sum(1) == count).all() and (values[mask] == 0).all()
+        assert abs(values[~mask].std().item() - 1) < 0.5
+        weight = initial_state(kind, graph, fixed, spec.kappa, 5)[f"{op.name}.weight"]
+        assert torch.equal(weight[~mask], kappa * values[~mask])
+        assert abs(weight[mask].std().item() * op.fan_in**0.5 - 1) < 0.3
+
+
+def test_syre_adds_its_noise_with_each_layers_own_kappa() -> None:
+    spec = small_spec(symmetry="syre", kappa=[1, 0.5, 2])
+    kind, graph = SYMMETRY_TYPES["syre"], graph_of(spec)
+    fixed = draw_fixed(kind, graph, None, 0)
+    with_noise = initial_state(kind, graph, fixed, spec.kappa, 5)
+    without = initial_state(kind, graph, fixed, (0.0, 0.0, 0.0), 5)
+    for op, kappa in zip(graph.weighted, spec.kappa, strict=True):
+        difference = with_noise[f"{op.name}.weight"] - without[f"{op.name}.weight"]
+        torch.testing.assert_close(difference, kappa * fixed[f"{op.name}.noise"])
+
+
+@pytest.mark.parametrize("symmetry", list(SYMMETRIES))
+def test_initialization_has_the_papers_spread(symmetry: str) -> None:
+    spec = small_spec(symmetry=symmetry, width=200, kappa=0 if SYMMETRIES[symmetry] else None)
+    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
+    state = initial_state(kind, graph, fixed, spec.kappa, 3)
+    weight, d = state["linear.1.weight"], 200
+    free = weight[fixed["linear.1.mask"]] if symmetry == "w" else weight
+    expected = d**-0.5 if kind.normal_init else (3 * d) ** -0.5
+    assert abs(free.std().item() / expected - 1) < 0.05
+    assert (free.abs().max() <= d**-0.5) != kind.normal_init
+    assert (gates(fixed) == {}) == (symmetry != "sigma")
+    assert not torch.equal(initial_state(kind, graph, fixed, spec.kappa, 4)["linear.1.weight"], weight)
+
+
+def test_storage_is_deterministic_and_refuses_other_files() -> None:
+    from nid_cli.errors import IntegrityError
+
+    _, state = network()
+    content = to_bytes(state)
+    assert content == to_bytes(dict(reversed(state.items())))
+    assert all(torch.equal(tensor, state[name]) for name, tensor in from_bytes(content).items())
+    with pytest.raises(IntegrityError):
+        from_bytes(b"\xff" * 100)
+
+
+def test_constraints_speak_of_the_right_entries() -> None:
+    spec = small_spec(symmetry="w", kappa=[1, 2, 3])
+    kind, graph = SYMMETRY_TYPES["w"], graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
+    state = initial_state(kind, graph, fixed, spec.kappa, 5)
+    for name, (index, values) in constraint(kind, graph, fixed, spec.kappa).pinned.items():
+        assert torch.equal(state[name].flatten()[index], values)

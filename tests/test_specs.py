@@ -1,0 +1,106 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nid_cli.errors import UsageError
+from nid_cli.nets.symmetry import SYMMETRY_TYPES
+from nid_cli.recipes import graph_of, resolve
+from nid_cli.specs import SYMMETRIES, RunSpec, canonical_json, derive_seed, short_kappa
+from tests.conftest import small_spec
+
+
+def test_json_round_trip_keeps_the_value_and_its_hash() -> None:
+    for symmetry in SYMMETRIES:
+        spec = small_spec(symmetry=symmetry)
+        again = RunSpec.from_dict(json.loads(canonical_json(spec.to_dict())))
+        assert again == spec and again.hash == spec.hash
+
+
+def test_hash_is_the_same_in_another_process() -> None:
+    code = "from tests.conftest import small_spec; print(small_spec(symmetry='w').hash)"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": "7"})
+    assert other.stdout.strip() == small_spec(symmetry="w").hash, other.stderr
+
+
+def test_equal_settings_written_differently_hash_alike() -> None:
+    assert small_spec(symmetry="w", kappa=1).hash == small_spec(symmetry=1, kappa=[1.0, 1.0, 1]).hash
+    assert small_spec(symmetry="w", kappa=1).hash != small_spec(symmetry="w", kappa=2).hash
+    assert small_spec(seed=1).settings() == small_spec(seed=2).settings()
+
+
+@given(st.integers(0, 2**40), st.integers(0, 1000))
+def test_derived_seeds_are_distinct_and_fit_torch(base: int, member: int) -> None:
+    seeds = [derive_seed(base, "mask"), derive_seed(base, "init", member), derive_seed(base, "order", member)]
+    assert len(set(seeds)) == 3 and all(0 <= s < 2**63 for s in seeds)
+
+
+def test_the_two_tables_of_symmetry_types_agree() -> None:
+    assert list(SYMMETRIES) == list(SYMMETRY_TYPES)
+
+
+def test_the_papers_mnist_recipe() -> None:
+    spec, call = resolve({"dataset": "mnist", "symmetry": "w"})
+    assert [op.fan_in for op in graph_of(spec).weighted] == [784, 512, 512, 512]
+    assert spec.num_fixed == (64, 64, 64, 256) and spec.kappa == (1.0,) * 4
+    assert (spec.norm, spec.activation, spec.optimizer) == ("layer", "gelu", "adamw")
+    assert (spec.lr, spec.weight_decay, spec.batch_size, spec.epochs) == (1e-3, 0.01, 64, 100)
+    assert spec.milestones == () and call == {"seeds": 2, "save_every": 5}
+
+
+def test_the_digits_recipe() -> None:
+    spec, _ = resolve({"symmetry": "w"})
+    graph = graph_of(spec)
+    assert [op.fan_in for op in graph.weighted] == [64, 128, 128, 128] and graph.outputs == 10
+    assert spec.num_fixed == (8, 16, 16, 64) and spec.epochs == 30
+
+
+def test_shares_scale_with_the_width() -> None:
+    assert resolve({"symmetry": "w", "width": 64})[0].num_fixed == (8, 8, 8, 32)
+    assert resolve({"symmetry": "w", "num_fixed": 0.5})[0].num_fixed == (32, 64, 64, 64)
+    assert resolve({"symmetry": "w", "num_fixed": [1, 2, 3, 0.25]})[0].num_fixed == (1, 2, 3, 32)
+    assert resolve({"symmetry": "w", "dataset": "gaussian-subspace"})[0].num_fixed == (64, 64, 64, 256)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"arch": "mpl"}, "did you mean mlp"),
+        ({"dataset": "digit"}, "did you mean digits"),
+        ({"symmetry": "syra"}, "did you mean syre"),
+        ({"symmetry": "w", "kappa": [1, 2]}, "4 layers"),
+        ({"symmetry": "w", "kappa": -1}, "negative"),
+        ({"symmetry": "w", "kappa": float("nan")}, "negative"),
+        ({"symmetry": "w", "num_fixed": 64}, "64 inputs"),
+        ({"symmetry": "w", "num_fixed": [1, 2]}, "4 layers"),
+        ({"symmetry": "w", "num_fixed": 1.5}, "whole counts"),
+        ({"symmetry": "w", "num_fixed": -0.5}, "whole counts"),
+        ({"symmetry": "standard", "kappa": 1}, "no kappa"),
+        ({"symmetry": "syre", "num_fixed": 1}, "no num-fixed"),
+        ({"norm": "group"}, "layer, batch, none"),
+        ({"lr": 0.0}, "above 0"),
+        ({"lr": float("inf")}, "above 0"),
+        ({"weight_decay": -1}, "negative"),
+        ({"epochs": -1}, "at least 0"),
+        ({"seeds": 0}, "at least 1"),
+        ({"depth": 1}, "depth"),
+        ({"width": 0}, "width"),
+        ({"optimizer": "adan"}, "did you mean adam"),
+        ({"lr": "fast"}, "wrong type"),
+        ({"speed": 1}, "unknown setting"),
+        ({"data": {"k": 3}}, "unknown parameter of digits"),
+        ({"dataset": "gaussian-subspace", "data": {"k": 600}}, "between 1 and d"),
+        ({"dataset": "gaussian-subspace", "data": {"k": "many"}}, "whole number"),
+    ],
+)
+def test_what_cannot_be_is_a_usage_error_that_says_why(options: dict, word: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(options)
+    assert word in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_short_kappa() -> None:
+    assert short_kappa(None) is None and short_kappa((1.0, 1.0)) == 1.0 and short_kappa([1.0, 0.5]) == [1.0, 0.5]

@@ -1,0 +1,106 @@
+"""Section 1, fact 2: training effective weights equals training theta in the explicit parametrization."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nid_cli.nets.functional import forward
+from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed, initial_state
+from nid_cli.recipes import graph_of
+from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
+from tests.conftest import small_spec
+
+STEPS = 40
+
+
+def explicit(spec: Any, graph: Any, fixed: dict, theta: dict, batches: list) -> dict:
+    """Trains theta itself, forming the effective weight in every step, with torch's optimizer alone."""
+    kappas = dict(zip([op.name for op in graph.weighted], spec.kappa, strict=True))
+
+    def effective() -> dict:
+        weights = dict(theta)
+        for name, kappa in kappas.items():
+            if spec.symmetry == "w":
+                mask = fixed[f"{name}.mask"].double()
+                weights[f"{name}.weight"] = mask * theta[f"{name}.weight"] + (1 - mask) * kappa * fixed[f"{name}.fixed"]
+            else:
+                weights[f"{name}.weight"] = theta[f"{name}.weight"] + kappa * fixed[f"{name}.noise"]
+        return weights
+
+    leaves = list(theta.values())
+    if spec.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(leaves, lr=spec.lr, weight_decay=spec.weight_decay)
+    elif spec.optimizer == "adam":
+        optimizer = torch.optim.Adam(leaves, lr=spec.lr, weight_decay=spec.weight_decay)
+    else:
+        optimizer = torch.optim.SGD(leaves, lr=spec.lr, weight_decay=spec.weight_decay, momentum=spec.momentum)
+    for x, y in batches:
+        optimizer.zero_grad()
+        F.cross_entropy(forward(graph, effective(), x), y).backward()
+        optimizer.step()
+    return effective()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "adam"])
+@pytest.mark.parametrize(("symmetry", "kappa"), [("w", 1), ("w", [1, 0.5, 0.25]), ("w", 0), ("syre", 1), ("syre", [2, 0, 0.5])])
+def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimizer: str) -> None:
+    spec = small_spec(
+        symmetry=symmetry, kappa=kappa, optimizer=optimizer, lr=0.01, weight_decay=0.1, momentum=0.9 * (optimizer == "sgd")
+    )
+    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
+    fixed = {k: t if t.dtype == torch.bool else t.double() for k, t in draw_fixed(kind, graph, spec.num_fixed, 1).items()}
+    theta = {k: t.double() for k, t in initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 2).items()}
+    own = {name: tensor.clone() for name, tensor in theta.items()}
+    for op, k in zip(graph.weighted, spec.kappa, strict=True):
+        parts = {key: fixed[f"{op.name}.{key}"] for key in ("mask", "fixed", "noise") if f"{op.name}.{key}" in fixed}
+        own[f"{op.name}.weight"] = kind.effective(theta[f"{op.name}.weight"], parts, k).clone()
+    generator = torch.Generator().manual_seed(3)
+    batches = [
+        (torch.randn(16, 64, generator=generator, dtype=torch.float64), torch.randint(10, (16,), generator=generator))
+        for _ in range(STEPS)
+    ]
+    for tensor in (*theta.values(), *own.values()):
+        tensor.requires_grad_()
+    constrained = ConstrainedOptimizer(spec, own, constraint(kind, graph, fixed, spec.kappa))
+    for x, y in batches:
+        constrained.step(F.cross_entropy(forward(graph, own, x), y))
+    reference = explicit(spec, graph, fixed, theta, batches)
+    start = initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 2)
+    for name, tensor in reference.items():
+        assert (tensor - own[name]).abs().max() < 1e-12, name
+        assert (tensor - start[name].double()).abs().max() > 1e-3, f"{name} did not move"
+
+
+def test_learning_rate_follows_the_milestones_as_torch_does() -> None:
+    spec = small_spec(lr=1e-4, gamma=1.259, milestones=list(range(1, 21)), epochs=30)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=spec.lr)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(spec.milestones), spec.gamma)
+    for epoch in range(1, 31):
+        assert learning_rate(spec, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+
+
+def test_optimizer_state_round_trips() -> None:
+    spec = small_spec(optimizer="adamw")
+    graph = graph_of(spec)
+    state = initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 2)
+    copy = {k: t.clone() for k, t in state.items()}
+    x, y = torch.randn(8, 64), torch.arange(8)
+
+    def optimizer_for(values: dict) -> ConstrainedOptimizer:
+        for tensor in values.values():
+            tensor.requires_grad_()
+        return ConstrainedOptimizer(spec, values, constraint(SYMMETRY_TYPES["standard"], graph, {}, None))
+
+    first = optimizer_for(state)
+    for _ in range(3):
+        first.step(F.cross_entropy(forward(graph, state, x), y))
+    copy = {k: t.detach().clone() for k, t in state.items()}
+    second = optimizer_for(copy)
+    second.load_state({k: t.clone() for k, t in first.state().items()})
+    for values, optimizer in ((state, first), (copy, second)):
+        optimizer.step(F.cross_entropy(forward(graph, values, x), y))
+    assert all(torch.equal(state[name], copy[name]) for name in state)
