@@ -63,7 +63,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab")
     for symmetry in ("standard", "w", "sigma", "syre"):
         done = execute(
-            folder, "train", "--symmetry", symmetry, "--width", "24", "--epochs", "4", "--save-every", "2", "--seeds", "3"
+            folder,
+            "train",
+            "--symmetry",
+            symmetry,
+            "--width",
+            "24",
+            "--epochs",
+            "4",
+            "--save-every",
+            "2",
+            "--seeds",
+            "3",
         )
         assert done.returncode == 0, done.stderr
     return folder

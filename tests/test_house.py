@@ -69,7 +69,9 @@ def test_only_the_command_line_prints(path: Path) -> None:
     assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["group", "list"], ["train", "--dry-run"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["train", "--help"], ["group", "list"], ["train", "--dry-run"]]
+)
 def test_light_commands_import_no_heavy_package(arguments: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from nid_cli.cli.app import run; run(sys.argv[1:]);"

@@ -28,7 +28,9 @@ def test_digits_are_split_and_standardized() -> None:
 def test_fingerprints_tell_data_apart_and_repeat() -> None:
     assert small("digits").fingerprint() == small("digits").fingerprint()
     tiny = {"samples": 100, "test_samples": 20, "k": 4, "d": 16}
-    prints = {small("gaussian-subspace", **tiny, **more).fingerprint() for more in ({}, {"train_seed": 1}, {"sep": 1.0})}
+    prints = {
+        small("gaussian-subspace", **tiny, **more).fingerprint() for more in ({}, {"train_seed": 1}, {"sep": 1.0})
+    }
     assert len(prints) == 3
 
 

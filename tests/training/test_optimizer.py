@@ -44,13 +44,22 @@ def explicit(spec: Any, graph: Any, fixed: dict, theta: dict, batches: list) -> 
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "adam"])
-@pytest.mark.parametrize(("symmetry", "kappa"), [("w", 1), ("w", [1, 0.5, 0.25]), ("w", 0), ("syre", 1), ("syre", [2, 0, 0.5])])
+@pytest.mark.parametrize(
+    ("symmetry", "kappa"), [("w", 1), ("w", [1, 0.5, 0.25]), ("w", 0), ("syre", 1), ("syre", [2, 0, 0.5])]
+)
 def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimizer: str) -> None:
     spec = small_spec(
-        symmetry=symmetry, kappa=kappa, optimizer=optimizer, lr=0.01, weight_decay=0.1, momentum=0.9 * (optimizer == "sgd")
+        symmetry=symmetry,
+        kappa=kappa,
+        optimizer=optimizer,
+        lr=0.01,
+        weight_decay=0.1,
+        momentum=0.9 * (optimizer == "sgd"),
     )
     kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
-    fixed = {k: t if t.dtype == torch.bool else t.double() for k, t in draw_fixed(kind, graph, spec.num_fixed, 1).items()}
+    fixed = {
+        k: t if t.dtype == torch.bool else t.double() for k, t in draw_fixed(kind, graph, spec.num_fixed, 1).items()
+    }
     theta = {k: t.double() for k, t in initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 2).items()}
     own = {name: tensor.clone() for name, tensor in theta.items()}
     for op, k in zip(graph.weighted, spec.kappa, strict=True):

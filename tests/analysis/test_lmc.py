@@ -1,0 +1,102 @@
+"""Interpolation by its properties and against a plain re-implementation."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nid_cli.analysis import lmc
+from nid_cli.analysis.lmc import (
+    Endpoint, FunctionChanged, barriers, check_function, curve_record, distances, interpolate, segments,
+)  # fmt: skip
+from nid_cli.data.tensors import SPLITS
+from nid_cli.nets.functional import forward
+from nid_cli.nets.permutation import permute
+from nid_cli.training.metrics import Metrics, evaluate
+from tests.analysis.test_match import network, random_data
+
+WEIGHTS = [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def curve(graph, a, b, data, end=None):
+    inner = segments(graph, a, b, [end or Endpoint(b)], WEIGHTS[1:-1], data)[0]
+    ends = [{s: evaluate(graph, state, data, s) for s in SPLITS} for state in (a, b)]
+    return curve_record(WEIGHTS, [ends[0], *inner, ends[1]], inner[1])
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
+def test_curves_equal_a_plain_evaluation_of_each_interpolated_network(norm: str, monkeypatch) -> None:
+    monkeypatch.setattr(lmc, "EVALUATION_BATCH", 29)
+    (graph, a), (_, b) = network(1, norm), network(2, norm)
+    data = random_data()
+    generator = torch.Generator().manual_seed(4)
+    shuffle = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
+    ends = [Endpoint(b), Endpoint(permute(graph, b, shuffle), shuffle)]
+    found = segments(graph, a, b, ends, WEIGHTS[1:-1], data)
+    for end, row in zip(ends, found, strict=True):
+        for weight, metrics in zip(WEIGHTS[1:-1], row, strict=True):
+            state = {name: (1 - weight) * a[name] + weight * end.state[name] for name in a}
+            for split in SPLITS:
+                part = data.split(split)
+                logits = forward(graph, state, part.inputs)
+                assert metrics[split].loss == pytest.approx(F.cross_entropy(logits, part.targets).item(), rel=1e-5)
+                right = (logits.argmax(1) == part.targets).float().mean().item()
+                assert metrics[split].accuracy == pytest.approx(100 * right)
+
+
+def test_barrier_of_a_model_with_itself_is_zero() -> None:
+    graph, a = network(1)
+    found = curve(graph, a, a, random_data())
+    for split in SPLITS:
+        for name in ("loss_barrier", "loss_barrier_max", "loss_barrier_mid", "error_barrier", "relative_accuracy_drop"):
+            assert found[f"{split}_{name}"] == pytest.approx(0, abs=1e-6)
+
+
+def test_barrier_is_symmetric() -> None:
+    (graph, a), (_, b) = network(1), network(2)
+    there, back = curve(graph, a, b, random_data()), curve(graph, b, a, random_data())
+    for split in SPLITS:
+        assert there[f"{split}_loss"] == pytest.approx(list(reversed(back[f"{split}_loss"])), rel=1e-5)
+        for name in ("loss_barrier", "loss_barrier_max", "loss_barrier_mid", "error_barrier", "error_barrier_max"):
+            assert there[f"{split}_{name}"] == pytest.approx(back[f"{split}_{name}"], rel=1e-5, abs=1e-6)
+
+
+curves = st.lists(st.floats(0, 100), min_size=5, max_size=5)
+
+
+@given(curves, curves)
+def test_barriers_by_definition(losses: list[float], accuracies: list[float]) -> None:
+    found = barriers(WEIGHTS, losses, accuracies, Metrics(losses[2], accuracies[2]))
+    errors = [100 - a for a in accuracies]
+    for name, values in (("loss", losses), ("error", errors)):
+        chords = [v - ((1 - w) * values[0] + w * values[-1]) for w, v in zip(WEIGHTS, values, strict=True)]
+        assert found[f"{name}_barrier"] == pytest.approx(max(chords), abs=1e-9)
+        assert found[f"{name}_barrier_max"] == pytest.approx(max(values) - max(values[0], values[-1]), abs=1e-9)
+        assert found[f"{name}_barrier_mid"] == pytest.approx(chords[2], abs=1e-9)
+        assert found[f"{name}_barrier"] >= -1e-9 and found[f"{name}_barrier_max"] >= 0
+    assert found["relative_accuracy_drop"] <= 0
+
+
+def test_distance_counts_only_what_is_trained() -> None:
+    a, b = {"w": torch.zeros(2, 3), "b": torch.zeros(2)}, {"w": torch.ones(2, 3), "b": 2 * torch.ones(2)}
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    found = distances(a, b, {"w": mask, "b": torch.tensor(True)})
+    assert found["distance"] == pytest.approx((3 + 8) ** 0.5)
+    assert found["normalized_distance"] == pytest.approx((11 / 5) ** 0.5)
+
+
+def test_interpolation_reproduces_its_ends() -> None:
+    (_, a), (_, b) = network(1, "batch"), network(2, "batch")
+    assert all(torch.equal(interpolate(a, b, 0.0)[name], a[name]) for name in a)
+    assert all(torch.equal(interpolate(a, b, 1.0)[name], b[name]) for name in a)
+
+
+def test_a_permutation_that_changes_the_function_is_refused() -> None:
+    graph, a = network(1)
+    broken = a | {"linear.1.weight": a["linear.1.weight"].flip(0)}
+    check_function(
+        graph, a, permute(graph, a, {s.name: torch.arange(s.size).flip(0) for s in graph.spaces}), random_data()
+    )
+    with pytest.raises(FunctionChanged):
+        check_function(graph, a, broken, random_data())

@@ -1,0 +1,85 @@
+"""Streamed matching against numpy on stored activations."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from nid_cli.analysis import match
+from nid_cli.analysis.match import CrossMoments, best_permutation, match_activations, stream_moments
+from nid_cli.data.tensors import Data, Split
+from nid_cli.nets.functional import record
+from nid_cli.nets.graph import INPUT, POINTS
+from nid_cli.nets.mlp import mlp
+from nid_cli.nets.permutation import permute
+
+
+def network(seed: int, norm: str = "layer"):
+    graph = mlp(inputs=6, width=8, depth=4, outputs=3, norm=norm, activation="gelu", gated=False)
+    generator = torch.Generator().manual_seed(seed)
+    shapes = graph.parameters | graph.buffers
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return graph, state | {name: torch.rand(shape, generator=generator) + 0.5 for name, shape in graph.buffers.items()}
+
+
+def random_data(count: int = 300) -> Data:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(count, 6, generator=generator), torch.randint(3, (count,), generator=generator)
+    part = Split(x, y)
+    return Data(part, Split(x[:50], y[:50]), Split(x[50:90], y[50:90]))
+
+
+def pearson_by_numpy(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    n = u.shape[1]
+    return np.corrcoef(u.astype(np.float64).T, v.astype(np.float64).T)[:n, n:]
+
+
+def test_streamed_moments_equal_stored_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(match, "BATCH", 37)
+    (graph, a), (_, b) = network(1), network(2)
+    data = random_data()
+    moments = stream_moments(graph, a, b, data, POINTS)
+    assert len(moments) == 9
+    for space in graph.spaces:
+        for point, (op,) in space.points.items():
+            u, v = (record(graph, s, {INPUT: data.train.inputs}, (op,))[op].numpy() for s in (a, b))
+            found = moments[space.name, point]
+            np.testing.assert_allclose(found.pearson().numpy(), pearson_by_numpy(u, v), atol=2e-6)
+            np.testing.assert_allclose(found.dot().numpy(), u.astype(np.float64).T @ v / len(u), atol=2e-6)
+
+
+def test_constant_neurons_correlate_with_nothing_and_large_means_lose_no_digits() -> None:
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(5000, 4, generator=generator)
+    u[:, 1] = 3.7  # constant
+    shifted = u.double().clone()
+    shifted[:, 2] += 3e4  # a mean far above the spread
+    moments = CrossMoments.start(shifted.float(), u)
+    for part in zip(shifted.float().split(700), u.split(700), strict=True):
+        moments.add(*part)
+    correlation = moments.pearson()
+    assert (correlation[1] == 0).all() and (correlation[:, 1] == 0).all() and correlation.isfinite().all()
+    expected = pearson_by_numpy(shifted.float().double()[:, [0, 2, 3]].numpy(), u[:, [0, 2, 3]].numpy())
+    np.testing.assert_allclose(correlation[[0, 2, 3]][:, [0, 2, 3]].numpy(), expected, atol=1e-6)
+    assert correlation[2, 2] > 0.9999
+
+
+def test_assignment_is_the_best_of_all() -> None:
+    similarity = torch.randn(5, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    partners = best_permutation(similarity)
+    total = similarity[torch.arange(5), partners].sum()
+    totals = [sum(similarity[i, p[i]] for i in range(5)) for p in itertools.permutations(range(5))]
+    assert total == pytest.approx(max(totals).item())
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_a_planted_permutation_is_found(norm: str) -> None:
+    """The reference code, which maximizes 1 - |correlation|, would find the worst partners."""
+    graph, a = network(1, norm)
+    generator = torch.Generator().manual_seed(5)
+    planted = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
+    b = permute(graph, a, planted)
+    found = match_activations(graph, a, b, random_data())
+    restored = permute(graph, b, found)
+    assert all(torch.equal(restored[name], a[name]) for name in a)

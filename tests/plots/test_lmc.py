@@ -1,0 +1,42 @@
+"""The data in the artists, not the pixels."""
+
+import numpy as np
+
+from nid_cli.plots.lmc import draw
+from nid_cli.plots.style import group_labels, look
+
+
+def record(group: str, symmetry: str, kappa: object, align: str, height: float) -> dict:
+    x = [0.0, 0.5, 1.0]
+    return {
+        "group": group, "arch": "mlp", "dataset": "digits", "symmetry": symmetry, "kappa": kappa, "align": align,
+        "status": "ok", "lambdas": x, "train_accuracy": [100.0, 100 - height, 100.0], "train_loss": [0.0, height, 0.0],
+    }  # fmt: skip
+
+
+def test_the_figure_shows_means_over_pairs_in_words_and_mathematics() -> None:
+    records = [record("a", "w", 1.0, align, h) for align in ("none", "activation") for h in (2.0, 4.0)]
+    records += [record("b", "standard", None, "none", 20.0)]
+    records += [{**record("c", "sigma", None, "activation", 0.0), "status": "not_applicable"}]
+    figure = draw(records)
+    assert len(figure.axes) == 4
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["no alignment", "aligned by activations"]
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    assert set(lines) == {r"W-MLP, $\kappa = 1$ (2 pairs)", "MLP (1 pair)"}
+    w = lines[r"W-MLP, $\kappa = 1$ (2 pairs)"]
+    np.testing.assert_allclose(w.get_ydata(), [100, 97, 100])
+    band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([band.min(), band.max()], [97 - 2**0.5, 100])
+    assert figure.axes[1].get_lines()[0].get_color() == w.get_color()
+
+
+def test_groups_of_equal_settings_stay_apart_in_the_legend() -> None:
+    a, b = record("x", "w", 1.0, "none", 1.0), record("x-2", "w", 1.0, "none", 1.0)
+    names = group_labels([a, b])
+    assert len(set(names.values())) == 2 and all("W-MLP" in n for n in names.values())
+
+
+def test_looks_differ_between_the_usual_groups() -> None:
+    usual = [("standard", None), ("sigma", None), ("w", 0.0), ("w", 1.0), ("syre", 1.0), ("syre", 0.0)]
+    looks = [tuple(look({"symmetry": s, "kappa": k}).values()) for s, k in usual]
+    assert len(set(looks)) == len(looks)
