@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from nid_cli.analysis import lmc
 from nid_cli.analysis.lmc import (
-    Endpoint, FunctionChanged, barriers, check_function, curve_record, distances, interpolate, segments,
+    Endpoint,
+    FunctionChanged,
+    barriers,
+    check_function,
+    curve_record,
+    distances,
+    interpolate,
+    segments,
 )  # fmt: skip
 from nid_cli.data.tensors import SPLITS
 from nid_cli.nets.functional import forward
