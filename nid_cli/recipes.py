@@ -44,7 +44,8 @@ RECIPES: dict[tuple[str, str], Settings] = {
 
 # Settings of a command that are no part of what a run is.
 CALL_SETTINGS = ("seeds", "save_every")
-KNOWN = (*FIELDS, *CALL_SETTINGS)
+# ``init`` follows from the symmetry type.
+KNOWN = (*(name for name in FIELDS if name != "init"), *CALL_SETTINGS)
 
 
 def symmetry_name(given: object) -> str:
@@ -101,6 +102,12 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
         raise unknown("data set", dataset, CATALOG)
     values = {**_GENERAL[arch], **RECIPES.get((arch, dataset), {}), **options, "arch": arch, "dataset": dataset}
     values["symmetry"] = symmetry_name(values.get("symmetry", "standard"))
+    values["init"] = values["symmetry"]
+    values = _numbers(values)
+    if values["optimizer"] != "sgd":
+        values["momentum"] = 0.0
+    if not values["milestones"]:
+        values["gamma"] = 1.0
     values["data"] = resolve_parameters(dataset, values.get("data", {}))
     graph = graph_of(values)
     takes = SYMMETRIES[values["symmetry"]]
@@ -114,13 +121,27 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
     for name, least in (("seeds", 1), ("save_every", 1)):
         if call[name] < least:
             raise UsageError(f"{name.replace('_', '-')} must be at least {least}, not {call[name]}")
-    return RunSpec(**_coerced(values)), call
+    return RunSpec(**values), call
 
 
-def _coerced(values: dict[str, Any]) -> dict[str, Any]:
-    """Numbers in the types that the canonical form has: 1 and 1.0 must not hash apart."""
-    floats = ("lr", "weight_decay", "momentum", "gamma")
-    return values | {name: float(values[name]) for name in floats}
+WHOLE = ("width", "depth", "epochs", "batch_size", "seed", *CALL_SETTINGS)
+REAL = ("lr", "weight_decay", "momentum", "gamma")
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers in the types that the canonical form has: 1 and 1.0 must not hash apart, 1.5 epochs must not pass.
+
+    Raises:
+        UsageError: a setting of the wrong kind.
+    """
+    typed = dict(values)
+    for name in (*WHOLE, *REAL):
+        value = values[name]
+        kind = "a whole number" if name in WHOLE else "a number"
+        if isinstance(value, bool) or not isinstance(value, int | float) or (name in WHOLE and value != int(value)):
+            raise UsageError(f"{name.replace('_', '-')} must be {kind}, not {value!r}")
+        typed[name] = int(value) if name in WHOLE else float(value) + 0.0  # -0.0 becomes 0.0
+    return typed
 
 
 def _sequence(value: Any) -> Sequence[Any]:
@@ -129,7 +150,7 @@ def _sequence(value: Any) -> Sequence[Any]:
 
 def _kappas(value: Any, graph: Graph) -> tuple[float, ...]:
     """One kappa for each weighted layer."""
-    numbers = [float(v) for v in _sequence(value)]
+    numbers = [float(v) + 0.0 for v in _sequence(value)]
     layers = len(graph.weighted)
     if len(numbers) not in (1, layers):
         raise UsageError(f"kappa takes one number or one for each of the {layers} layers, not {len(numbers)}")

@@ -46,9 +46,10 @@ class RunSpec:
     """Everything that determines a training, member seeds aside: those are derived from ``seed``.
 
     ``kappa`` and ``num_fixed`` hold one value per weighted layer, in the network's order (None where the symmetry
-    type has none). ``width`` and ``depth`` are the architecture's own (mlp: hidden units, linear layers; resnet: w,
-    layers). The learning rate is multiplied by ``gamma`` at each epoch in ``milestones``. ``seed`` is None for
-    imported runs that never stored one.
+    type has none). ``init`` is the symmetry type whose initialization the training starts from: its own, except for
+    imported standard networks that only started as asymmetric ones. ``width`` and ``depth`` are the architecture's
+    own (mlp: hidden units, linear layers; resnet: w, layers). The learning rate is multiplied by ``gamma`` at each
+    epoch in ``milestones``. ``seed`` is None for imported runs.
 
     Raises:
         UsageError: a value that no run can have.
@@ -62,6 +63,7 @@ class RunSpec:
     dataset: str
     data: Mapping[str, int | float]
     symmetry: str
+    init: str
     kappa: tuple[float, ...] | None
     num_fixed: tuple[int, ...] | None
     optimizer: str
@@ -77,6 +79,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         for name, choices in (
             ("symmetry", tuple(SYMMETRIES)),
+            ("init", tuple(SYMMETRIES)),
             ("norm", NORMS),
             ("activation", ACTIVATIONS),
             ("optimizer", OPTIMIZERS),

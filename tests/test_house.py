@@ -20,11 +20,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"specs", "errors"},
     "nets": {"specs", "errors"},
     "recipes": {"specs", "errors", "data", "nets"},
-    "training": {"specs", "errors", "data", "nets"},
-    "analysis": {"specs", "errors", "data", "nets", "training"},
+    "metrics": {"data", "nets"},
+    "training": {"specs", "errors", "data", "nets", "metrics"},
+    "analysis": {"specs", "errors", "data", "nets", "metrics"},
     "plots": {"specs", "errors"},
     "registry": {"specs", "errors"},
-    "pipeline": {"specs", "errors", "recipes", "data", "nets", "training", "analysis", "plots", "registry"},
+    "pipeline": {"specs", "errors", "recipes", "data", "nets", "metrics", "training", "analysis", "plots", "registry"},
     "cli": {"specs", "errors", "recipes", "data", "nets", "pipeline", "registry"},
 }
 ONLY_IN = {"typer": {"cli"}, "rich": {"cli"}, "sqlalchemy": {"registry", "pipeline"}, "alembic": {"registry"}}

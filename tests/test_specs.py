@@ -29,6 +29,8 @@ def test_hash_is_the_same_in_another_process() -> None:
 def test_equal_settings_written_differently_hash_alike() -> None:
     assert small_spec(symmetry="w", kappa=1).hash == small_spec(symmetry=1, kappa=[1.0, 1.0, 1]).hash
     assert small_spec(symmetry="w", kappa=1).hash != small_spec(symmetry="w", kappa=2).hash
+    assert small_spec(width=16.0, lr=1, momentum=0.3).hash == small_spec(width=16, lr=1.0, gamma=0.5).hash
+    assert small_spec(symmetry="w", kappa=-0.0).hash == small_spec(symmetry="w", kappa=0).hash
     assert small_spec(seed=1).settings() == small_spec(seed=2).settings()
 
 
@@ -89,8 +91,11 @@ def test_shares_scale_with_the_width() -> None:
         ({"depth": 1}, "depth"),
         ({"width": 0}, "width"),
         ({"optimizer": "adan"}, "did you mean adam"),
-        ({"lr": "fast"}, "wrong type"),
+        ({"lr": "fast"}, "a number"),
         ({"speed": 1}, "unknown setting"),
+        ({"epochs": 2.5}, "whole number"),
+        ({"lr": True}, "a number"),
+        ({"width": "8"}, "whole number"),
         ({"data": {"k": 3}}, "unknown parameter of digits"),
         ({"dataset": "gaussian-subspace", "data": {"k": 600}}, "between 1 and d"),
         ({"dataset": "gaussian-subspace", "data": {"k": "many"}}, "whole number"),

@@ -92,6 +92,7 @@ def upgrade() -> None:
         sa.Column("specification", sa.Text(), nullable=False),
         sa.Column("seed", sa.Integer(), nullable=True),
         sa.Column("mask_seed", sa.Integer(), nullable=True),
+        sa.Column("source", sa.Text(), nullable=True),
         sa.Column("invocation_id", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["group_id"], ["groups.id"], name=op.f("fk_runs_group_id"), ondelete="CASCADE"),
@@ -142,6 +143,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_checkpoints_epoch"), "checkpoints", ["epoch"], unique=False)
     op.create_index(op.f("ix_checkpoints_sha256"), "checkpoints", ["sha256"], unique=False)
+    op.create_index(op.f("ix_checkpoints_source_sha256"), "checkpoints", ["source_sha256"], unique=False)
     op.create_table(
         "epochs",
         sa.Column("model_id", sa.Integer(), nullable=False),
@@ -196,6 +198,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_results_created_at"), table_name="results")
     op.drop_table("results")
     op.drop_table("epochs")
+    op.drop_index(op.f("ix_checkpoints_source_sha256"), table_name="checkpoints")
     op.drop_index(op.f("ix_checkpoints_sha256"), table_name="checkpoints")
     op.drop_index(op.f("ix_checkpoints_epoch"), table_name="checkpoints")
     op.drop_table("checkpoints")

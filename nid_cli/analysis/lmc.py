@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from nid_cli.data.tensors import SPLITS, Data
+from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
 from nid_cli.nets.functional import State, apply, forward, record
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import Permutation
-from nid_cli.training.metrics import EVALUATION_BATCH, Metrics, Tally
 
 SplitMetrics = dict[str, Metrics]
 
@@ -92,17 +92,20 @@ def check_function(graph: Graph, original: State, permuted: State, data: Data) -
         raise FunctionChanged(f"its outputs differ by {difference:.1e} of their magnitude")
 
 
-def distances(a: Mapping[str, Tensor], b: Mapping[str, Tensor], trainable: Mapping[str, Tensor]) -> dict[str, float]:
+def distances(
+    graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], trainable: Mapping[str, Tensor]
+) -> dict[str, float]:
     """L2 distance of the trainable effective parameters, and the same over the root of their number.
 
     Args:
-        trainable: for each parameter a mask of what is trained (a scalar mask stands for all of it).
+        trainable: masks of what is trained, for the parameters of which only a part is.
     """
     square, count = 0.0, 0
-    for name, mask in trainable.items():
-        difference = (a[name].double() - b[name].double()) * mask
-        square += difference.square().sum().item()
-        count += int(mask.sum()) if mask.ndim else a[name].numel()
+    for name in graph.parameters:
+        difference = a[name].double() - b[name].double()
+        kept = difference[trainable[name]] if name in trainable else difference
+        square += kept.square().sum().item()
+        count += kept.numel()
     return {"distance": square**0.5, "normalized_distance": (square / max(count, 1)) ** 0.5}
 
 

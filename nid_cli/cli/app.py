@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import nid_cli
-from nid_cli.cli import group, lmc, plot, train
+from nid_cli.cli import group, lmc, plot, register, train
 from nid_cli.cli.render import say
 from nid_cli.errors import NidError
 
@@ -44,6 +44,7 @@ def _root(
 
 
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("register", epilog=register.EXAMPLES)(register.register)
 app.add_typer(group.app, name="group")
 app.command("lmc", epilog=lmc.EXAMPLES)(lmc.lmc)
 app.add_typer(plot.app, name="plot")

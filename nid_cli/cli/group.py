@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -119,6 +120,20 @@ def rm(
     """Remove groups with their models, checkpoints and results."""
     removed = manage.remove_groups(Context(registry=registry, argv=options.command_line()), names, yes)
     _done([{"name": name, "removed": True} for name in removed], as_json, f"removed {', '.join(removed)}")
+
+
+@app.command(epilog="Example: nid group export mlp-digits-w-k1 w.tar")
+def export(
+    name: options.GroupName,
+    file: Annotated[Path, typer.Argument(metavar="FILE.tar", help="The archive to write.")],
+    registry: options.RegistryOption = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write a group with its checkpoints, results and lineage into an archive that nid register takes over."""
+    from nid_cli.pipeline.exchange import export_group
+
+    record = export_group(Context(registry=registry, argv=options.command_line()), name, file)
+    _done([record], as_json, f"wrote {name} to {file} ({record['bytes']} bytes)")
 
 
 def _done(records: list[dict[str, Any]], as_json: bool, sentence: str) -> None:

@@ -83,6 +83,6 @@ def _table(records: Sequence[dict[str, Any]]) -> None:
             rows.append((group, epoch, align, len(own), "not applicable", None, None, None))
             continue
         measured = [[r[key] for r in ok] for key in ("train_loss_barrier", "train_error_barrier", "test_error_barrier")]
-        middle = [r["train_accuracy"][len(r["lambdas"]) // 2] for r in ok]
+        middle = [(r["train_accuracy"][0] + r["train_accuracy"][-1]) / 2 - r["train_error_barrier_mid"] for r in ok]
         rows.append((group, epoch, align, len(ok), *(_spread(v) for v in measured), _spread(middle)))
     render.table((*columns, "train accuracy at 1/2 (%)"), rows)

@@ -87,7 +87,7 @@ def train(
     if dry_run:
         import tomli_w
 
-        resolved = {key: value for key, value in (spec.to_dict() | call).items() if value is not None}
+        resolved = {k: v for k, v in (spec.to_dict() | call).items() if k in recipes.KNOWN and v is not None}
         print(tomli_w.dumps(resolved), end="")
         return
     from nid_cli.pipeline.train import train as run

@@ -12,8 +12,11 @@ from nid_cli.errors import UsageError, unknown
 
 Parameters = Mapping[str, int | float]
 
-# Every data set takes this one: the first N samples of its (already shuffled) training split.
+# Every data set takes this parameter: the first N samples of its (already shuffled) training split.
 TRAIN_SIZE = "train_size"
+# And this one: the share of the training set that becomes the validation split (0.1 where it is not given).
+VAL_SHARE = "val_share"
+COMMON: dict[str, type] = {TRAIN_SIZE: int, VAL_SHARE: float}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,6 @@ class DatasetEntry:
     outputs: Callable[[Parameters], int]
     parameters: Parameters = field(default_factory=dict)
     check: Callable[[Parameters], str | None] = lambda _: None
-    multilabel: bool = False
 
 
 def _images(name: str, description: str, shape: tuple[int, ...], outputs: int, loader: str) -> DatasetEntry:
@@ -55,7 +57,7 @@ def _check_subspace(p: Parameters) -> str | None:
     return None
 
 
-def _subspace(name: str, description: str, outputs: str, multilabel: bool = False, **own: int | float) -> DatasetEntry:
+def _subspace(name: str, description: str, outputs: str, **own: int | float) -> DatasetEntry:
     return DatasetEntry(
         name=name,
         description=description,
@@ -64,7 +66,6 @@ def _subspace(name: str, description: str, outputs: str, multilabel: bool = Fals
         outputs=lambda p: int(p[outputs]),
         parameters=own | _SAMPLES | _SEEDS,
         check=_check_subspace,
-        multilabel=multilabel,
     )
 
 
@@ -76,7 +77,7 @@ CATALOG: dict[str, DatasetEntry] = {
         _images("fashion-mnist", "28x28 clothes", (1, 28, 28), 10, "nid_cli.data.images:load_fashion_mnist"),
         _subspace("gaussian-subspace", "Gaussian classes in k dimensions", "classes", k=128, classes=20, sep=0.3),
         _subspace("parity-subspace", "parity of signs in k dimensions", "m", k=128, m=2),
-        _subspace("multilabel-subspace", "signs of k latent coordinates", "k", multilabel=True, k=50),
+        _subspace("multilabel-subspace", "signs of k latent coordinates", "k", k=50),
     )
 }  # fmt: skip
 
@@ -102,9 +103,9 @@ def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int 
     resolved = dict(known.parameters)
     for raw, value in given.items():
         key = raw.replace("-", "_")
-        if key not in known.parameters and key != TRAIN_SIZE:
-            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*known.parameters, TRAIN_SIZE)])
-        kind = type(known.parameters.get(key, 1))
+        if key not in known.parameters and key not in COMMON:
+            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*known.parameters, *COMMON)])
+        kind = type(known.parameters[key]) if key in known.parameters else COMMON[key]
         try:
             number = kind(str(value))
         except ValueError:
@@ -113,6 +114,8 @@ def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int 
         if number != number or number < 0 or number in (float("inf"),) or (key == TRAIN_SIZE and number < 1):
             raise UsageError(f"{raw} must be a positive number, not {value}")
         resolved[key] = number
+    if not 0 < resolved.get(VAL_SHARE, 0.1) < 1:
+        raise UsageError(f"val-share must lie between 0 and 1, not {resolved[VAL_SHARE]}")
     if problem := known.check(resolved):
         raise UsageError(f"{name}: {problem}")
     return resolved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -19,5 +20,8 @@ def load_digits(parameters: Parameters, folder: Path) -> RawData:
     whole = Split(images, torch.from_numpy(bunch.target).to(torch.int64))
     rest, test = split_validation(whole, share=0.2, seed=0)
     train, _ = split_validation(rest)
-    pixels = train.inputs.to(torch.float64) / 16
-    return RawData(rest, test, Normalization(16.0, (pixels.mean().item(),), (pixels.std().item(),)))
+    # Whole sums are exact: the statistics are the same on every machine, for any number of threads.
+    pixels = train.inputs.to(torch.int64)
+    count, total, squares = pixels.numel(), int(pixels.sum()), int(pixels.square().sum())
+    mean, variance = total / count, (squares - total * total / count) / (count - 1)
+    return RawData(rest, test, Normalization(16.0, (mean / 16,), (math.sqrt(variance) / 16,)))

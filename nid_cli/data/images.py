@@ -9,7 +9,7 @@ import torch
 
 from nid_cli.data.catalog import Parameters
 from nid_cli.data.tensors import Normalization, RawData, Split
-from nid_cli.errors import NotFoundError
+from nid_cli.errors import NidError, NotFoundError
 
 
 def _open(dataset: Any, folder: Path, name: str, files: str) -> tuple[Any, Any]:
@@ -18,6 +18,8 @@ def _open(dataset: Any, folder: Path, name: str, files: str) -> tuple[Any, Any]:
         return tuple(dataset(folder, train=train, download=False) for train in (True, False))
     except RuntimeError:
         pass  # torchvision's word for files that are missing (or, for CIFAR, fail their checksum)
+    except (OSError, ValueError, AssertionError, EOFError) as error:
+        raise NidError(f"the files of {name} in {folder} are damaged: {error}", f"replace {files}") from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tuple(dataset(folder, train=train, download=True) for train in (True, False))

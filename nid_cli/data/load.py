@@ -6,9 +6,10 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from nid_cli.data.catalog import TRAIN_SIZE, Parameters, entry
+from nid_cli.data.catalog import TRAIN_SIZE, VAL_SHARE, Parameters, entry
 from nid_cli.data.tensors import Data, RawData, split_validation
 from nid_cli.errors import UsageError
+from nid_cli.specs import canonical_json
 
 
 def load(name: str, parameters: Parameters, folder: Path) -> Data:
@@ -26,9 +27,12 @@ def load(name: str, parameters: Parameters, folder: Path) -> Data:
     module, function = entry(name).loader.split(":")
     loader: Callable[[Parameters, Path], RawData] = getattr(importlib.import_module(module), function)
     raw = loader(parameters, folder)
-    train, val = split_validation(raw.train)
+    train, val = split_validation(raw.train, parameters.get(VAL_SHARE, 0.1))
     if size := parameters.get(TRAIN_SIZE):
         if size > len(train):
             raise UsageError(f"train-size {size} exceeds the {len(train)} training samples of {name}")
         train = train.take(slice(0, int(size)))
-    return Data(train, val, raw.test, raw.normalization)
+    identity = None
+    if raw.generator is not None:
+        identity = canonical_json({"name": name, "parameters": dict(parameters), "generator": raw.generator})
+    return Data(train, val, raw.test, raw.normalization, identity)

@@ -15,6 +15,9 @@ from torch import Generator, Tensor
 from nid_cli.data.catalog import Parameters
 from nid_cli.data.tensors import RawData, Split
 
+# Raised when a change here draws other data from the same seeds.
+GENERATOR = 1
+
 Sampler = Callable[[int, Generator], tuple[Tensor, Tensor]]
 
 
@@ -36,6 +39,7 @@ def _embed(parameters: Parameters, build: Callable[[Generator], Sampler]) -> Raw
     return RawData(
         draw(parameters["samples"], parameters["train_seed"]),
         draw(parameters["test_samples"], parameters["test_seed"]),
+        generator=GENERATOR,
     )
 
 

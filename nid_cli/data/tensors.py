@@ -40,12 +40,16 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: its splits, never augmented, and how a batch of raw inputs becomes the network's input."""
+    """A data set: its splits, never augmented, and how a batch of raw inputs becomes the network's input.
+
+    ``identity`` says what generated data are; their bits may differ between processors by rounding.
+    """
 
     train: Split
     val: Split
     test: Split
     normalization: Normalization | None = None
+    identity: str | None = None
 
     def split(self, name: str) -> Split:
         """The split called ``train``, ``val`` or ``test``."""
@@ -59,7 +63,8 @@ class Data:
         shape = (-1, *(1 for _ in inputs.shape[2:]))
         mean = torch.tensor(self.normalization.mean, device=x.device).view(shape)
         std = torch.tensor(self.normalization.std, device=x.device).view(shape)
-        return x.div_(self.normalization.scale).sub_(mean).div_(std)
+        # Not in place at first: float inputs are not copied above.
+        return x.div(self.normalization.scale).sub_(mean).div_(std)
 
     def batches(self, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalized (inputs, targets) of one split, in order, ``size`` samples at a time."""
@@ -70,7 +75,7 @@ class Data:
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""
         train, val, test = (Split(s.inputs.to(device), s.targets.to(device)) for s in (self.train, self.val, self.test))
-        return Data(train, val, test, self.normalization)
+        return Data(train, val, test, self.normalization, self.identity)
 
     def share_memory(self) -> Data:
         """Moves the tensors into shared memory, so that worker processes read them without a copy."""
@@ -80,7 +85,10 @@ class Data:
         return self
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over splits, their order, dtypes, shapes and the normalization."""
+        """SHA-256 (hex) over splits, their order, dtypes, shapes and the normalization; of generated data over what
+        generates them."""
+        if self.identity is not None:
+            return hashlib.sha256(self.identity.encode()).hexdigest()
         digest = hashlib.sha256(repr(self.normalization).encode())
         for part in (self.train, self.val, self.test):
             for tensor in (part.inputs, part.targets):
@@ -91,11 +99,15 @@ class Data:
 
 @dataclass(frozen=True)
 class RawData:
-    """What a loader returns: the whole training set (before the validation split), the test set, the normalization."""
+    """What a loader returns: the whole training set (before the validation split), the test set, the normalization.
+
+    ``generator`` names the version of what generates the data; None for data that are read.
+    """
 
     train: Split
     test: Split
     normalization: Normalization | None = None
+    generator: int | None = None
 
 
 def split_validation(whole: Split, share: float = 0.1, seed: int = 42) -> tuple[Split, Split]:

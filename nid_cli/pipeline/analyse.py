@@ -17,6 +17,8 @@ from nid_cli.registry.results import Subject
 from nid_cli.registry.runs import Model
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nid_cli.data.tensors import Data
     from nid_cli.nets.functional import State
 
@@ -36,6 +38,7 @@ class Lab:
         self.state = lru_cache(maxsize=STATES_IN_MEMORY)(self._state)
         self._data: dict[str, Data] = {}
         self._fingerprints: dict[str, str] = {}
+        self._agreed: set[int] = set()
 
     def _read(self, path: str, sha256: str) -> State:
         from nid_cli.nets.storage import from_bytes
@@ -54,6 +57,20 @@ class Lab:
 
         fixed = self._read(fixed_path, fixed_sha256) if fixed_path and fixed_sha256 else {}
         return self._read(path, sha256) | gates(fixed)
+
+    def trainable(self, group: Group) -> dict[str, Tensor]:
+        """Masks of the trained entries, for the weights of which a part is fixed."""
+        import torch
+
+        from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint
+
+        graph, kind = graph_of(group.settings), SYMMETRY_TYPES[group.settings["symmetry"]]
+        masks = {}
+        for name, (index, _) in constraint(kind, graph, self.fixed(group), group.settings["kappa"]).pinned.items():
+            mask = torch.ones(graph.parameters[name], dtype=torch.bool, device=self.device)
+            mask.view(-1)[index] = False
+            masks[name] = mask
+        return masks
 
     def model(self, group: Group, model: Model, epoch: int) -> State:
         """A model's effective weights, buffers and gates at an epoch.
@@ -80,8 +97,10 @@ class Lab:
             data = load(name, parameters, self.context.data_folder)
             self._fingerprints[key] = data.fingerprint()
             self._data[key] = data.to(self.device)
-        with self.registry.write() as connection:
-            groups.agree_on_data(connection, group, self._fingerprints[key])
+        if group.id not in self._agreed:
+            with self.registry.write() as connection:
+                groups.agree_on_data(connection, group, self._fingerprints[key])
+            self._agreed.add(group.id)
         return self._data[key]
 
     def fingerprint(self, group: Group) -> str:
@@ -107,8 +126,9 @@ def analyse(
     missing = [subject for subject in subjects if subject.key not in known]
     if missing:
         lab = Lab(registry, context)
+        origin = invocations.describe(command, context.argv, str(lab.device))
         with registry.write() as connection:
-            invocation = invocations.begin(connection, command, context.argv, str(lab.device))
+            invocation = invocations.begin(connection, origin)
         with ending(registry, invocation, "the results so far are kept"):
             for subject, values in compute(lab, missing):
                 fingerprint = lab.fingerprint(subject.group)

@@ -84,9 +84,9 @@ def lmc(
 
 def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Values]]:
     """Pair by pair: both alignments of a pair share one pass over the data, the ends' metrics all their pairs."""
-    from nid_cli.training.metrics import evaluate
+    from nid_cli.metrics import evaluate
 
-    ends: dict[str, SplitMetrics] = {}
+    ends: dict[tuple[int, str], SplitMetrics] = {}
     pairs = [list(batch) for _, batch in groupby(missing, key=lambda s: (s.group.id, s.epoch, s.models))]
     for done, batch in enumerate(pairs):
         subject = batch[0]
@@ -97,9 +97,10 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
         pair_name = f"{group.name} {subject.models[0].number}-{subject.models[1].number}"
         lab.context.progress("lmc", done, len(pairs), pair_name)
         for sha256, state in zip(subject.checkpoints, states, strict=True):
-            if sha256 not in ends:
-                ends[sha256] = {s: evaluate(graph, state, data, s) for s in ("train", "val", "test")}
-        known_ends = [ends[sha256] for sha256 in subject.checkpoints]
+            # The same bytes mean another function in a group with other gates, activations or data.
+            if (group.id, sha256) not in ends:
+                ends[group.id, sha256] = {s: evaluate(graph, state, data, s) for s in ("train", "val", "test")}
+        known_ends = [ends[group.id, sha256] for sha256 in subject.checkpoints]
 
         def advance(share: float, done: int = done, pair_name: str = pair_name) -> None:
             lab.context.progress("lmc", done + share, len(pairs), pair_name)
@@ -137,21 +138,18 @@ def _pair(
         advance(seen / total)
 
     curves = analysis.segments(graph, a, b, targets, inner, data, count)
-    everything = {name: torch.tensor(True, device=lab.device) for name in graph.parameters}
-    masks = {
-        name.replace(".mask", ".weight"): t for name, t in lab.fixed(batch[0].group).items() if name.endswith(".mask")
-    }
+    trained = lab.trainable(batch[0].group)
     found: dict[int, Values] = {}
     for subject, end, curve in zip(applicable, targets, curves, strict=True):
         by_weight = dict(zip(inner, curve, strict=True)) | {0.0: ends[0], 1.0: ends[1]}
         # An aligned network is compared as the plain network of its effective weights: all of them count.
-        trainable = everything | masks if end.permutation is None else everything
+        trainable = trained if end.permutation is None else {}
         found[id(subject)] = {
             "align": subject.parameters["align"],
             "status": "ok",
             "reason": None,
             **analysis.curve_record(weights, [by_weight[w] for w in weights], by_weight[0.5]),
-            **analysis.distances(a, end.state, trainable),
+            **analysis.distances(graph, a, end.state, trainable),
         }
     skipped = {"status": "not_applicable", "reason": GATED}
     return [found.get(id(s), {"align": s.parameters["align"], **skipped}) for s in batch]

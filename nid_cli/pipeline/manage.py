@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.context import Context
-from nid_cli.registry import groups, invocations, runs
-from nid_cli.registry.database import open_for_reading, open_for_writing
+from nid_cli.registry import groups, invocations, locks, runs
+from nid_cli.registry.artifacts import RESUME
+from nid_cli.registry.database import Registry, open_for_reading, open_for_writing, run_lock
 from nid_cli.registry.groups import Group
+from nid_cli.registry.runs import Model
 from nid_cli.registry.selection import Selection
 
 
-def _record(connection: Connection, group: Group) -> dict[str, Any]:
-    """One group as a ``nid.group/1`` record."""
+def _members(connection: Connection, registry: Registry, group: Group) -> list[Model]:
+    """The models of a group; those whose training process is gone read as interrupted."""
     members = runs.models_of(connection, group_id=group.id)
+    if not any(m.status == "training" for m in members):
+        return members
+    hashes = runs.run_hashes(connection, group.id)
+    alive = {run_id for run_id, run_hash in hashes.items() if locks.is_held(registry.file(run_lock(run_hash)))}
+    return [
+        replace(m, status="interrupted") if m.status == "training" and m.run_id not in alive else m for m in members
+    ]
+
+
+def _record(connection: Connection, registry: Registry, group: Group) -> dict[str, Any]:
+    """One group as a ``nid.group/1`` record."""
+    members = _members(connection, registry, group)
     complete = [m for m in members if m.status == "complete"]
     common = set.intersection(*(set(m.checkpoints) for m in complete)) if complete else set()
     states = [m.status for m in members]
@@ -50,7 +64,7 @@ def list_groups(context: Context, selection: Selection) -> list[dict[str, Any]]:
             kappa=selection.kappa,
             name=selection.group,
         )
-        return [_record(connection, group) for group in chosen]
+        return [_record(connection, registry, group) for group in chosen]
 
 
 def group_names(context: Context) -> list[str]:
@@ -64,10 +78,10 @@ def show_group(context: Context, name: str) -> dict[str, Any]:
     registry = open_for_reading(context.registry)
     with registry.read() as connection:
         group = groups.by_name(connection, name)
-        members = runs.models_of(connection, group_id=group.id)
+        members = _members(connection, registry, group)
         metrics = runs.metrics_of(connection, [m.id for m in members])
         lineage = runs.lineage_of(connection, [m.id for m in members])
-        return _record(connection, group) | {
+        return _record(connection, registry, group) | {
             "settings": group.settings,
             "data_fingerprint": group.data_fingerprint,
             "results": groups.count_results(connection, group),
@@ -112,23 +126,26 @@ def remove_groups(context: Context, names: Sequence[str], yes: bool) -> list[str
         UsageError: results hang on one, and ``yes`` was not said; or one is being trained.
     """
     registry = open_for_writing(context.registry)
+    origin = invocations.describe("group rm", context.argv)
     with registry.write() as connection:
         chosen = [groups.by_name(connection, name) for name in dict.fromkeys(names)]
         for group in chosen:
+            if any(m.status == "training" for m in _members(connection, registry, group)):
+                raise UsageError(f"{group.name} is being trained", "stop its training first")
             count = groups.count_results(connection, group)
             if count and not yes:
                 raise UsageError(f"{count} results hang on {group.name}", "--yes removes them with it")
-        invocation = invocations.begin(connection, "group rm", context.argv)
+        invocation = invocations.begin(connection, origin)
         doomed = []
         for group in chosen:
             doomed += groups.files(connection, group)
             groups.remove(connection, group)
         invocations.finish(connection, invocation, "done")
     # Files go after the rows: a kill in between leaves unreferenced files, never rows without their files.
-    for path in doomed:
-        registry.file(path).unlink(missing_ok=True)
-    for folder in sorted({registry.file(path).parent for path in doomed}, reverse=True):
+    for path in (registry.file(relative) for relative in doomed):
+        path.unlink(missing_ok=True)
         with suppress(OSError):
-            folder.rmdir()
-            folder.parent.rmdir()
+            (path.parent / RESUME).unlink(missing_ok=True)
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
     return [group.name for group in chosen]

@@ -21,8 +21,6 @@ from nid_cli.registry.runs import Checkpoint
 from nid_cli.specs import RunSpec
 from nid_cli.training.loop import Diverged, Snapshot, train_model
 
-RESUME = "resume.bin"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -45,12 +43,11 @@ class Task:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """Metrics of one epoch (flat: ``train_loss`` ...), and whether they are repeated from before an interruption."""
+    """Metrics of one epoch, flat: ``train_loss`` ... ``test_accuracy``, ``seconds``."""
 
     model_id: int
     epoch: int
     values: dict[str, float]
-    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ class _Progress:
 
 def _start(task: Task, graph: Graph, fixed: State) -> tuple[Snapshot, _Progress | None]:
     """Where to begin: after the last checkpoint that is whole on disk together with its optimizer state."""
-    progress = _Progress.read(task.folder / RESUME)
+    progress = _Progress.read(task.folder / artifacts.RESUME)
     if progress is not None:
         last = progress.saved[-1]
         content = artifacts.read_if(task.folder / last["name"], last["sha256"])
@@ -126,7 +123,7 @@ def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Messa
     snapshot, progress = _start(task, graph, fixed)
     progress = progress or _Progress(0, {}, [], [])
     for message in progress.messages:
-        yield EpochDone(task.model_id, message["epoch"], message["values"], repeated=True)
+        yield EpochDone(task.model_id, message["epoch"], message["values"])
     for saved in progress.saved:
         yield _announce(task, saved)
     on_device = {name: tensor.to(device) for name, tensor in snapshot.state.items()}
@@ -150,7 +147,7 @@ def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Messa
                 saved = {"name": name, "epoch": epoch, "sha256": digest, "size": len(content)}
                 progress.saved.append(saved)
                 progress.epoch, progress.optimizer = epoch, event.snapshot.optimizer
-                progress.write(task.folder / RESUME)
+                progress.write(task.folder / artifacts.RESUME)
                 yield _announce(task, saved)
     except Diverged as error:
         yield Failed(task.model_id, error.epoch, str(error))

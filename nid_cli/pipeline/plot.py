@@ -93,8 +93,9 @@ def _save(
     sha256 = artifacts.write_atomic(target.absolute(), buffer.getvalue())
     ids = [record["result_id"] for record in records]
     registry = open_for_writing(context.registry)
+    origin = invocations.describe(f"plot {name}", context.argv)
     with registry.write() as connection:
-        invocation = invocations.begin(connection, f"plot {name}", context.argv)
+        invocation = invocations.begin(connection, origin)
         results.record_figure(connection, name, str(target.absolute()), sha256, ids, invocation)
         invocations.finish(connection, invocation, "done")
     return {"figure": name, "path": str(target), "sha256": sha256, "result_ids": ids}

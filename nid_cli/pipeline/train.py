@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from nid_cli import recipes
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import ending
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
-from nid_cli.registry.database import Registry, locate, open_for_writing
+from nid_cli.registry.database import Registry, locate, open_for_writing, run_lock
 from nid_cli.registry.groups import FixedFile, Group
 from nid_cli.registry.runs import Model
 from nid_cli.specs import RunSpec, derive_seed
@@ -55,7 +56,7 @@ def train(
             return done
     data = _load(context, spec)  # before the registry is made: data that are not there leave nothing behind
     registry = open_for_writing(context.registry, create=True)
-    lock = registry.file(f"locks/run-{spec.hash[:16]}.lock")
+    lock = registry.file(run_lock(spec.hash))
     with locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already")):
         done = _already(registry, spec, seeds, save_every, name, context)
         return done or _train(registry, context, data, spec, seeds, save_every, name, workers)
@@ -111,10 +112,15 @@ def _train(
     workers: int | None,
 ) -> Trained:
     device = context.torch_device()
-    fixed = _write_fixed(registry, spec)
+    fixed = _draw_fixed(registry, spec)
+    origin, fingerprint = invocations.describe("train", context.argv, str(device)), data.fingerprint()
+    if registry.on_network:
+        context.say(
+            f"{registry.folder} is on a network file system: SQLite uses a rollback journal there, and is slower"
+        )
     with registry.write() as connection:
-        invocation = invocations.begin(connection, "train", context.argv, str(device))
-        group, left = _prepare(connection, spec, seeds, name, fixed, data.fingerprint(), invocation)
+        invocation = invocations.begin(connection, origin)
+        group, left = _prepare(connection, spec, seeds, name, fixed, fingerprint, invocation)
     tasks = [_task(registry, spec, save_every, fixed, model) for model in left]
     with ending(registry, invocation, "epochs up to each model's last checkpoint are kept"):
         by_model = {task.model_id: task for task in tasks}
@@ -146,19 +152,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _write_fixed(registry: Registry, spec: RunSpec) -> FixedFile | None:
-    """Draws the group's fixed tensors and has them on disk, once."""
-    from nid_cli.nets.storage import to_bytes
-    from nid_cli.nets.symmetry import SYMMETRY_TYPES, draw_fixed, fixed_hash
+def _draw_fixed(registry: Registry, spec: RunSpec) -> FixedFile | None:
+    """Draws the group's fixed tensors and has them on disk."""
+    from nid_cli.nets.symmetry import SYMMETRY_TYPES, draw_fixed
 
-    tensors = draw_fixed(SYMMETRY_TYPES[spec.symmetry], recipes.graph_of(spec), spec.num_fixed, _mask_seed(spec))
-    if (digest := fixed_hash(tensors)) is None:
-        return None
-    content, relative = to_bytes(tensors), f"fixed/{digest[:16]}.safetensors"
-    sha256 = artifacts.sha256(content)
-    if artifacts.read_if(registry.file(relative), sha256) is None:
-        artifacts.write_atomic(registry.file(relative), content)
-    return FixedFile(digest, relative, sha256)
+    kind = SYMMETRY_TYPES[spec.symmetry]
+    return write_fixed(registry, draw_fixed(kind, recipes.graph_of(spec), spec.num_fixed, _mask_seed(spec)))
 
 
 def _mask_seed(spec: RunSpec) -> int:
@@ -204,7 +203,9 @@ def _prepare(
             )
     members = runs.models_of(connection, run_id=run_id)
     left = [m for m in members if m.member <= seeds and m.status not in ("complete", "failed")]
-    runs.set_status(connection, [m.id for m in left], "training")
+    # We hold the run's lock: whoever trained these models before is gone.
+    invocations.abandon(connection, runs.invocations_of(connection, [m.id for m in left]) - {invocation})
+    runs.set_status(connection, [m.id for m in left], "training", invocation_id=invocation)
     return group, left
 
 
@@ -255,7 +256,7 @@ def _record(registry: Registry, message: Message) -> None:
             case member.Failed(model_id, None, _):
                 runs.set_status(connection, [model_id], "interrupted")
             case member.Failed(model_id, epoch, _):
-                runs.set_status(connection, [model_id], "failed", epoch)
+                runs.set_status(connection, [model_id], "failed", failed_epoch=epoch)
 
 
 def _report(context: Context, message: Message, tasks: dict[int, Task]) -> None:
@@ -269,7 +270,7 @@ def _report(context: Context, message: Message, tasks: dict[int, Task]) -> None:
 
 def _ended(message: Message, open_models: set[int], tasks: dict[int, Task]) -> str | None:
     """Takes a model that ended off the open ones; returns what went wrong with it, if anything did."""
-    from nid_cli.pipeline.member import RESUME, Failed, Finished
+    from nid_cli.pipeline.member import Failed, Finished
 
     if not isinstance(message, Finished | Failed):
         return None
@@ -277,5 +278,5 @@ def _ended(message: Message, open_models: set[int], tasks: dict[int, Task]) -> s
     task = tasks[message.model_id]
     if isinstance(message, Failed) and message.epoch is None:
         return f"model {task.number}: {message.reason}; the same command goes on from its last checkpoint"
-    (task.folder / RESUME).unlink(missing_ok=True)  # nothing to go on with
+    (task.folder / artifacts.RESUME).unlink(missing_ok=True)  # nothing to go on with
     return f"model {task.number}: {message.reason}" if isinstance(message, Failed) else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 # Width in inches of one and of two columns of a conference page.
@@ -31,10 +33,10 @@ RC: Any = {
     "figure.constrained_layout.use": True,
 }
 
-# Okabe and Ito's palette, ordered so that neighbours also differ in grey.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-DASHES = ("-", "--", "-.", ":")
-BASE = {"standard": 6, "w": 0, "sigma": 3, "syre": 1}
+# Standard and sigma have one colour each; w and syre a colormap over kappa, from light to dark, so that grey works too.
+COLORS = {"standard": "#000000", "sigma": "#CC79A7"}
+COLORMAPS = {"w": "viridis_r", "syre": "YlOrBr"}
+DASHES = {"standard": "-", "sigma": ":", "w": "-", "syre": "-."}
 
 NAMES = {
     ("mlp", "standard"): "MLP",
@@ -67,16 +69,19 @@ def label(record: Mapping[str, Any]) -> str:
 
 
 def look(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Colour and dash of a group: fixed by symmetry and kappa, so the same in every figure.
+    """Colour and dash of a group: functions of symmetry and kappa alone, so the same in every figure.
 
-    Kappa 0 and non-integer kappas of one symmetry type differ from kappa 1 by colour and dash, not by chance.
+    Kappa 0 is dashed; per-layer kappas are dotted, in the colour of their mean.
     """
-    kappa = record["kappa"]
-    values = kappa if isinstance(kappa, list) else [1.0 if kappa is None else kappa]
-    known = {(1.0,): 0, (0.0,): 1, (2.0,): 2, (0.5,): 3, (5.0,): 4, (0.2,): 5, (0.1,): 6}
-    step = known.get(tuple(values), 7)
-    start = BASE[record["symmetry"]]
-    return {"color": PALETTE[(start + 2 * step) % len(PALETTE)], "linestyle": DASHES[step % len(DASHES)]}
+    symmetry, kappa = record["symmetry"], record["kappa"]
+    if kappa is None:
+        return {"color": COLORS[symmetry], "linestyle": DASHES[symmetry]}
+    mean = float(np.mean(kappa))
+    # kappa from 0.01 to 10 spans the colormap on a logarithmic scale, 0 is left of it.
+    share = 0.0 if mean == 0 else 0.15 + 0.85 * min(max((math.log10(mean) + 2) / 3, 0.0), 1.0)
+    color = mpl.colors.to_hex(mpl.colormaps[COLORMAPS[symmetry]](0.2 + 0.8 * share))
+    dash = "--" if mean == 0 else (0, (1, 1)) if isinstance(kappa, list) else DASHES[symmetry]
+    return {"color": color, "linestyle": dash}
 
 
 def group_labels(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:

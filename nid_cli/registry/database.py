@@ -16,7 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 import nid_cli
-from nid_cli.errors import NidError, NotFoundError, RegistryError
+from nid_cli.errors import IntegrityError, NidError, NotFoundError, RegistryError
 from nid_cli.registry.tables import SCHEMA_REVISION, VERSION_TABLE
 
 FOLDER, FILE = ".nid", "registry.db"
@@ -107,8 +107,32 @@ class Registry:
         return self._transaction(write=True)
 
     def file(self, relative: str) -> Path:
-        """The absolute path of one of the registry's files."""
-        return self.folder / relative
+        """The absolute path of one of the registry's files: never outside its folder, nor through a link out of it.
+
+        Raises:
+            IntegrityError: it would be.
+        """
+        path = self.folder / relative
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise IntegrityError(
+                f"the registry {self.path} names a file outside its folder: {relative}", "do not trust this registry"
+            )
+        return path
+
+    def set_journal(self) -> None:
+        """Write-ahead logging, so that a writer blocks no reader; a rollback journal on network file systems."""
+        wanted = "delete" if self.on_network else "wal"
+        with self._engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            if raw.execute("PRAGMA journal_mode").fetchone()[0] != wanted:
+                raw.execute(f"PRAGMA journal_mode = {wanted}")
+
+    def close(self) -> None:
+        """Moves what is in the write-ahead log into the database file, so that the file alone can be copied."""
+        with sqlite3.connect(self.path) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
 
     def revision(self) -> str | None:
         """The schema revision of the file; None for an empty one."""
@@ -138,6 +162,11 @@ def _explain(error: OperationalError, path: Path) -> NidError:
     if "readonly" in reason or "unable to open" in reason:
         return RegistryError(f"the registry {path} cannot be opened for this: {reason}", "check its permissions")
     return RegistryError(f"the registry {path} cannot be used: {reason}")
+
+
+def run_lock(run_hash: str) -> str:
+    """The lock that a training of this run holds, within the registry's folder."""
+    return f"locks/run-{run_hash[:16]}.lock"
 
 
 def _not_a_registry(path: Path) -> RegistryError:
@@ -197,6 +226,7 @@ def open_for_writing(given: Path | None, create: bool = False) -> Registry:
         elif not registry.is_empty():
             raise _not_a_registry(path)
         _upgrade(registry, revision)
+    registry.set_journal()
     return registry
 
 
@@ -235,10 +265,6 @@ def _upgrade(registry: Registry, revision: str | None) -> None:
         with sqlite3.connect(registry.path) as source, sqlite3.connect(aside) as target:
             source.backup(target)
         shutil.copystat(registry.path, aside)
-    else:
-        mode = "DELETE" if registry.on_network else "WAL"
-        with sqlite3.connect(registry.path, timeout=BUSY_TIMEOUT_S) as connection:
-            connection.execute(f"PRAGMA journal_mode = {mode}")
     config = _alembic_config()
     with registry.write() as connection:
         config.attributes["connection"] = connection

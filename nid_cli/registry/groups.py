@@ -16,7 +16,6 @@ from nid_cli.registry.tables import architectures, checkpoints, groups, inserted
 from nid_cli.specs import Kappa, canonical_json, short_kappa, stable_hash
 
 NAME = re.compile(r"\w[\w.,+=@-]{0,99}")
-ARCHITECTURE_FIELDS = ("arch", "width", "depth", "norm", "activation", "input_shape", "outputs")
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,24 @@ def check_name(name: str) -> str:
     return name
 
 
-def _free_name(connection: Connection, settings: Mapping[str, Any]) -> str:
+def free_name(connection: Connection, base: str) -> str:
+    """``base``, or ``base-2``, ``base-3`` ... where it is taken."""
+    taken = set(connection.execute(select(groups.c.name)).scalars())
+    candidates = [base, *(f"{base}-{i}" for i in range(2, len(taken) + 3))]
+    return next(name for name in candidates if name not in taken)
+
+
+def next_number(connection: Connection, group_id: int) -> int:
+    """The number that the next model of a group gets; they start at 1."""
+    last = select(func.coalesce(func.max(models.c.number), 0)).where(models.c.group_id == group_id)
+    return int(connection.execute(last).scalar_one()) + 1
+
+
+def _generated_name(settings: Mapping[str, Any]) -> str:
     kappa = short_kappa(settings["kappa"])
     values = kappa if isinstance(kappa, list) else [] if kappa is None else [kappa]
     suffix = "-k" + "_".join(f"{k:g}" for k in values) if values else ""
-    base = f"{settings['arch']}-{settings['dataset']}-{settings['symmetry']}{suffix}"
-    taken = set(connection.execute(select(groups.c.name)).scalars())
-    names = [base, *(f"{base}-{i}" for i in range(2, len(taken) + 3))]
-    return next(name for name in names if name not in taken)
+    return f"{settings['arch']}-{settings['dataset']}-{settings['symmetry']}{suffix}"
 
 
 def find_or_create(
@@ -146,7 +155,7 @@ def find_or_create(
     connection.execute(
         groups.insert().values(
             key=key,
-            name=name or _free_name(connection, settings),
+            name=name or free_name(connection, _generated_name(settings)),
             architecture_id=architecture_id,
             **{column: settings[column] for column in ("arch", "dataset", "symmetry")},
             kappa=kappa_column(short_kappa(settings["kappa"])),
@@ -178,6 +187,12 @@ def by_name(connection: Connection, name: str) -> Group:
         problem = unknown("group", name, known)
         raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {', '.join(known) or 'none'}")
     return _group(row)
+
+
+def with_settings(connection: Connection, settings: Mapping[str, Any]) -> list[str]:
+    """Names of the groups with these settings, whatever their fixed tensors."""
+    query = select(groups.c.name).where(groups.c.settings == canonical_json(dict(settings))).order_by(groups.c.id)
+    return list(connection.execute(query).scalars())
 
 
 def by_id(connection: Connection, group_id: int) -> Group:

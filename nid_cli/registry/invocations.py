@@ -6,10 +6,11 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -42,25 +43,25 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def begin(connection: Connection, command: str, argv: Sequence[str], device: str | None = None) -> int:
-    """Records the start of a command; returns its id."""
+def describe(command: str, argv: Sequence[str], device: str | None = None) -> dict[str, Any]:
+    """What a command is and where it runs. Asks git, so it belongs before a transaction, not inside."""
     commit = _git("rev-parse", "HEAD")
     machine = {"host": platform.node(), "system": platform.platform(), "cpus": os.cpu_count()}
-    inserted = connection.execute(
-        invocations.insert().values(
-            command=command,
-            argv=json.dumps(list(argv)),
-            versions=json.dumps(versions()),
-            machine=json.dumps(machine),
-            device=device,
-            git_commit=commit,
-            git_dirty=bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
-            pid=os.getpid(),
-            started_at=now(),
-            status="running",
-        )
-    )
-    return inserted_id(inserted)
+    return {
+        "command": command,
+        "argv": json.dumps(list(argv)),
+        "versions": json.dumps(versions()),
+        "machine": json.dumps(machine),
+        "device": device,
+        "git_commit": commit,
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "pid": os.getpid(),
+    }
+
+
+def begin(connection: Connection, origin: Mapping[str, Any]) -> int:
+    """Records the start of what :func:`describe` described; returns its id."""
+    return inserted_id(connection.execute(invocations.insert().values(**origin, started_at=now(), status="running")))
 
 
 def finish(connection: Connection, invocation_id: int, status: str) -> None:
@@ -68,3 +69,9 @@ def finish(connection: Connection, invocation_id: int, status: str) -> None:
     connection.execute(
         invocations.update().where(invocations.c.id == invocation_id).values(ended_at=now(), status=status)
     )
+
+
+def abandon(connection: Connection, invocation_ids: Collection[int]) -> None:
+    """Closes invocations whose process ended without a word."""
+    query = invocations.update().where(invocations.c.id.in_(invocation_ids), invocations.c.status == "running")
+    connection.execute(query.values(status="interrupted"))

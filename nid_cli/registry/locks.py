@@ -23,6 +23,18 @@ def _try(descriptor: int) -> bool:
     return True
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock ``path`` at this moment."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _try(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def hold(path: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
     """Holds the lock ``path``; where another process does, says so through ``on_wait(holder)`` once, and waits.

@@ -16,19 +16,20 @@ from nid_cli.registry.runs import Model
 from nid_cli.registry.tables import figures, groups, invocations, models, results
 from nid_cli.specs import canonical_json, short_kappa, stable_hash
 
-# Raised when a definition changes, so that older numbers are not taken for current ones.
-ANALYSIS_VERSIONS = {"lmc": 1}
-
 
 @dataclass(frozen=True)
 class Subject:
-    """What one record is about: a model, or a pair, of a group at an epoch, under the analysis's parameters."""
+    """What one record is about: a model, or a pair, of a group at an epoch, under the analysis's parameters.
+
+    ``version`` is raised when a definition changes, so that older numbers are not taken for current ones.
+    """
 
     kind: str
     group: Group
     epoch: int
     models: tuple[Model, ...]
     parameters: Mapping[str, Any]
+    version: int = 1
 
     @property
     def checkpoints(self) -> list[str]:
@@ -37,16 +38,18 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """Identity of the result: analysis and its version, parameters, checkpoints, fixed tensors, data, group."""
+        """Identity of the result: analysis and its version, parameters, checkpoints, and the group with its data set.
+
+        The data themselves are held against the group's fingerprint whenever they are loaded.
+        """
         return stable_hash(
             {
                 "kind": self.kind,
-                "version": ANALYSIS_VERSIONS[self.kind],
+                "version": self.version,
                 "parameters": dict(self.parameters),
                 "checkpoints": self.checkpoints,
                 "group": self.group.key,
                 "epoch": self.epoch,
-                "models": [model.number for model in self.models],
             }
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.sqlite import insert
 
+from nid_cli.registry.groups import next_number
 from nid_cli.registry.invocations import now
 from nid_cli.registry.tables import checkpoints, epochs, inserted_id, invocations, models, runs
 from nid_cli.specs import RunSpec, canonical_json
@@ -31,6 +32,7 @@ class Model:
     id: int
     number: int
     member: int
+    group_id: int
     run_id: int
     status: str
     failed_epoch: int | None
@@ -54,7 +56,13 @@ def find_run(connection: Connection, spec: RunSpec) -> tuple[int, int] | None:
 
 
 def create_run(
-    connection: Connection, spec: RunSpec, run_hash: str, group_id: int, mask_seed: int | None, invocation_id: int
+    connection: Connection,
+    spec: RunSpec,
+    run_hash: str,
+    group_id: int,
+    mask_seed: int | None,
+    invocation_id: int,
+    source: Mapping[str, Any] | None = None,
 ) -> int:
     """A new run of a group; returns its id. ``run_hash`` is the specification's own unless the run is imported."""
     inserted = connection.execute(
@@ -64,6 +72,7 @@ def create_run(
             specification=canonical_json(spec.to_dict()),
             seed=spec.seed,
             mask_seed=mask_seed,
+            source=canonical_json(dict(source)) if source else None,
             invocation_id=invocation_id,
             created_at=now(),
         )
@@ -71,17 +80,51 @@ def create_run(
     return inserted_id(inserted)
 
 
+def find_or_create_run(
+    connection: Connection,
+    spec: RunSpec,
+    run_hash: str,
+    group_id: int,
+    mask_seed: int | None,
+    invocation_id: int,
+    source: Mapping[str, Any],
+) -> int:
+    """The imported run with this hash, made where there is none; returns its id."""
+    found: int | None = connection.execute(select(runs.c.id).where(runs.c.hash == run_hash)).scalar()
+    return found or create_run(connection, spec, run_hash, group_id, mask_seed, invocation_id, source)
+
+
+def run_hash(connection: Connection, run_id: int) -> str:
+    """The hash of a run."""
+    return str(connection.execute(select(runs.c.hash).where(runs.c.id == run_id)).scalar_one())
+
+
+def models_by_source(connection: Connection, sha256s: Sequence[str]) -> dict[str, Model]:
+    """For each source file (by SHA-256) that was imported before, the model that it belongs to."""
+    found: dict[str, int] = {}
+    for start in range(0, len(sha256s), 500):
+        query = select(checkpoints.c.source_sha256, checkpoints.c.model_id)
+        query = query.where(checkpoints.c.source_sha256.in_(sha256s[start : start + 500]))
+        found.update({row.source_sha256: row.model_id for row in connection.execute(query)})
+    owners = connection.execute(
+        select(models, runs.c.mask_seed)
+        .join(runs, runs.c.id == models.c.run_id)
+        .where(models.c.id.in_(set(found.values())))
+    )
+    by_id = {row.id: _model(row, {}) for row in owners}
+    return {digest: by_id[model_id] for digest, model_id in found.items()}
+
+
 def add_model(
     connection: Connection, *, group_id: int, run_id: int, member: int, invocation_id: int, **columns: Any
 ) -> int:
     """Appends a model to a group; returns its id. ``columns``: seeds, status, source."""
-    last = select(func.coalesce(func.max(models.c.number), 0)).where(models.c.group_id == group_id)
     inserted = connection.execute(
         models.insert().values(
             group_id=group_id,
             run_id=run_id,
             member=member,
-            number=connection.execute(last).scalar_one() + 1,
+            number=next_number(connection, group_id),
             invocation_id=invocation_id,
             created_at=now(),
             **columns,
@@ -91,10 +134,8 @@ def add_model(
 
 
 def _model(row: Row[Any], own: dict[int, Checkpoint]) -> Model:
-    return Model(
-        row.id, row.number, row.member, row.run_id, row.status, row.failed_epoch, row.init_seed, row.order_seed,
-        row.mask_seed, row.source_path, row.source_index, own,
-    )  # fmt: skip
+    columns = {f.name: getattr(row, f.name) for f in fields(Model) if f.name != "checkpoints"}
+    return Model(checkpoints=own, **columns)
 
 
 def models_of(connection: Connection, *, group_id: int | None = None, run_id: int | None = None) -> list[Model]:
@@ -113,11 +154,22 @@ def models_of(connection: Connection, *, group_id: int | None = None, run_id: in
     return [_model(row, found[row.id]) for row in rows]
 
 
-def set_status(connection: Connection, model_ids: Iterable[int], status: str, failed_epoch: int | None = None) -> None:
-    """Moves models to a state of ``tables.MODEL_STATES``."""
-    connection.execute(
-        models.update().where(models.c.id.in_(list(model_ids))).values(status=status, failed_epoch=failed_epoch)
-    )
+def set_status(connection: Connection, model_ids: Iterable[int], status: str, **columns: int | None) -> None:
+    """Moves models to a state of ``tables.MODEL_STATES``; ``columns``: failed_epoch, invocation_id."""
+    connection.execute(models.update().where(models.c.id.in_(list(model_ids))).values(status=status, **columns))
+
+
+def invocations_of(connection: Connection, model_ids: Sequence[int]) -> set[int]:
+    """The invocations that last worked on these models."""
+    return set(connection.execute(select(models.c.invocation_id).where(models.c.id.in_(model_ids))).scalars())
+
+
+def run_hashes(connection: Connection, group_id: int) -> dict[int, str]:
+    """The hashes of a group's runs, by run id."""
+    return {
+        row.id: row.hash
+        for row in connection.execute(select(runs.c.id, runs.c.hash).where(runs.c.group_id == group_id))
+    }
 
 
 def record_epoch(connection: Connection, model_id: int, epoch: int, values: Mapping[str, float | None]) -> None:

@@ -92,6 +92,7 @@ groups = Table(
     Column("created_at", Text, nullable=False, index=True),
 )
 
+# `source`, for imported runs: where they came from and their configuration there, as JSON.
 runs = Table(
     "runs",
     metadata,
@@ -101,6 +102,7 @@ runs = Table(
     Column("specification", Text, nullable=False),
     Column("seed", Integer),
     Column("mask_seed", Integer),
+    Column("source", Text),
     Column("invocation_id", ForeignKey("invocations.id"), nullable=False),
     Column("created_at", Text, nullable=False),
 )
@@ -146,7 +148,7 @@ checkpoints = Table(
     Column("path", Text, nullable=False, unique=True),
     Column("sha256", Text, nullable=False, index=True),
     Column("bytes", Integer, nullable=False),
-    Column("source_sha256", Text),
+    Column("source_sha256", Text, index=True),
     Column("created_at", Text, nullable=False),
     UniqueConstraint("model_id", "epoch"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,19 +10,19 @@ from dataclasses import dataclass, field
 import torch
 
 from nid_cli.data.tensors import Data
+from nid_cli.metrics import Metrics, Tally, evaluate, loss_of
 from nid_cli.nets.functional import State, forward
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.symmetry import Constraint
 from nid_cli.specs import RunSpec, derive_seed
-from nid_cli.training.metrics import Metrics, Tally, evaluate, loss_of
 from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
 
 
 class Diverged(Exception):
-    """The training loss is not a number any more."""
+    """The loss or a weight is not a finite number any more."""
 
     def __init__(self, epoch: int) -> None:
-        super().__init__(f"the training loss was not finite in epoch {epoch}")
+        super().__init__(f"its loss or weights were not finite in epoch {epoch}")
         self.epoch = epoch
 
 
@@ -80,12 +81,14 @@ def train_model(
         ).to(data.train.inputs.device)
         tally = Tally()
         for index in order.split(spec.batch_size):
+            if graph.buffers and len(index) == 1:
+                continue  # a last batch of one sample has no batch statistics
             batch = data.train.take(index)
             logits = forward(graph, full, data.prepare(batch.inputs), training=True)
             loss = loss_of(logits, batch.targets)
             optimizer.step(loss)
             tally.add(logits.detach(), batch.targets, loss)
         metrics = tally.result()
-        if not torch.isfinite(torch.tensor(metrics.loss)):
+        if not math.isfinite(metrics.loss) or not all(tensor.isfinite().all() for tensor in state.values()):
             raise Diverged(epoch)
         yield epoch_event(epoch, began, {"train": metrics})

@@ -18,9 +18,9 @@ from nid_cli.analysis.lmc import (
     segments,
 )  # fmt: skip
 from nid_cli.data.tensors import SPLITS
+from nid_cli.metrics import Metrics, evaluate
 from nid_cli.nets.functional import forward
 from nid_cli.nets.permutation import permute
-from nid_cli.training.metrics import Metrics, evaluate
 from tests.analysis.test_match import network, random_data
 
 WEIGHTS = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -86,11 +86,16 @@ def test_barriers_by_definition(losses: list[float], accuracies: list[float]) ->
 
 
 def test_distance_counts_only_what_is_trained() -> None:
-    a, b = {"w": torch.zeros(2, 3), "b": torch.zeros(2)}, {"w": torch.ones(2, 3), "b": 2 * torch.ones(2)}
-    mask = torch.tensor([[True, True, False], [True, False, False]])
-    found = distances(a, b, {"w": mask, "b": torch.tensor(True)})
-    assert found["distance"] == pytest.approx((3 + 8) ** 0.5)
-    assert found["normalized_distance"] == pytest.approx((11 / 5) ** 0.5)
+    graph, a = network(1, "batch")
+    b = {name: tensor + 2 for name, tensor in a.items()}
+    count = graph.parameter_count
+    assert distances(graph, a, b, {})["distance"] == pytest.approx((4 * count) ** 0.5)
+    assert distances(graph, a, b, {})["normalized_distance"] == pytest.approx(2)
+    mask = torch.zeros(8, 6, dtype=torch.bool)
+    mask[:, 2:] = True
+    found = distances(graph, a, b, {"linear.0.weight": mask})
+    assert found["distance"] == pytest.approx((4 * (count - 16)) ** 0.5)
+    assert found["normalized_distance"] == pytest.approx(2)
 
 
 def test_interpolation_reproduces_its_ends() -> None:

@@ -171,3 +171,13 @@ def test_group_commands(lab: Path, tmp_path: Path) -> None:
     assert execute(tmp_path, "group", "rm", "baseline", "--yes").returncode == 0
     assert "baseline" not in names() and len(list((tmp_path / ".nid/runs").iterdir())) == 3
     assert len(list((tmp_path / ".nid/fixed").iterdir())) == 2
+
+
+def test_nothing_outside_the_folder_is_removed(lab: Path, tmp_path: Path) -> None:
+    shutil.copytree(lab / ".nid", tmp_path / "in/.nid")
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    with sqlite3.connect(tmp_path / "in/.nid/registry.db") as connection:
+        connection.execute("UPDATE checkpoints SET path = '../../victim.txt' WHERE id = 1")
+    assert execute(tmp_path / "in", "group", "rm", "mlp-digits-standard", "--yes").returncode == 5
+    assert victim.read_text() == "mine"

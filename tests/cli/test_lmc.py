@@ -119,3 +119,24 @@ def test_the_figure_needs_results_and_names_their_command(copy: Path) -> None:
     assert {b"\x89PNG", b"%PDF"} < sizes
     assert execute(copy, "plot", "lmc", "--out", "all.png").returncode == 0
     assert execute(copy, "plot", "lmc", "--out", "a.jpg").returncode == 2
+
+
+def test_groups_with_the_same_bytes_keep_their_own_ends(nid, tmp_path: Path) -> None:
+    """At epoch 0 the files of a standard and of a sigma group are equal; their functions are not."""
+    for symmetry in ("standard", "sigma"):
+        assert nid("train", "--symmetry", symmetry, "--width", "16", "--epochs", "0").returncode == 0
+    together = {r["symmetry"]: r for r in records(nid("lmc", "--align", "none", "--json"))}
+    alone = records(nid("lmc", "--align", "none", "--symmetry", "sigma", "--force", "--json"))
+    assert alone[0]["train_loss"] == together["sigma"]["train_loss"]
+    assert together["sigma"]["train_loss"][0] != together["standard"]["train_loss"][0]
+    assert together["sigma"]["lineage"]["checkpoints"] == together["standard"]["lineage"]["checkpoints"]
+
+
+def test_the_number_of_threads_does_not_matter(copy: Path) -> None:
+    done = execute(copy, "lmc", "--symmetry", "w", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_shows_the_true_midpoint_for_even_points(copy: Path) -> None:
+    rows = [execute(copy, "lmc", "--symmetry", "standard", "--align", "none", "--points", p).stdout for p in ("4", "5")]
+    assert rows[0].split()[-1] == rows[1].split()[-1]

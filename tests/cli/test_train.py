@@ -86,15 +86,16 @@ def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, victim: str
     _, errors = process.communicate(timeout=20)
     took = time.monotonic() - began
     assert process.returncode != 0, "it ended before it was killed"
+    interrupted = records(execute(cut, "group", "list", "--json"))[0]["status"]
+    assert set(interrupted) == {"interrupted"}
     if victim in ("interrupt", "terminate"):
         assert process.returncode == 130 and took < 5 and "kept" in errors and "goes on" in errors
-    states = records(execute(cut, "group", "list", "--json"))[0]["status"]
-    assert "complete" not in states
     done = execute(cut, *arguments)
     assert done.returncode == 0, done.stderr
     assert tree(cut) == tree(whole)
     [group] = records(execute(cut, "group", "show", "mlp-digits-w-k1", "--json"))
     assert [m["status"] for m in group["members"]] == ["complete"] * 2
+    assert all(m["lineage"]["status"] == "done" and m["lineage"]["ended_at"] for m in group["members"])
     assert not list(cut.rglob("resume.bin"))
 
 
@@ -162,3 +163,30 @@ def test_generated_data_sets_train(nid: Run, dataset: str) -> None:
     sizes = [x for kv in ("samples=500", "test-samples=100", "k=4", "d=20") for x in ("--data", kv)]
     done = nid("train", "--dataset", dataset, *sizes, "--symmetry", "w", *SMALL, "--epochs", "2", "--json")
     assert all(r["status"] == "complete" and 0 < r["test_accuracy"] <= 100 for r in records(done))
+
+
+def test_a_group_in_training_is_not_removed(tmp_path: Path) -> None:
+    arguments = ("train", *SMALL, "--epochs", "400", "--save-every", "10")
+    process = subprocess.Popen([sys.executable, "-m", "nid_cli", *arguments], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        while len(tree(tmp_path)) < 4 and process.poll() is None:
+            time.sleep(0.02)
+        refused = execute(tmp_path, "group", "rm", "mlp-digits-standard")
+        assert refused.returncode == 2 and "is being trained" in refused.stderr
+        assert records(execute(tmp_path, "group", "list", "--json"))[0]["status"] == {"training": 2}
+    finally:
+        process.kill()
+        process.wait()
+    time.sleep(0.5)
+    assert execute(tmp_path, "group", "rm", "mlp-digits-standard").returncode == 0
+    assert not list((tmp_path / ".nid/runs").rglob("*"))
+
+
+def test_a_model_whose_last_step_diverges_is_not_complete(nid: Run) -> None:
+    arguments = ("--optimizer", "sgd", "--lr", "1e30", "--batch-size", "2000", "--epochs", "1")
+    assert nid("train", *SMALL, *arguments).returncode == 1
+
+
+def test_batch_norm_meets_a_last_batch_of_one(nid: Run) -> None:
+    done = nid("train", *SMALL, "--norm", "batch", "--data", "train-size=65", "--epochs", "2", "--json")
+    assert all(r["status"] == "complete" for r in records(done))

@@ -10,7 +10,7 @@ def record(group: str, symmetry: str, kappa: object, align: str, height: float) 
     x = [0.0, 0.5, 1.0]
     return {
         "group": group, "arch": "mlp", "dataset": "digits", "symmetry": symmetry, "kappa": kappa, "align": align,
-        "status": "ok", "lambdas": x, "train_accuracy": [100.0, 100 - height, 100.0], "train_loss": [0.0, height, 0.0],
+        "epoch": 3, "status": "ok", "lambdas": x, "train_accuracy": [100.0, 100 - height, 100.0], "train_loss": [0.0, height, 0.0],
     }  # fmt: skip
 
 
@@ -36,7 +36,14 @@ def test_groups_of_equal_settings_stay_apart_in_the_legend() -> None:
     assert len(set(names.values())) == 2 and all("W-MLP" in n for n in names.values())
 
 
-def test_looks_differ_between_the_usual_groups() -> None:
-    usual = [("standard", None), ("sigma", None), ("w", 0.0), ("w", 1.0), ("syre", 1.0), ("syre", 0.0)]
+def test_epochs_are_lines_of_their_own() -> None:
+    records = [{**record("a", "w", 1.0, "none", h), "epoch": e} for e, h in ((0, 9.0), (5, 1.0))]
+    lines = draw(records).axes[0].get_lines()
+    assert [line.get_label() for line in lines] == [rf"W-MLP, $\kappa = 1$, epoch {e} (1 pair)" for e in (0, 5)]
+
+
+def test_looks_differ_over_the_papers_sweep() -> None:
+    kappas = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, [1.0, 1.0, 0.5, 0.25]]
+    usual = [("standard", None), ("sigma", None), *((s, k) for s in ("w", "syre") for k in kappas)]
     looks = [tuple(look({"symmetry": s, "kappa": k}).values()) for s, k in usual]
     assert len(set(looks)) == len(looks)

@@ -1,0 +1,130 @@
+"""Groups between registries: taking over another's, and writing one into a folder of its own."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nid_cli.errors import NidError, NotFoundError, UsageError
+from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.lineage import ending
+from nid_cli.registry import artifacts, groups, invocations, locks, transfer
+from nid_cli.registry.database import FILE, FOLDER, Registry, open_for_reading, open_for_writing
+
+if TYPE_CHECKING:
+    from nid_cli.pipeline.register import Registered
+
+SQLITE_HEADER = b"SQLite format 3\0"
+
+
+def is_registry(path: Path) -> bool:
+    """Whether ``path`` is a registry: its ``.nid`` folder, the folder that holds one, its file, or a ``.tar`` of it."""
+    if path.is_dir():
+        return (path / FILE).is_file() or (path / FOLDER / FILE).is_file()
+    return path.suffix == ".tar" or (path.is_file() and path.open("rb").read(16) == SQLITE_HEADER)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Registry]:
+    """Another registry, for reading. One of an older schema is upgraded in a copy; an archive is unpacked aside."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if source.is_file() and source.suffix == ".tar":
+            _unpack(source, Path(scratch))
+            source = Path(scratch)
+        yield open_for_reading(source if source.is_file() else _database(source))
+
+
+def _database(folder: Path) -> Path:
+    return folder / FILE if (folder / FILE).is_file() else folder / FOLDER / FILE
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    try:
+        with tarfile.open(archive) as tar:
+            # The "data" filter refuses absolute paths, .., links out of the folder and devices.
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise NidError(f"{archive} cannot be unpacked: {' '.join(str(error).split())}") from None
+    if not (folder / FOLDER / FILE).is_file():
+        raise NotFoundError(f"{archive} holds no {FOLDER}/{FILE}", "nid group export writes such archives")
+
+
+def take_over(context: Context, registry: Registry, source: Path, name: str | None) -> list[Registered]:
+    """Copies all groups of another registry into this one: files first, each verified, then their rows.
+
+    Raises:
+        IntegrityError: a file there is not what its registry says. UsageError: it is this registry.
+    """
+    from nid_cli.pipeline.register import Registered
+
+    with _opened(source) as other:
+        if other.path.resolve() == registry.path.resolve():
+            raise UsageError(f"{source} is this registry")
+        with other.read() as connection:
+            names = [group.name for group in groups.all_groups(connection)]
+        if name is not None and len(names) != 1:
+            raise UsageError(f"--name names one group, but {source} has {len(names)}", "rename them afterwards")
+        origin = invocations.describe("register", context.argv)
+        with registry.write() as connection:
+            invocation = invocations.begin(connection, origin)
+        found = []
+        with ending(registry, invocation, "the groups done so far are kept"):
+            for done, group_name in enumerate(names):
+                context.progress("groups", done, len(names), group_name)
+                with locks.hold(registry.file("locks/register.lock"), lambda h: context.say(f"waiting: {h} registers")):
+                    new_name, numbers, new = transfer_group(other, registry, group_name, name)
+                status = "imported" if new else "known"
+                found.append(Registered(str(source), status, new_name, numbers, [], new))
+        return found or [Registered(str(source), "known", reason="it has no groups")]
+
+
+def transfer_group(
+    source: Registry, target: Registry, name: str, new_name: str | None = None
+) -> tuple[str, list[int], int]:
+    """Copies one group with runs, models, checkpoints, results and lineage; what is there already stays.
+
+    Returns:
+        its name in the target (with a suffix where it was taken), its models' numbers there, how many rows were new.
+    """
+    with source.read() as connection:
+        rows = transfer.collect(connection, groups.by_name(connection, name).id)
+    with target.read() as connection:
+        plan = transfer.plan(connection, rows)
+    for origin, destination, sha256 in plan.files:
+        if artifacts.read_if(target.file(destination), sha256) is None:
+            content = artifacts.read_verified(source.file(origin), sha256)
+            artifacts.write_atomic(target.file(destination), content)
+    with target.write() as connection:
+        return transfer.insert(connection, plan, new_name or name)
+
+
+def export_group(context: Context, name: str, target: Path) -> dict[str, object]:
+    """Writes one group as a ``.nid`` folder inside a tar archive; ``nid register`` takes it over elsewhere.
+
+    Raises:
+        NotFoundError: no such group. UsageError: the file's ending, or its folder, cannot be.
+        IntegrityError: a checkpoint is not what the registry says.
+    """
+    if target.suffix != ".tar":
+        raise UsageError(f"{str(target)!r} must end in .tar")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"the folder of {str(target)!r} does not exist", "make it first")
+    registry = open_for_reading(context.registry)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / FOLDER
+        alone = open_for_writing(folder / FILE, create=True)
+        _, numbers, _ = transfer_group(registry, alone, name)
+        alone.close()
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for path in sorted(folder.rglob("*")):
+                tar.add(path, arcname=str(path.relative_to(scratch)), recursive=False)
+        sha256 = artifacts.write_atomic(target.absolute(), buffer.getvalue())
+        shutil.rmtree(folder)
+    return {"name": name, "models": numbers, "path": str(target), "sha256": sha256, "bytes": len(buffer.getvalue())}

@@ -1,0 +1,285 @@
+"""The reference code's run directories (Vuenc/neuron-identifiability): their configuration and their checkpoints.
+
+Configuration becomes a specification without torch; a checkpoint becomes effective weights and fixed tensors. Whatever
+does not fit is refused with one sentence.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from nid_cli.data.catalog import entry
+from nid_cli.errors import NidError, NotFoundError
+from nid_cli.nets import Graph
+from nid_cli.recipes import graph_of, symmetry_name
+from nid_cli.specs import ACTIVATIONS, NORMS, RunSpec
+
+if TYPE_CHECKING:
+    from nid_cli.nets.functional import State
+
+CONFIG = "config.yaml"
+CHECKPOINT = re.compile(r"checkpoint_epoch_(\d{1,9})_model_(\d{1,9})\.pt")
+DATASETS = {"mnist": "mnist"}
+# Their names of an MLP's tensors, in ours.
+RENAMED = (
+    (re.compile(r"lins\.(\d+)\."), r"linear.\1."),
+    (re.compile(r"norms\.(\d+)\."), r"norm.\1."),
+    (re.compile(r"activations\.(\d+)\.C$"), r"activation.\1.gate"),
+)
+SEEDS = ("seed", "init_seed", "mask_seed", "optimization_seed")
+
+
+class Refused(NidError):
+    """A directory that cannot be imported, and why."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """One run directory: its files by (model index, epoch) and its configuration as a specification.
+
+    ``spec.num_fixed`` is what the configuration promises; the masks themselves decide (see :func:`read_checkpoint`).
+    """
+
+    path: Path
+    config: dict[str, Any]
+    spec: RunSpec
+    files: dict[tuple[int, int], Path]
+
+    @property
+    def first_file(self) -> Path:
+        """The first model's first checkpoint."""
+        return self.files[min(self.files)]
+
+    @property
+    def seeds(self) -> dict[str, int | None]:
+        """The seeds that the source stored; None where it never did."""
+        return {name: self.config.get(name) for name in SEEDS}
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run directory: it has checkpoints, or a configuration."""
+    return (path / CONFIG).is_file() or any(CHECKPOINT.fullmatch(p.name) for p in path.iterdir() if p.suffix == ".pt")
+
+
+def open_directory(path: Path) -> Directory:
+    """Reads a directory's configuration and finds its checkpoints.
+
+    Raises:
+        NotFoundError: the configuration or the checkpoints are missing. Refused: it cannot be imported.
+    """
+    try:
+        text = (path / CONFIG).read_text()
+    except OSError:
+        raise NotFoundError(f"{path} has no {CONFIG}: it is not a run directory of the reference code") from None
+    except UnicodeDecodeError:
+        raise Refused(f"{path / CONFIG} is not text") from None
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Refused(f"{path / CONFIG} is not plain YAML: {_first_line(error)}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise Refused(f"{path / CONFIG} holds no model")
+    files = {}
+    for file in sorted(path.iterdir()):
+        if match := CHECKPOINT.fullmatch(file.name):
+            files[int(match[2]), int(match[1])] = file
+    if not files:
+        raise NotFoundError(f"{path} has no checkpoints (checkpoint_epoch_E_model_M.pt)")
+    try:
+        spec = _specification(config)
+    except Refused as error:
+        raise Refused(f"{path}: {error.message}", error.hint) from None
+    except NidError as error:
+        raise Refused(f"{path / CONFIG}: {error.message}", error.hint) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Refused(f"{path / CONFIG} lacks a setting, or it has the wrong type: {_first_line(error)}") from None
+    return Directory(path, config, spec, files)
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _specification(config: Mapping[str, Any]) -> RunSpec:
+    model, data = config["model"], config["dataset"]
+    name = model["name"]
+    if name != "mlp_mnist":
+        raise Refused(f"the architecture {name!r} cannot be imported", "mlp_mnist can")
+    norm = model.get("norm") or "none"
+    if norm not in NORMS or norm == "group":
+        raise Refused(f"the norm {norm!r} cannot be imported", "layer, batch and null can")
+    if data["name"] not in DATASETS:
+        raise Refused(f"the data set {data['name']!r} cannot be imported", f"{', '.join(DATASETS)} can")
+    known = entry(DATASETS[data["name"]])
+    shape, outputs = known.shape({}), known.outputs({})
+    symmetry = symmetry_name(model["symmetry"])
+    if norm != "none" and symmetry != "sigma" and not model.get("elementwise_affine", True):
+        raise Refused("norms without weights (elementwise_affine: false) cannot be imported")
+    masks = model.get("mask_params") or {}
+    layers = int(model["num_layers"])
+    own = [{**masks.get("default", {}), **masks.get(f"linear_mask_params_{i}", {})} for i in range(layers)]
+    init_only = bool(model.get("asym_init_only", False))
+    kappa = tuple(float(layer.get("mask_constant", 1.0)) for layer in own) if symmetry in ("w", "syre") else None
+    for key, expected in (("input_dim", math.prod(shape)), ("output_dim", outputs)):
+        if int(model[key]) != expected:
+            raise Refused(f"{key} is {model[key]}, but {data['name']} has {expected}")
+    share = float(data.get("val_split", 0.1))
+    optimizer, milestones, gamma = config["optimizer"], *_schedule(config.get("scheduler") or {})
+    return RunSpec(
+        arch="mlp",
+        width=int(model["hidden_dim"]),
+        depth=layers,
+        norm=norm,
+        activation=_activation(model, symmetry),
+        dataset=DATASETS[data["name"]],
+        data={} if share == 0.1 else {"val_share": share},
+        symmetry="standard" if init_only else symmetry,
+        init=symmetry,
+        kappa=None if init_only else kappa,
+        num_fixed=None,
+        optimizer=str(optimizer["name"]).lower(),
+        lr=float(optimizer["lr"]),
+        weight_decay=float(optimizer.get("weight_decay") or 0.0),
+        momentum=float(optimizer.get("momentum") or 0.0),
+        milestones=milestones,
+        gamma=gamma,
+        epochs=int(config["training"]["num_epochs"]),
+        batch_size=int(data["batch_size"]),
+        seed=None,
+    )
+
+
+def _activation(model: Mapping[str, Any], symmetry: str) -> str:
+    # Their default depends on the type; sigma networks have their gates instead.
+    activation = model.get("activation") or ("relu" if symmetry == "standard" else "gelu")
+    if activation not in ACTIVATIONS:
+        raise Refused(f"the activation {activation!r} cannot be imported", f"{', '.join(ACTIVATIONS)} can")
+    return str(activation)
+
+
+def _schedule(scheduler: Mapping[str, Any]) -> tuple[tuple[int, ...], float]:
+    name = scheduler.get("name") or "none"
+    if name == "none":
+        return (), 1.0
+    if "milestones" not in scheduler or "gamma" not in scheduler:
+        raise Refused(f"the scheduler {name!r} cannot be imported", "none and those with milestones and gamma can")
+    return tuple(int(m) for m in scheduler["milestones"]), float(scheduler["gamma"])
+
+
+def read_checkpoint(content: bytes, file: Path, spec: RunSpec) -> tuple[State, State]:
+    """(effective weights and buffers, fixed tensors) of one checkpoint, by our names.
+
+    Raises:
+        Refused: it is damaged, needs more than ``weights_only=True``, or contradicts the configuration.
+    """
+    state = _load(content, file)
+    graph = graph_of(spec)
+    fixed = _fixed(graph, spec, state, file)
+    expected = graph.parameters | graph.buffers
+    plain = {}
+    for name, shape in expected.items():
+        if name not in state or tuple(state[name].shape) != shape:
+            found = f"has {tuple(state[name].shape)}" if name in state else "is missing"
+            raise Refused(f"{file} contradicts its {CONFIG}: {name} should be {shape} and {found}")
+        plain[name] = state[name].float()
+    used = (
+        expected.keys()
+        | {f"{n.rpartition('.')[0]}.num_batches_tracked" for n in graph.buffers}
+        | _raw_names(graph, spec)
+    )
+    if surplus := sorted(state.keys() - used):
+        raise Refused(f"{file} contradicts its {CONFIG}: nothing there speaks of {surplus[0]}")
+    return _effective(graph, spec, plain, fixed), fixed
+
+
+def _load(content: bytes, file: Path) -> State:
+    import torch
+
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise Refused(
+            f"{file} holds more than tensors (or is damaged): it is not loaded, since it could run code"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise Refused(f"{file} is truncated or damaged: {_first_line(error)}") from None
+    state = loaded.get("model_state_dict") if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
+        raise Refused(f"{file} is no checkpoint of the reference code: it has no model_state_dict")
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, ours in RENAMED:
+            name = pattern.sub(ours, str(name))
+        renamed[name] = tensor
+    return renamed
+
+
+def _raw_names(graph: Graph, spec: RunSpec) -> set[str]:
+    """Their fixed tensors, as they are called in a checkpoint."""
+    if spec.symmetry == "sigma":
+        return set(graph.gates)
+    suffixes = {"w": ("mask", "normal_mask"), "syre": ("noise",)}.get(spec.symmetry, ())
+    return {f"{op.name}.{suffix}" for op in graph.weighted for suffix in suffixes}
+
+
+def _fixed(graph: Graph, spec: RunSpec, state: State, file: Path) -> State:
+    """The fixed tensors in our form: masks as bool, F only where it is used, gates and noise as they are."""
+    import torch
+
+    raw = {}
+    for name in sorted(_raw_names(graph, spec)):
+        if name not in state:
+            raise Refused(f"{file} contradicts its {CONFIG}: {name} is missing")
+        prefix = name.rpartition(".")[0]
+        shape = graph.gates.get(name) or graph.parameters[f"{prefix}.weight"]
+        if tuple(state[name].shape) != tuple(shape):
+            raise Refused(f"{file} contradicts its {CONFIG}: {name} should be {shape}, is {tuple(state[name].shape)}")
+        raw[name] = state[name].float()
+    if spec.symmetry != "w":
+        return raw
+    fixed = {}
+    for op in graph.weighted:
+        mask = raw[f"{op.name}.mask"]
+        if not bool(((mask == 0) | (mask == 1)).all()):
+            raise Refused(f"{file}: the mask of {op.name} holds more than zeros and ones")
+        fixed[f"{op.name}.mask"] = mask == 1
+        fixed[f"{op.name}.fixed"] = torch.where(mask == 1, 0.0, raw[f"{op.name}.normal_mask"])
+    return fixed
+
+
+def num_fixed(graph: Graph, fixed: State, file: Path) -> tuple[int, ...]:
+    """Fixed weights a neuron of each layer, counted in the masks.
+
+    Raises:
+        Refused: the rows of a mask differ in it.
+    """
+    counts = []
+    for op in graph.weighted:
+        rows = (~fixed[f"{op.name}.mask"]).sum(1)
+        if int(rows.min()) != int(rows.max()):
+            raise Refused(f"{file}: neurons of {op.name} have different numbers of fixed weights")
+        counts.append(int(rows[0]))
+    return tuple(counts)
+
+
+def _effective(graph: Graph, spec: RunSpec, plain: State, fixed: State) -> State:
+    """Effective weights, each layer with its own kappa (section 1)."""
+    from nid_cli.nets.symmetry import SYMMETRY_TYPES, fixed_of
+
+    kind = SYMMETRY_TYPES[spec.symmetry]
+    kappas = spec.kappa or (0.0,) * len(graph.weighted)
+    weights = {
+        f"{op.name}.weight": kind.effective(plain[f"{op.name}.weight"], fixed_of(fixed, op), kappa)
+        for op, kappa in zip(graph.weighted, kappas, strict=True)
+    }
+    return plain | weights

@@ -1,0 +1,196 @@
+"""The rows of one group, taken from one registry and put into another under new ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from nid_cli.registry import groups as group_rows
+from nid_cli.registry.tables import (
+    architectures,
+    checkpoints,
+    epochs,
+    groups,
+    inserted_id,
+    invocations,
+    models,
+    results,
+    runs,
+)
+from nid_cli.specs import stable_hash
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GroupRows:
+    """Everything in a registry that belongs to one group, as plain rows by table."""
+
+    group: Row
+    architecture: Row
+    runs: list[Row]
+    models: list[Row]
+    epochs: list[Row]
+    checkpoints: list[Row]
+    results: list[Row]
+    invocations: list[Row]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows as they will stand in the target, and the files to copy: (path there, path here, SHA-256)."""
+
+    rows: GroupRows
+    files: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def _rows(connection: Connection, table: Table, column: Any, values: Sequence[int]) -> list[Row]:
+    found: list[Row] = []
+    for start in range(0, len(values), 500):
+        query = select(table).where(column.in_(values[start : start + 500]))
+        found += [dict(row) for row in connection.execute(query).mappings()]
+    return found
+
+
+def collect(connection: Connection, group_id: int) -> GroupRows:
+    """All rows of a group; results of other groups are not among them."""
+    [group] = _rows(connection, groups, groups.c.id, [group_id])
+    [architecture] = _rows(connection, architectures, architectures.c.id, [group["architecture_id"]])
+    own_runs = _rows(connection, runs, runs.c.group_id, [group_id])
+    own_models = sorted(_rows(connection, models, models.c.group_id, [group_id]), key=lambda m: m["number"])
+    ids = [m["id"] for m in own_models]
+    own_results = _rows(connection, results, results.c.group_id, [group_id])
+    used = {row["invocation_id"] for row in (*own_runs, *own_models, *own_results)}
+    return GroupRows(
+        group,
+        architecture,
+        own_runs,
+        own_models,
+        _rows(connection, epochs, epochs.c.model_id, ids),
+        _rows(connection, checkpoints, checkpoints.c.model_id, ids),
+        own_results,
+        _rows(connection, invocations, invocations.c.id, sorted(used)),
+    )
+
+
+def plan(connection: Connection, rows: GroupRows) -> Plan:
+    """How a group's rows will stand in this registry.
+
+    A run that is here already, with other bytes for one of its models' epochs (the same training on another machine),
+    becomes a run of its own: nothing here is overwritten.
+    """
+    renamed = {run["hash"]: _other_hash(rows, run) for run in rows.runs if _conflicts(connection, rows, run)}
+    moved = {old[:16]: new[:16] for old, new in renamed.items()}
+    own_runs = [run | {"hash": renamed.get(run["hash"], run["hash"])} for run in rows.runs]
+    own_checkpoints, files = [], []
+    for row in rows.checkpoints:
+        path = _moved(row["path"], moved)
+        files.append((row["path"], path, row["sha256"]))
+        own_checkpoints.append(row | {"path": path})
+    for row in rows.results:
+        if row["artifact_path"]:
+            files.append((row["artifact_path"], row["artifact_path"], row["artifact_sha256"]))
+    group = rows.group
+    if group["fixed_path"]:
+        files.append((group["fixed_path"], group["fixed_path"], group["fixed_sha256"]))
+    return Plan(replace(rows, runs=own_runs, checkpoints=own_checkpoints), files)
+
+
+def _moved(path: str, moved: Mapping[str, str]) -> str:
+    parts = path.split("/")
+    return "/".join(moved.get(part, part) for part in parts)
+
+
+def _conflicts(connection: Connection, rows: GroupRows, run: Row) -> bool:
+    members = {m["id"]: m["member"] for m in rows.models if m["run_id"] == run["id"]}
+    query = (
+        select(models.c.member, checkpoints.c.epoch, checkpoints.c.sha256)
+        .join(models, models.c.id == checkpoints.c.model_id)
+        .join(runs, runs.c.id == models.c.run_id)
+        .where(runs.c.hash == run["hash"])
+    )
+    here = {(row.member, row.epoch): row.sha256 for row in connection.execute(query)}
+    there = {(members[c["model_id"]], c["epoch"]): c["sha256"] for c in rows.checkpoints if c["model_id"] in members}
+    return any(here[key] != there[key] for key in here.keys() & there.keys())
+
+
+def _other_hash(rows: GroupRows, run: Row) -> str:
+    members = {m["id"] for m in rows.models if m["run_id"] == run["id"]}
+    contents = sorted(c["sha256"] for c in rows.checkpoints if c["model_id"] in members)
+    return stable_hash({"run": run["hash"], "checkpoints": contents})
+
+
+class _Insertion:
+    """Puts rows into tables, giving old ids their new ones; a row whose identity is there already is kept as it is."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.new = 0
+
+    def put(self, table: Table, row: Row, identity: Mapping[str, Any], **changes: Any) -> int:
+        """The id of ``row`` in ``table``, found by ``identity`` or inserted with ``changes``."""
+        query = select(table.c.id).where(*(table.c[name] == value for name, value in identity.items()))
+        found: int | None = self.connection.execute(query).scalar() if identity else None
+        if found is not None:
+            return found
+        self.new += table is not invocations and table is not architectures
+        values = {name: value for name, value in row.items() if name != "id"} | changes
+        return inserted_id(self.connection.execute(table.insert().values(values)))
+
+
+def insert(connection: Connection, planned: Plan, name: str) -> tuple[str, list[int], int]:
+    """Inserts what is not there yet, in the caller's transaction.
+
+    Returns:
+        the group's name here, the numbers of its models here, how many rows of substance were new.
+    """
+    rows, put = planned.rows, _Insertion(connection)
+    architecture = put.put(architectures, rows.architecture, {"hash": rows.architecture["hash"]})
+    group_id = put.put(
+        groups,
+        rows.group,
+        {"key": rows.group["key"]},
+        architecture_id=architecture,
+        name=group_rows.free_name(connection, name),
+    )
+    calls = {
+        row["id"]: put.put(invocations, row, {k: row[k] for k in ("started_at", "pid", "argv", "machine")})
+        for row in rows.invocations
+    }
+    run_ids = {
+        row["id"]: put.put(
+            runs, row, {"hash": row["hash"]}, group_id=group_id, invocation_id=calls[row["invocation_id"]]
+        )
+        for row in rows.runs
+    }
+    model_ids = {}
+    for row in rows.models:
+        run_id = run_ids[row["run_id"]]
+        model_ids[row["id"]] = put.put(
+            models,
+            row,
+            {"run_id": run_id, "member": row["member"]},
+            group_id=group_id,
+            run_id=run_id,
+            number=group_rows.next_number(connection, group_id),
+            invocation_id=calls[row["invocation_id"]],
+            # A training that runs elsewhere does not run here.
+            status="interrupted" if row["status"] == "training" else row["status"],
+        )
+    present = set(connection.execute(select(epochs.c.model_id, epochs.c.epoch)).tuples())
+    for row in rows.epochs:
+        if (model_ids[row["model_id"]], row["epoch"]) not in present:
+            connection.execute(epochs.insert().values(row | {"model_id": model_ids[row["model_id"]]}))
+    for row in rows.checkpoints:
+        model_id = model_ids[row["model_id"]]
+        put.put(checkpoints, row, {"model_id": model_id, "epoch": row["epoch"]}, model_id=model_id)
+    for row in rows.results:
+        changes = {side: row[side] and model_ids[row[side]] for side in ("model_a", "model_b")}
+        call = calls[row["invocation_id"]]
+        put.put(results, row, {"key": row["key"]}, group_id=group_id, invocation_id=call, **changes)
+    group = group_rows.by_id(connection, group_id)
+    query = select(models.c.number).where(models.c.id.in_(model_ids.values())).order_by(models.c.number)
+    return group.name, list(connection.execute(query).scalars()), put.new
