@@ -11,7 +11,7 @@ import typer
 
 import nid_cli
 from nid_cli.cli import group, lmc, plot, register, train
-from nid_cli.cli.render import say
+from nid_cli.cli.render import OutputClosed, say
 from nid_cli.errors import NidError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -54,7 +54,6 @@ def run(arguments: list[str] | None = None) -> int:
     """Runs one command line; returns its exit code."""
     try:
         code = app(arguments, standalone_mode=False, prog_name="nid")
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except NidError as error:
         _explain(error.message, error.hint)
@@ -70,9 +69,7 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         _explain("interrupted", None)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Python flushes stdout at exit, and would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputClosed:
         return BROKEN_PIPE
     except MemoryError:
         _explain("there is not enough memory for this", "use fewer workers, or a smaller --data train-size")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nid_cli.cli.render import Record, document, plain, say
+from nid_cli.cli.render import Record, document, emit, plain, say
 from nid_cli.errors import UsageError
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet")
@@ -33,7 +33,7 @@ def check(target: str | None) -> None:
 def write(schema: str, records: Sequence[Record], target: str) -> None:
     """Writes ``records`` to ``target`` (``-``: JSON on stdout), whole or not at all."""
     if target == "-":
-        print(document(schema, records))
+        emit(document(schema, records))
         return
     from nid_cli.registry.artifacts import write_atomic
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,24 @@ from typing import Any
 from nid_cli.pipeline.context import Progress, silent
 
 Record = Mapping[str, Any]
+
+
+class OutputClosed(Exception):
+    """Whoever read our stdout has gone (``nid group list | head -1``)."""
+
+
+def emit(text: str, end: str = "\n") -> None:
+    """Text on stdout, at once, so that a closed pipe is noticed here and not at exit.
+
+    Raises:
+        OutputClosed: nobody reads it any more.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        # Python flushes stdout again at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputClosed from None
 
 
 def say(sentence: str) -> None:
@@ -50,9 +69,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on stdout: drawn on a terminal, tab-separated and unwrapped elsewhere."""
     cells = [[cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
-        print("\t".join(columns))
-        for row in cells:
-            print("\t".join(row))
+        emit("\n".join("\t".join(row) for row in ([*columns], *cells)))
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -115,6 +132,6 @@ def output(
         if export == "-":
             return
     if as_json:
-        print(document(schema, records))
+        emit(document(schema, records))
     else:
         human()

@@ -88,7 +88,7 @@ def train(
         import tomli_w
 
         resolved = {k: v for k, v in (spec.to_dict() | call).items() if k in recipes.KNOWN and v is not None}
-        print(tomli_w.dumps(resolved), end="")
+        render.emit(tomli_w.dumps(resolved), end="")
         return
     from nid_cli.pipeline.train import train as run
 

@@ -122,9 +122,9 @@ def test_without_a_registry(nid: Run, tmp_path: Path) -> None:
 
 
 def test_a_closed_pipe_is_silent(lab: Path) -> None:
-    command = f"{sys.executable} -m nid_cli group list --json | head -1; echo ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m nid_cli group list --json | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=lab, capture_output=True, text=True, env=dict(os.environ))
-    assert done.stderr == "" and done.stdout.splitlines()[-1] in ("0", "141")
+    assert done.stderr == "" and done.stdout.strip() == "141"
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture) -> None:
