@@ -23,11 +23,11 @@ def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets)
 
 
-def share_correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """The share of samples (or labels) that are right, in [0, 1]."""
+def correct(logits: Tensor, targets: Tensor) -> Tensor:
+    """How many samples (of labels: how many labels) are right."""
     if targets.ndim == 2:
-        return ((logits > 0) == (targets > 0.5)).float().mean()
-    return (logits.argmax(1) == targets).float().mean()
+        return ((logits > 0) == (targets > 0.5)).sum()
+    return (logits.argmax(1) == targets).sum()
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,22 @@ class Tally:
 
     def __init__(self) -> None:
         self.loss: Tensor | float = 0.0
-        self.correct: Tensor | float = 0.0
+        self.correct: Tensor | int = 0
         self.samples = 0
+        self.answers = 0
 
     def add(self, logits: Tensor, targets: Tensor, loss: Tensor | None = None) -> None:
         """Adds one batch; ``loss`` is its mean loss where it is known already."""
         count = len(targets)
         mean = loss_of(logits, targets) if loss is None else loss.detach()
         self.loss = self.loss + count * mean.double()
-        self.correct = self.correct + count * share_correct(logits, targets).double()
+        self.correct = self.correct + correct(logits, targets)
         self.samples += count
+        self.answers += targets.numel()
 
     def result(self) -> Metrics:
         """Mean loss and accuracy in percent over all samples added."""
-        return Metrics(float(self.loss) / self.samples, 100 * float(self.correct) / self.samples)
+        return Metrics(float(self.loss) / self.samples, 100 * int(self.correct) / self.answers)
 
 
 @torch.no_grad()

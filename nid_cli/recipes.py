@@ -104,6 +104,8 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
     values["symmetry"] = symmetry_name(values.get("symmetry", "standard"))
     values["init"] = values["symmetry"]
     values = _numbers(values)
+    if values["momentum"] >= 1:
+        raise UsageError(f"momentum must lie below 1, not {values['momentum']:g}")
     if values["optimizer"] != "sgd":
         values["momentum"] = 0.0
     if not values["milestones"]:
@@ -116,7 +118,9 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
             raise UsageError(f"the symmetry type {values['symmetry']} has no {name.replace('_', '-')}", "leave it out")
     values["kappa"] = _kappas(values["kappa"], graph) if "kappa" in takes else None
     values["num_fixed"] = _counts(values["num_fixed"], graph, "num_fixed" in options) if "num_fixed" in takes else None
-    values["milestones"] = tuple(int(m) for m in values["milestones"])
+    values["milestones"] = tuple(values["milestones"])
+    if any(isinstance(m, bool) or not isinstance(m, int) or m < 1 for m in values["milestones"]):
+        raise UsageError(f"milestones must be epochs from 1 on, not {', '.join(map(str, values['milestones']))}")
     call = {name: values.pop(name) for name in CALL_SETTINGS}
     for name, least in (("seeds", 1), ("save_every", 1)):
         if call[name] < least:
@@ -141,6 +145,8 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, int | float) or (name in WHOLE and value != int(value)):
             raise UsageError(f"{name.replace('_', '-')} must be {kind}, not {value!r}")
         typed[name] = int(value) if name in WHOLE else float(value) + 0.0  # -0.0 becomes 0.0
+        if name in WHOLE and abs(typed[name]) >= 2**63:
+            raise UsageError(f"{name.replace('_', '-')} must be smaller than 2^63, not {value}")
     return typed
 
 

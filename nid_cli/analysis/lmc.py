@@ -139,3 +139,10 @@ def curve_record(weights: Sequence[float], metrics: Sequence[SplitMetrics], midd
         by_name = barriers(weights, losses, accuracies, middle[split])
         values |= {f"{split}_{name}": value for name, value in by_name.items()}
     return values
+
+
+def empty_record() -> dict[str, object]:
+    """The keys of :func:`curve_record` and :func:`distances`, all None: a segment that cannot be measured."""
+    nothing = Metrics(0.0, 0.0)
+    keys = curve_record([0.0, 1.0], [dict.fromkeys(SPLITS, nothing)] * 2, dict.fromkeys(SPLITS, nothing))
+    return dict.fromkeys([*keys, "distance", "normalized_distance"])

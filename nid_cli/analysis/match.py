@@ -109,6 +109,42 @@ def _samples(values: Tensor) -> Tensor:
     return values if values.ndim == 2 else values.transpose(0, 1).flatten(1).T
 
 
+@dataclass(frozen=True)
+class Match:
+    """How well the neurons of one layer match: objectives are means over neurons of the similarity to the partner."""
+
+    permutation: Tensor
+    optimal: float
+    identity: float
+    random: Tensor
+
+    def record(self) -> dict[str, object]:
+        """The record's values (``nid.match/1``); spreads are None for fewer than two random permutations."""
+        spread = float(self.random.std()) if len(self.random) > 1 else None
+        some = len(self.random) > 0
+        own = self.permutation == torch.arange(len(self.permutation))
+        return {
+            "optimal": self.optimal,
+            "identity": self.identity,
+            "random_mean": float(self.random.mean()) if some else None,
+            "random_sd": spread,
+            "random_min": float(self.random.min()) if some else None,
+            "random_max": float(self.random.max()) if some else None,
+            "share_identity": float(own.double().mean()),
+            "permutation": self.permutation.tolist(),
+        }
+
+
+def match_layer(similarity: Tensor, random: int, seed: int) -> Match:
+    """The optimal, identity and ``random`` many random objectives of a similarity matrix (n x n; section 4)."""
+    similarity = similarity.cpu()
+    rows, generator = torch.arange(len(similarity)), torch.Generator().manual_seed(seed)
+    best = best_permutation(similarity)
+    draws = [similarity[rows, torch.randperm(len(rows), generator=generator)].mean() for _ in range(random)]
+    objectives = torch.stack(draws) if draws else torch.zeros(0, dtype=similarity.dtype)
+    return Match(best, float(similarity[rows, best].mean()), float(similarity.diagonal().mean()), objectives)
+
+
 def best_permutation(similarity: Tensor) -> Tensor:
     """For each neuron i of A its partner pi(i) in B: the assignment with the greatest total similarity."""
     _, partners = linear_sum_assignment(similarity.cpu().numpy(), maximize=True)

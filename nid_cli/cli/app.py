@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import nid_cli
-from nid_cli.cli import group, lmc, plot, register, train
+from nid_cli.cli import coherence, cost, group, lmc, match, plot, register, train
 from nid_cli.cli.render import OutputClosed, say
 from nid_cli.errors import NidError
 
@@ -47,6 +47,9 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("register", epilog=register.EXAMPLES)(register.register)
 app.add_typer(group.app, name="group")
 app.command("lmc", epilog=lmc.EXAMPLES)(lmc.lmc)
+app.command("match", epilog=match.EXAMPLES)(match.match)
+app.command("cost", epilog=cost.EXAMPLES)(cost.cost)
+app.add_typer(coherence.app, name="coherence")
 app.add_typer(plot.app, name="plot")
 
 
@@ -54,6 +57,8 @@ def run(arguments: list[str] | None = None) -> int:
     """Runs one command line; returns its exit code."""
     try:
         code = app(arguments, standalone_mode=False, prog_name="nid")
+        if code == INTERRUPTED:
+            _explain("interrupted", None)
         return code if isinstance(code, int) else 0
     except NidError as error:
         _explain(error.message, error.hint)
@@ -74,7 +79,13 @@ def run(arguments: list[str] | None = None) -> int:
     except MemoryError:
         _explain("there is not enough memory for this", "use fewer workers, or a smaller --data train-size")
         return 1
+    except OSError as error:
+        _explain(f"cannot read or write: {error.strerror or error}", None)
+        return _unless_debugging(error, 1)
     except Exception as error:
+        if _stopped:  # an import that a signal cuts off fails in its own words
+            _explain("interrupted", None)
+            return INTERRUPTED
         _explain(
             f"an error in nid itself: {type(error).__name__}: {error}", "NID_DEBUG=1 shows where; please report it"
         )
@@ -94,11 +105,17 @@ def _unless_debugging(error: Exception, code: int) -> int:
     return code
 
 
+_stopped = False
+
+
 def _stop(signum: int, frame: Any) -> NoReturn:
+    global _stopped
+    _stopped = True
     raise KeyboardInterrupt
 
 
 def main() -> NoReturn:
     """The console script: SIGTERM ends a command as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     sys.exit(run())

@@ -18,7 +18,13 @@ app = typer.Typer(
 )
 
 
-@app.command("list", epilog="Examples: nid group list | nid group list --symmetry w --kappa 1 --json")
+@app.command(
+    "list",
+    epilog=options.examples(
+        "nid group list",
+        "nid group list --symmetry w --kappa 1 --json",
+    ),
+)
 def list_(
     arch: options.Archs = None,
     dataset: options.Datasets = None,
@@ -56,7 +62,11 @@ def _span(epochs: list[int]) -> str:
     return ",".join(map(str, epochs)) if len(epochs) < 4 else f"{epochs[0]},{epochs[1]},..,{epochs[-1]}"
 
 
-@app.command(epilog="Example: nid group show mlp-digits-w-k1 --json")
+@app.command(
+    epilog=options.examples(
+        "nid group show mlp-digits-w-k1 --json",
+    )
+)
 def show(name: options.GroupName, registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Show one group: its settings, members with their seeds and files, and where they come from."""
     record = manage.show_group(Context(registry=registry), name)
@@ -83,7 +93,11 @@ def show(name: options.GroupName, registry: options.RegistryOption = None, as_js
     render.output("nid.group/1", [record], as_json=as_json, export=None, human=human)
 
 
-@app.command(epilog="Example: nid group rename mlp-digits-w-k1 baseline")
+@app.command(
+    epilog=options.examples(
+        "nid group rename mlp-digits-w-k1 baseline",
+    )
+)
 def rename(
     name: options.GroupName,
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
@@ -96,7 +110,7 @@ def rename(
     _done([{"name": new, "renamed_from": name}], as_json, f"{name} is now {new}")
 
 
-@app.command(epilog='Example: nid group note baseline "the paper\'s settings"')
+@app.command(epilog=options.examples('nid group note baseline "the first sweep"'))
 def note(
     name: options.GroupName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; an empty one clears it.")],
@@ -108,7 +122,11 @@ def note(
     _done([{"name": name, "note": text}], as_json, f"noted on {name}")
 
 
-@app.command(epilog="Example: nid group rm old-group --yes")
+@app.command(
+    epilog=options.examples(
+        "nid group rm old-group --yes",
+    )
+)
 def rm(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Groups.", autocompletion=options._complete_groups)
@@ -122,7 +140,11 @@ def rm(
     _done([{"name": name, "removed": True} for name in removed], as_json, f"removed {', '.join(removed)}")
 
 
-@app.command(epilog="Example: nid group export mlp-digits-w-k1 w.tar")
+@app.command(
+    epilog=options.examples(
+        "nid group export mlp-digits-w-k1 w.tar",
+    )
+)
 def export(
     name: options.GroupName,
     file: Annotated[Path, typer.Argument(metavar="FILE.tar", help="The archive to write.")],

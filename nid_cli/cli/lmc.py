@@ -10,13 +10,13 @@ import typer
 
 from nid_cli.cli import export as exporting
 from nid_cli.cli import options, render
-from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.lmc import ALIGNMENTS, parse_alignments
+from nid_cli.pipeline.lmc import DEFAULT_ALIGNMENTS, parse_alignments
 from nid_cli.pipeline.lmc import lmc as run
 
-EXAMPLES = (
-    "Examples: nid lmc --arch mlp --export results.json | nid lmc --symmetry w --kappa 1 --epochs all --align none | "
-    "nid lmc --group mlp-digits-w-k1 --pairs 1-2,1-3 --points 37 --json"
+EXAMPLES = options.examples(
+    "nid lmc --arch mlp --export results.json",
+    "nid lmc --symmetry w --kappa 1 --epochs all --align none",
+    "nid lmc --group mlp-digits-w-k1 --pairs 1-2,1-3 --points 37 --json",
 )
 
 
@@ -28,10 +28,10 @@ def lmc(
     group: options.Groups = None,
     models: options.Models = None,
     epochs: options.Epochs = "last",
-    pairs: Annotated[str, typer.Option(metavar="all|disjoint|1-2,3-4", help="Which pairs of models.")] = "all",
+    pairs: options.Pairs = "all",
     align: Annotated[
-        str, typer.Option(metavar="none,activation", help="Alignments of the second model before interpolation.")
-    ] = ",".join(ALIGNMENTS),
+        str, typer.Option(metavar="none,activation,weight", help="Alignments of the second model before interpolation.")
+    ] = ",".join(DEFAULT_ALIGNMENTS),
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = 9,
     force: options.Force = False,
     device: options.Device = "auto",
@@ -44,15 +44,7 @@ def lmc(
     exporting.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     alignments = parse_alignments(align)
-    with render.progress() as progress:
-        context = Context(
-            registry=registry,
-            data_dir=data_dir,
-            device=device,
-            argv=options.command_line(),
-            progress=progress,
-            say=render.say,
-        )
+    with options.context(registry, data_dir, device) as context:
         records = run(context, chosen, pairs=pairs, align=alignments, points=points, force=force)
     render.output("nid.lmc/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 

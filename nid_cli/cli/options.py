@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from nid_cli.cli import render
 from nid_cli.data.catalog import CATALOG
 from nid_cli.errors import NidError, UsageError
 from nid_cli.nets import ARCHITECTURES
@@ -70,6 +73,12 @@ Models = Annotated[
 Epochs = Annotated[str, typer.Option("--epochs", metavar="last|all|0,5|0:100:5", help="Which checkpoints.")]
 
 
+Pairs = Annotated[str, typer.Option("--pairs", metavar="all|disjoint|1-2,3-4", help="Which pairs of models.")]
+ExplainedVariance = Annotated[
+    float, typer.Option("--explained-variance", metavar="P", help="Share of the inputs' variance in the subspace.")
+]
+
+
 def parse_numbers(text: str, what: str) -> list[float]:
     """``1,1,0.5`` as numbers.
 
@@ -120,6 +129,38 @@ def selection(
         models=models,
         epochs=epochs,
     )
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: one example a line (``\\b`` keeps the lines apart)."""
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
+
+
+def indices(text: str | None, what: str) -> list[int] | None:
+    """``0,2`` as whole numbers; None stays None.
+
+    Raises:
+        UsageError: it cannot be read so.
+    """
+    if text is None:
+        return None
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise UsageError(f"{what} must be whole numbers like 0,2, not {text!r}")
+    return list(dict.fromkeys(int(part) for part in text.split(",")))
+
+
+@contextmanager
+def context(registry: Path | None, data_dir: Path | None, device: str) -> Iterator[Context]:
+    """The surroundings of one analysis, with its progress drawn while it runs."""
+    with render.progress() as progress:
+        yield Context(
+            registry=registry,
+            data_dir=data_dir,
+            device=device,
+            argv=command_line(),
+            progress=progress,
+            say=render.say,
+        )
 
 
 def command_line() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import typer
 from nid_cli.cli import options, render
 from nid_cli.errors import unknown
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.lmc import ALIGNMENTS, parse_alignments
+from nid_cli.pipeline.lmc import parse_alignments
 from nid_cli.pipeline.plot import plot_lmc
 
 app = typer.Typer(help="Draw figures from recorded results.", no_args_is_help=True, rich_markup_mode=None)
@@ -22,7 +22,9 @@ def _figures() -> None:
 
 
 @app.command(
-    epilog="Examples: nid plot lmc --arch mlp --out lmc.pdf | nid plot lmc --dataset mnist --split test --out lmc.png"
+    epilog=options.examples(
+        "nid plot lmc --arch mlp --out lmc.pdf", "nid plot lmc --dataset mnist --split test --out lmc.png"
+    )
 )
 def lmc(
     out: Annotated[Path, typer.Option(metavar="FILE.pdf|.png|.svg", help="The file to draw.")],
@@ -33,10 +35,10 @@ def lmc(
     group: options.Groups = None,
     models: options.Models = None,
     epochs: options.Epochs = "last",
-    pairs: Annotated[str, typer.Option(metavar="all|disjoint|1-2,3-4", help="Which pairs of models.")] = "all",
-    align: Annotated[str, typer.Option(metavar="none,activation", help="Panels, left to right.")] = ",".join(
-        ALIGNMENTS
-    ),
+    pairs: options.Pairs = "all",
+    align: Annotated[
+        str, typer.Option(metavar="none,activation,weight", help="Panels, left to right.")
+    ] = "none,activation",
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment.")] = 9,
     split: Annotated[str, typer.Option(metavar="train|val|test", help="Which split's curves.")] = "train",
     registry: options.RegistryOption = None,

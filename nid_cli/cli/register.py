@@ -12,9 +12,11 @@ from nid_cli.cli import options, render
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.register import register as run
 
-EXAMPLES = (
-    "Examples: nid register runs/mlp-w-kappa1 --name baseline | nid register runs --recursive | "
-    "nid register colleague/.nid | nid register group.tar"
+EXAMPLES = options.examples(
+    "nid register runs/mlp-w-kappa1 --name baseline",
+    "nid register runs --recursive",
+    "nid register colleague/.nid",
+    "nid register group.tar",
 )
 
 

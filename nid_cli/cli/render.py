@@ -35,6 +35,8 @@ def emit(text: str, end: str = "\n") -> None:
 
 def say(sentence: str) -> None:
     """One line to the user, on stderr."""
+    if sys.stderr is None:
+        return
     print(sentence, file=sys.stderr, flush=True)
 
 
@@ -68,7 +70,7 @@ def cell(value: Any) -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on stdout: drawn on a terminal, tab-separated and unwrapped elsewhere."""
     cells = [[cell(value) for value in row] for row in rows]
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         emit("\n".join("\t".join(row) for row in ([*columns], *cells)))
         return
     from rich.box import SIMPLE_HEAD
@@ -87,7 +89,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 def progress_lines() -> bool:
     """Whether progress may be drawn: stderr is a terminal."""
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager
@@ -116,6 +118,8 @@ def progress() -> Iterator[Progress]:
         if what not in tasks:
             tasks[what] = bars.add_task(what, total=max(total, 1e-9), detail=detail)
         bars.update(tasks[what], completed=done, total=max(total, 1e-9), detail=detail)
+        if what == "reading data" and done >= total:
+            bars.remove_task(tasks.pop(what))
 
     with bars:
         yield update

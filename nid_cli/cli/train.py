@@ -13,11 +13,12 @@ from nid_cli.cli import options, render
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 
-EXAMPLES = (
-    "Examples: nid train --symmetry w --kappa 1 --seeds 4 | "
-    "nid train --dataset mnist --symmetry syre --kappa 1,1,0.5,0.25 | "
-    "nid train --dataset gaussian-subspace --data k=8 --width 64 --epochs 0 | nid train --dry-run > run.toml | "
-    "nid train --config run.toml"
+EXAMPLES = options.examples(
+    "nid train --symmetry w --kappa 1 --seeds 4",
+    "nid train --dataset mnist --symmetry syre --kappa 1,1,0.5,0.25",
+    "nid train --dataset gaussian-subspace --data k=8 --width 64 --epochs 0",
+    "nid train --dry-run > run.toml",
+    "nid train --config run.toml",
 )
 
 
@@ -76,7 +77,7 @@ def train(
         "save_every": save_every,
         "kappa": options.parse_numbers(kappa, "kappa") if kappa is not None else None,
         "num_fixed": options.parse_numbers(num_fixed, "num-fixed") if num_fixed is not None else None,
-        "milestones": [int(m) for m in options.parse_numbers(milestones, "milestones")] if milestones else None,
+        "milestones": options.indices(milestones, "milestones"),
     }  # fmt: skip
     settings = _read(config) | {key: value for key, value in given.items() if value is not None}
     if data:

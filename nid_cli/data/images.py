@@ -26,14 +26,15 @@ def _open(dataset: Any, folder: Path, name: str, files: str) -> tuple[Any, Any]:
     except (RuntimeError, OSError) as error:
         raise NotFoundError(
             f"the data set {name} is not in {folder} and could not be downloaded "
-            f"({str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__})",
-            f"put {files} into {folder}, or name the folder that has them with --data-dir or NID_DATA_DIR; "
+            f"({(str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(':')})",
+            f"put {files} into that folder, or name the folder that has them with --data-dir or NID_DATA_DIR; "
             "--dataset digits needs no files",
         ) from None
 
 
 def _grey(dataset: Any, folder: Path, name: str, mean: float, std: float) -> RawData:
-    parts = _open(dataset, folder, name, f"the four files of {dataset.__name__}/raw (train-images-idx3-ubyte, ...)")
+    raw = f"{dataset.__name__}/raw/"
+    parts = _open(dataset, folder, name, f"{raw}train-images-idx3-ubyte and the other three files of {raw}")
     train, test = (Split(part.data.unsqueeze(1), part.targets.to(torch.int64)) for part in parts)
     return RawData(train, test, Normalization(255.0, (mean,), (std,)))
 

@@ -16,7 +16,7 @@ from nid_cli.nets.graph import INPUT, Graph, Op
 
 State = dict[str, Tensor]
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "identity": lambda x: x}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "identity": lambda x: x}
 
 
 def _linear(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def _norm(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Ten
 
 
 def _activation(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    return _ACTIVATIONS[op.function](x)
+    return ACTIVATIONS[op.function](x)
 
 
 def _gate(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:

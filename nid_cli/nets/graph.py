@@ -25,7 +25,7 @@ class Op:
     """One operation: its kind, the operations it reads, and the channels (neurons) of its output.
 
     ``fan_in`` is set for the weighted kinds: the inputs of one neuron, d. ``function`` names the activation or the
-    norm. The name is also the prefix of the operation's parameters.
+    norm; ``kernel`` and ``stride`` are a convolution's. The name is also the prefix of the operation's parameters.
     """
 
     name: str
@@ -34,6 +34,14 @@ class Op:
     channels: int
     fan_in: int = 0
     function: str = ""
+    kernel: int = 1
+    stride: int = 1
+
+
+def layer_label(name: str) -> int | str:
+    """How records name the layer that operation ``name`` opens: an mlp's by its index, others by the name itself."""
+    kind, _, index = name.partition(".")
+    return int(index) if kind == "linear" and index.isdigit() else name
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nid_cli.data.tensors import Data
     from nid_cli.nets.functional import State
+    from nid_cli.nets.symmetry import Constraint
 
 STATES_IN_MEMORY = 16
 
@@ -58,15 +59,19 @@ class Lab:
         fixed = self._read(fixed_path, fixed_sha256) if fixed_path and fixed_sha256 else {}
         return self._read(path, sha256) | gates(fixed)
 
+    def constraint(self, group: Group) -> Constraint:
+        """Pinned entries and anchors of a group's weights."""
+        from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint
+
+        kind = SYMMETRY_TYPES[group.settings["symmetry"]]
+        return constraint(kind, graph_of(group.settings), self.fixed(group), group.settings["kappa"])
+
     def trainable(self, group: Group) -> dict[str, Tensor]:
         """Masks of the trained entries, for the weights of which a part is fixed."""
         import torch
 
-        from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint
-
-        graph, kind = graph_of(group.settings), SYMMETRY_TYPES[group.settings["symmetry"]]
-        masks = {}
-        for name, (index, _) in constraint(kind, graph, self.fixed(group), group.settings["kappa"]).pinned.items():
+        graph, masks = graph_of(group.settings), {}
+        for name, (index, _) in self.constraint(group).pinned.items():
             mask = torch.ones(graph.parameters[name], dtype=torch.bool, device=self.device)
             mask.view(-1)[index] = False
             masks[name] = mask
@@ -97,6 +102,7 @@ class Lab:
             data = load(name, parameters, self.context.data_folder)
             self._fingerprints[key] = data.fingerprint()
             self._data[key] = data.to(self.device)
+            self.context.progress("reading data", 1, 1, name)
         if group.id not in self._agreed:
             with self.registry.write() as connection:
                 groups.agree_on_data(connection, group, self._fingerprints[key])
@@ -110,11 +116,21 @@ class Lab:
 
 
 def analyse(
-    context: Context, command: str, subjects: Sequence[Subject], compute: Computation, *, force: bool = False
+    context: Context,
+    command: str,
+    subjects: Sequence[Subject],
+    compute: Computation,
+    *,
+    force: bool = False,
+    matrices: bool = False,
 ) -> list[dict[str, Any]]:
     """The records of ``subjects``, in their order; those not in the registry (or all, by ``force``) are computed.
 
-    Each record is written as soon as it is computed, so that an interrupted analysis goes on where it stopped.
+    Each record is written as soon as it is computed, so that an interrupted analysis goes on where it stopped. Arrays
+    among a record's values go to a file that its row points to.
+
+    Args:
+        matrices: put the arrays back into the records (they can be large).
 
     Raises:
         Interrupted: the user stopped it.
@@ -131,8 +147,38 @@ def analyse(
             invocation = invocations.begin(connection, origin)
         with ending(registry, invocation, "the results so far are kept"):
             for subject, values in compute(lab, missing):
-                fingerprint = lab.fingerprint(subject.group)
-                with registry.write() as connection:
-                    results.record(connection, subject, values, data_fingerprint=fingerprint, invocation_id=invocation)
+                _record(lab, subject, values, invocation)
     with registry.read() as connection:
-        return results.records(connection, keys)
+        found = results.records(connection, keys)
+    return [_with_matrices(registry, record, matrices) for record in found]
+
+
+def _record(lab: Lab, subject: Subject, values: Values, invocation: int) -> None:
+    import numpy as np
+    from safetensors.numpy import save
+
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    plain = {name: value for name, value in values.items() if name not in arrays}
+    artifact = None
+    if arrays:
+        path = f"results/{subject.key[:16]}.safetensors"
+        artifact = path, artifacts.write_atomic(lab.registry.file(path), save(arrays))
+    fingerprint = lab.fingerprint(subject.group) if subject.group else None
+    with lab.registry.write() as connection:
+        results.record(
+            connection, subject, plain, data_fingerprint=fingerprint, invocation_id=invocation, artifact=artifact
+        )
+
+
+def _with_matrices(registry: Registry, record: dict[str, Any], matrices: bool) -> dict[str, Any]:
+    """The record with its arrays in the place of their file, or without either."""
+    if results.ARTIFACT not in record:
+        return record
+    path, sha256 = record.pop(results.ARTIFACT)
+    if not matrices:
+        return record
+    from safetensors.numpy import load
+
+    arrays = load(artifacts.read_verified(registry.file(path), sha256))
+    lineage = record.pop("lineage")
+    return record | arrays | {"lineage": lineage}

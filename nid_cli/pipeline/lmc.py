@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from nid_cli.nets.functional import State
     from nid_cli.nets.graph import Graph
 
-ALIGNMENTS = ("none", "activation")
+ALIGNMENTS = ("none", "activation", "weight")
+DEFAULT_ALIGNMENTS = ("none", "activation")
+# Starts of weight matching: the identity and random permutations.
+RESTARTS = 5
 GATED = "the fixed gates of a sigma network tie its neurons to their places: a permutation changes the function"
 
 
@@ -38,7 +41,12 @@ def parse_alignments(text: str) -> list[str]:
 
 
 def subjects(
-    context: Context, selection: Selection, *, pairs: str = "all", align: Sequence[str] = ALIGNMENTS, points: int = 9
+    context: Context,
+    selection: Selection,
+    *,
+    pairs: str = "all",
+    align: Sequence[str] = DEFAULT_ALIGNMENTS,
+    points: int = 9,
 ) -> list[Subject]:
     """The (group, epoch, pair, alignment) that a call speaks of, in order.
 
@@ -57,6 +65,8 @@ def subjects(
             for a, b in parse_pairs(pairs, sorted(by_number)):
                 for name in align:
                     parameters = {"align": name, "points": points}
+                    if name == "weight":
+                        parameters["restarts"] = RESTARTS
                     found.append(Subject("lmc", selected.group, epoch, (by_number[a], by_number[b]), parameters))
     if not found:
         raise NotFoundError("no selected group has two complete models to connect", "nid train --seeds 2 makes them")
@@ -68,7 +78,7 @@ def lmc(
     selection: Selection,
     *,
     pairs: str = "all",
-    align: Sequence[str] = ALIGNMENTS,
+    align: Sequence[str] = DEFAULT_ALIGNMENTS,
     points: int = 9,
     force: bool = False,
 ) -> list[dict[str, Any]]:
@@ -87,10 +97,10 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
     from nid_cli.metrics import evaluate
 
     ends: dict[tuple[int, str], SplitMetrics] = {}
-    pairs = [list(batch) for _, batch in groupby(missing, key=lambda s: (s.group.id, s.epoch, s.models))]
+    pairs = [list(batch) for _, batch in groupby(missing, key=lambda s: (s.of_group[0].id, s.epoch, s.models))]
     for done, batch in enumerate(pairs):
         subject = batch[0]
-        group, epoch = subject.group, subject.epoch
+        group, epoch = subject.of_group
         graph = graph_of(group.settings)
         data = lab.data(group)
         states = [lab.model(group, model, epoch) for model in subject.models]
@@ -138,7 +148,7 @@ def _pair(
         advance(seen / total)
 
     curves = analysis.segments(graph, a, b, targets, inner, data, count)
-    trained = lab.trainable(batch[0].group)
+    trained = lab.trainable(batch[0].of_group[0])
     found: dict[int, Values] = {}
     for subject, end, curve in zip(applicable, targets, curves, strict=True):
         by_weight = dict(zip(inner, curve, strict=True)) | {0.0: ends[0], 1.0: ends[1]}
@@ -151,7 +161,7 @@ def _pair(
             **analysis.curve_record(weights, [by_weight[w] for w in weights], by_weight[0.5]),
             **analysis.distances(graph, a, end.state, trainable),
         }
-    skipped = {"status": "not_applicable", "reason": GATED}
+    skipped = {"status": "not_applicable", "reason": GATED, **analysis.empty_record()}
     return [found.get(id(s), {"align": s.parameters["align"], **skipped}) for s in batch]
 
 
@@ -159,15 +169,19 @@ def _endpoint(graph: Graph, subject: Subject, a: State, b: State, data: Data) ->
     """B as it is, or permuted to match A; the permuted network must compute what B computes."""
     from nid_cli.analysis.lmc import Endpoint, FunctionChanged, check_function
     from nid_cli.analysis.match import match_activations
+    from nid_cli.analysis.weight_matching import match_weights
     from nid_cli.nets.permutation import permute
 
     if subject.parameters["align"] == "none":
         return Endpoint(b)
-    permutation = match_activations(graph, a, b, data)
+    if subject.parameters["align"] == "weight":
+        permutation = match_weights(graph, a, b, restarts=subject.parameters["restarts"]).permutation
+    else:
+        permutation = match_activations(graph, a, b, data)
     aligned = permute(graph, b, permutation)
     try:
         check_function(graph, b, aligned, data)
     except FunctionChanged as error:
-        names = f"{subject.group.name}, model {subject.models[1].number}"
+        names = f"{subject.of_group[0].name}, model {subject.models[1].number}"
         raise IntegrityError(f"permuting {names} changed its function: {error}", "please report this") from None
     return Endpoint(aligned, permutation)

@@ -38,7 +38,7 @@ def plot_lmc(
     target: Path,
     *,
     pairs: str = "all",
-    align: Sequence[str] = lmc.ALIGNMENTS,
+    align: Sequence[str] = lmc.DEFAULT_ALIGNMENTS,
     points: int = 9,
     split: str = "train",
 ) -> dict[str, Any]:

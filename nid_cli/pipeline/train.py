@@ -70,7 +70,9 @@ def _load(context: Context, spec: RunSpec) -> Data:
     from nid_cli.data.load import load
 
     context.progress("reading data", 0, 1, spec.dataset)
-    return load(spec.dataset, spec.data, context.data_folder)
+    data = load(spec.dataset, spec.data, context.data_folder)
+    context.progress("reading data", 1, 1, spec.dataset)
+    return data
 
 
 def _already(

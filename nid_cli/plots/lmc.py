@@ -47,8 +47,9 @@ def draw(records: Sequence[Mapping[str, Any]], split: str = "train") -> Figure:
             axis.set_xlim(0, 1)
             axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         handles = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
-        columns = min(len(handles), 4 if len(alignments) > 1 else 2)
+        columns = style.legend_columns(list(handles), width)
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+        figure.set_figheight(3.4 + 0.16 * -(-len(handles) // columns))
     return figure
 
 

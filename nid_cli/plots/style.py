@@ -97,6 +97,12 @@ def group_labels(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return names
 
 
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many columns of a legend fit into a figure of ``width`` inches (7 pt text: about 0.055 inches a letter)."""
+    longest = max((len(text.replace(r"$\kappa = ", "k= ").replace("$", "")) for text in labels), default=1)
+    return max(1, min(len(labels), int(width / (0.055 * longest + 0.55))))
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches."""
     return Figure(figsize=(width, height))

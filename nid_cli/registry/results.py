@@ -16,25 +16,36 @@ from nid_cli.registry.runs import Model
 from nid_cli.registry.tables import figures, groups, invocations, models, results
 from nid_cli.specs import canonical_json, short_kappa, stable_hash
 
+# Where a record's matrices lie: (path, SHA-256), until the pipeline has put them in their place.
+ARTIFACT = "artifact"
+
 
 @dataclass(frozen=True)
 class Subject:
     """What one record is about: a model, or a pair, of a group at an epoch, under the analysis's parameters.
 
+    Experiments of their own (synthetic ones) have no group, epoch or models.
+
     ``version`` is raised when a definition changes, so that older numbers are not taken for current ones.
     """
 
     kind: str
-    group: Group
-    epoch: int
+    group: Group | None
+    epoch: int | None
     models: tuple[Model, ...]
     parameters: Mapping[str, Any]
     version: int = 1
 
     @property
+    def of_group(self) -> tuple[Group, int]:
+        """(group, epoch) of a subject that has them."""
+        assert self.group is not None and self.epoch is not None
+        return self.group, self.epoch
+
+    @property
     def checkpoints(self) -> list[str]:
         """The SHA-256 of each model's checkpoint."""
-        return [model.checkpoints[self.epoch].sha256 for model in self.models]
+        return [model.checkpoints[self.epoch].sha256 for model in self.models if self.epoch is not None]
 
     @property
     def key(self) -> str:
@@ -48,7 +59,7 @@ class Subject:
                 "version": self.version,
                 "parameters": dict(self.parameters),
                 "checkpoints": self.checkpoints,
-                "group": self.group.key,
+                "group": self.group.key if self.group else None,
                 "epoch": self.epoch,
             }
         )
@@ -59,22 +70,29 @@ def record(
     subject: Subject,
     values: Mapping[str, Any],
     *,
-    data_fingerprint: str,
+    data_fingerprint: str | None,
     invocation_id: int,
+    artifact: tuple[str, str] | None = None,
 ) -> None:
-    """Writes one result; computing it again replaces it."""
+    """Writes one result; computing it again replaces it.
+
+    Args:
+        artifact: path and SHA-256 of the file that holds its matrices, safe on disk already.
+    """
     row = {
         "key": subject.key,
         "result_id": subject.key[:16],
         "kind": subject.kind,
-        "group_id": subject.group.id,
+        "group_id": subject.group.id if subject.group else None,
         "epoch": subject.epoch,
-        "model_a": subject.models[0].id,
+        "model_a": subject.models[0].id if subject.models else None,
         "model_b": subject.models[1].id if len(subject.models) > 1 else None,
         "parameters": canonical_json(dict(subject.parameters)),
         "checkpoints": json.dumps(subject.checkpoints),
         "data_fingerprint": data_fingerprint,
         "record": json.dumps(dict(values)),
+        "artifact_path": artifact[0] if artifact else None,
+        "artifact_sha256": artifact[1] if artifact else None,
         "invocation_id": invocation_id,
         "created_at": now(),
     }
@@ -96,8 +114,8 @@ _columns = [model.c[name].label(f"{name}_{x}") for model, x in _sides for name i
 _joined = (
     select(results, groups.c.name, groups.c.settings, *_columns)
     .add_columns(invocations.c.versions, invocations.c.argv, invocations.c.git_commit)
-    .join(groups, groups.c.id == results.c.group_id)
-    .join(_a, _a.c.id == results.c.model_a)
+    .outerjoin(groups, groups.c.id == results.c.group_id)
+    .outerjoin(_a, _a.c.id == results.c.model_a)
     .outerjoin(_b, _b.c.id == results.c.model_b)
     .join(invocations, invocations.c.id == results.c.invocation_id)
 )
@@ -113,23 +131,20 @@ def records(connection: Connection, keys: Sequence[str]) -> list[dict[str, Any]]
 
 
 def _full(row: Row[Any]) -> dict[str, Any]:
-    settings = json.loads(row.settings)
-    pair = {"model_a": row.number_a, "model_b": row.number_b} if row.number_b else {"model": row.number_a}
-    sides = ("a", "b") if row.number_b else ("a",)
+    sides = [x for x in ("a", "b") if getattr(row, f"number_{x}") is not None]
+    names = {1: ["model"], 2: ["model_a", "model_b"]}.get(len(sides), [])
+    seeds = [{"init": getattr(row, f"init_seed_{x}"), "order": getattr(row, f"order_seed_{x}")} for x in sides]
     return {
         "result_id": row.result_id,
-        "group": row.name,
-        **{name: settings[name] for name in ("arch", "dataset", "symmetry")},
-        "kappa": short_kappa(settings["kappa"]),
-        "epoch": row.epoch,
-        **pair,
+        **(_identity(row.name, json.loads(row.settings)) if row.settings else {}),
+        **({"epoch": row.epoch} if sides else {}),
+        **{name: getattr(row, f"number_{x}") for name, x in zip(names, sides, strict=True)},
         **json.loads(row.record),
+        **({ARTIFACT: (row.artifact_path, row.artifact_sha256)} if row.artifact_path else {}),
         "lineage": {
             "parameters": json.loads(row.parameters),
             "checkpoints": json.loads(row.checkpoints),
-            "seeds": [
-                {"init": getattr(row, f"init_seed_{x}"), "order": getattr(row, f"order_seed_{x}")} for x in sides
-            ],
+            "seeds": seeds,
             "data_fingerprint": row.data_fingerprint,
             "versions": json.loads(row.versions),
             "git_commit": row.git_commit,
@@ -137,6 +152,11 @@ def _full(row: Row[Any]) -> dict[str, Any]:
             "created_at": row.created_at,
         },
     }
+
+
+def _identity(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {field: settings[field] for field in ("arch", "dataset", "symmetry")}
+    return {"group": name, **fields, "kappa": short_kappa(settings["kappa"])}
 
 
 def record_figure(

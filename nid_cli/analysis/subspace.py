@@ -1,0 +1,138 @@
+"""Principal subspaces of a layer's inputs (sections 6 and 8), from second moments streamed in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nid_cli.data.tensors import Data
+from nid_cli.nets.functional import record
+from nid_cli.nets.graph import INPUT, Graph, Op
+
+BATCH = 4096
+OUTPUT = "output"
+
+
+@dataclass
+class Moments:
+    """Mean and covariance of d-dimensional samples, accumulated in float64 around the first sample."""
+
+    shift: Tensor
+    samples: int
+    total: Tensor
+    products: Tensor
+
+    @classmethod
+    def start(cls, x: Tensor) -> Moments:
+        """Empty moments for samples like the rows of ``x`` (N x d)."""
+        d, wide = x.shape[1], {"dtype": torch.float64, "device": x.device}
+        return cls(x[0].clone(), 0, torch.zeros(d, **wide), torch.zeros(d, d, **wide))  # type: ignore[call-overload]
+
+    def add(self, x: Tensor) -> None:
+        """Adds the rows of ``x`` (N x d)."""
+        centered = x - self.shift
+        self.samples += len(x)
+        self.total += centered.sum(0, dtype=torch.float64)
+        self.products += centered.T @ centered
+
+    def covariance(self) -> Tensor:
+        """The covariance (d x d, float64; divided by N)."""
+        mean = self.total / self.samples
+        return self.products / self.samples - torch.outer(mean, mean)
+
+
+def samples_of(op: Op | None, values: Tensor) -> Tensor:
+    """Samples x dimensions: the rows that a layer's neurons see; of a convolution every patch is one sample."""
+    if op is not None and op.kind == "conv":
+        patches = F.unfold(values, op.kernel, padding=op.kernel // 2, stride=op.stride)
+        return patches.transpose(1, 2).flatten(0, 1)
+    return values.flatten(1)
+
+
+@torch.no_grad()
+def stream_input_moments(graph: Graph, state: Mapping[str, Tensor], data: Data) -> dict[str, Moments]:
+    """Moments of the inputs of every weighted layer, and of the network's output, in one pass over the training set.
+
+    Returns:
+        by the name of the layer whose inputs they are, and by ``"output"``.
+    """
+    sources = [(op.name, op, op.inputs[0]) for op in graph.weighted]
+    wanted = {source for _, _, source in sources} | {graph.output.name}
+    moments: dict[str, Moments] = {}
+    for x, _ in data.batches("train", BATCH):
+        values = record(graph, state, {INPUT: x}, wanted)
+        for name, op, source in (*sources, (OUTPUT, None, graph.output.name)):
+            samples = samples_of(op, values[source])
+            if name not in moments:
+                moments[name] = Moments.start(samples)
+            moments[name].add(samples)
+    return moments
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """The top principal directions ``basis`` (d x k, orthonormal, float64) and the share of variance in them."""
+
+    basis: Tensor
+    explained_variance: float
+
+    @property
+    def coherence(self) -> float:
+        """nu(U) = max_i |e_i^T U|^2, between k/d and 1 (section 8)."""
+        return float(self.basis.square().sum(1).max())
+
+    def summary(self) -> dict[str, float | int]:
+        """The subspace in a record's words."""
+        full, dimension = self.basis.shape
+        return {
+            "subspace_dimension": dimension,
+            "full_dimension": full,
+            "explained_variance": self.explained_variance,
+            "coherence": self.coherence,
+        }
+
+
+def principal_subspace(covariance: Tensor, target: float) -> Subspace:
+    """The smallest number of principal directions whose share of variance reaches ``target`` (in (0, 1])."""
+    variances, directions = torch.linalg.eigh(covariance)
+    variances, directions = variances.flip(0).clamp_min(0), directions.flip(1)
+    shares = variances.cumsum(0) / variances.sum().clamp_min(torch.finfo(torch.float64).tiny)
+    # Rounding must not ask for more directions than there are when all variance is wanted.
+    k = min(int((shares < target - 1e-12).sum()) + 1, len(shares))
+    return Subspace(directions[:, :k].contiguous(), float(shares[k - 1]))
+
+
+@dataclass(frozen=True)
+class FixedFactors:
+    """For each neuron the decomposition of U_F^T U_F, U_F the rows of U at its f fixed inputs.
+
+    ``squares`` (n x r) are the squared singular values of U_F, ``rows`` (n x r x k) the vectors s_r q_r^T, where
+    r = min(f, k). Then S_i = U^T D_i U = I - sum_r s_r^2 q_r q_r^T.
+    """
+
+    squares: Tensor
+    rows: Tensor
+
+
+def fixed_factors(basis: Tensor, positions: Tensor) -> FixedFactors:
+    """Decomposes U_F of several neurons at once, through the smaller of the f x f and the k x k eigenproblem.
+
+    Args:
+        basis: U (d x k). positions: fixed inputs of each neuron (n x f).
+    """
+    blocks = basis[positions]
+    if blocks.shape[1] <= blocks.shape[2]:
+        squares, left = torch.linalg.eigh(blocks @ blocks.transpose(1, 2))
+        return FixedFactors(squares.clamp_min(0), left.transpose(1, 2) @ blocks)
+    squares, right = torch.linalg.eigh(blocks.transpose(1, 2) @ blocks)
+    squares = squares.clamp_min(0)
+    return FixedFactors(squares, squares.sqrt()[:, :, None] * right.transpose(1, 2))
+
+
+def fixed_positions(mask: Tensor) -> Tensor:
+    """The columns of the fixed entries of each row (n x f) of a mask (n x d, True = trained)."""
+    return (~mask).nonzero()[:, 1].view(len(mask), -1)

@@ -1,0 +1,136 @@
+"""``nid coherence`` and ``nid coherence synthetic``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Annotated, Any
+
+import typer
+
+from nid_cli.cli import export as exporting
+from nid_cli.cli import options, render
+from nid_cli.pipeline.coherence import coherence as run
+from nid_cli.pipeline.coherence import synthetic as run_synthetic
+
+app = typer.Typer(
+    help="Measure the coherence and anisotropy of a model's layers; or run the synthetic experiment.",
+    rich_markup_mode=None,
+    invoke_without_command=True,
+)
+EXAMPLES = options.examples(
+    "nid coherence --symmetry w",
+    "nid coherence --dataset mnist --epochs all --export coherence.parquet",
+    "nid coherence synthetic --export synthetic.csv",
+)
+
+
+@app.callback(epilog=EXAMPLES)
+def coherence(
+    typer_context: typer.Context,
+    arch: options.Archs = None,
+    dataset: options.Datasets = None,
+    symmetry: options.Symmetries = None,
+    kappa: options.Kappas = None,
+    group: options.Groups = None,
+    models: options.Models = None,
+    epochs: options.Epochs = "last",
+    explained_variance: options.ExplainedVariance = 0.9,
+    force: options.Force = False,
+    device: options.Device = "auto",
+    registry: options.RegistryOption = None,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    export: options.Export = None,
+) -> None:
+    """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
+    if typer_context.invoked_subcommand is not None:
+        return
+    exporting.check(export)
+    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
+    with options.context(registry, data_dir, device) as context:
+        records = run(context, chosen, explained_variance=explained_variance, force=force)
+    render.output("nid.coherence/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+
+
+def _table(records: Sequence[dict[str, Any]]) -> None:
+    """One line for each group, epoch and layer: means over models."""
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault((record["group"], record["epoch"], record["layer"]), []).append(record)
+    rows = []
+    for cell, own in cells.items():
+        anisotropy = [r["anisotropy_mean"] for r in own if r["anisotropy_mean"] is not None]
+        rows.append(
+            (
+                *cell,
+                len(own),
+                fmean(r["subspace_dimension"] for r in own),
+                own[0]["full_dimension"],
+                fmean(r["coherence"] for r in own),
+                fmean(anisotropy) if anisotropy else None,
+                fmean(r["anisotropy_bounds"]["0.05"] for r in own),
+            )
+        )
+    columns = ("group", "epoch", "layer", "models", "k", "d", "coherence", "anisotropy", "its bound (95 %)")
+    render.table(columns, rows)
+
+
+@app.command(
+    epilog=options.examples(
+        "nid coherence synthetic",
+        "nid coherence synthetic --outer-seeds 1 --num-pairs 2 --json",
+    )
+)
+def synthetic(
+    families: Annotated[
+        str, typer.Option(metavar="exact_copy,random_tight_frame", help="How the inputs are embedded.")
+    ] = "exact_copy,random_tight_frame",
+    copies: Annotated[int, typer.Option(metavar="N", help="Copies of the inputs; 1..N of them active.")] = 10,
+    width: Annotated[int, typer.Option(metavar="N", help="Hidden neurons.")] = 128,
+    density: Annotated[float, typer.Option(metavar="P", help="Probability that a weight is trained.")] = 0.15,
+    outer_seeds: Annotated[int, typer.Option(metavar="N", help="Draws of mask, data and frame.")] = 5,
+    num_pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of models a draw.")] = 10,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Epochs.")] = 100,
+    points: Annotated[int, typer.Option(metavar="N", help="Points on each segment.")] = 21,
+    axis_aligned_endpoint: Annotated[
+        bool, typer.Option("--axis-aligned-endpoint", help="One active copy of a random frame stays on the axes.")
+    ] = False,
+    force: options.Force = False,
+    device: options.Device = "auto",
+    registry: options.RegistryOption = None,
+    as_json: options.Json = False,
+    export: options.Export = None,
+) -> None:
+    """Train pairs of masked networks on inputs of chosen coherence, all at once, and measure their barriers."""
+    exporting.check(export)
+    settings = {
+        "families": tuple(part.strip() for part in families.split(",")),
+        "copies": copies,
+        "width": width,
+        "density": density,
+        "outer_seeds": outer_seeds,
+        "num_pairs": num_pairs,
+        "epochs": epochs,
+        "points": points,
+        "axis_aligned_endpoint": axis_aligned_endpoint,
+    }
+    with options.context(registry, None, device) as context:
+        records = run_synthetic(context, settings, force=force)
+    render.output("nid.synthetic/1", records, as_json=as_json, export=export, human=lambda: _synthetic_table(records))
+
+
+def _synthetic_table(records: Sequence[dict[str, Any]]) -> None:
+    """One line for each family and number of active copies: mean and sd over seeds and pairs."""
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault((record["family"], record["active_copies"], record["coherence"]), []).append(record)
+    rows = []
+    for cell, own in cells.items():
+        spreads = []
+        for name in ("barrier_mid", "barrier_peak"):
+            values = [r[name] for r in own]
+            spreads += [fmean(values), stdev(values) if len(values) > 1 else None]
+        rows.append((*cell, len(own), *spreads))
+    columns = ("family", "active copies", "coherence", "pairs", "midpoint barrier", "sd", "peak barrier", "sd of peak")
+    render.table(columns, rows)

@@ -1,0 +1,88 @@
+"""``nid cost``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Annotated, Any
+
+import typer
+
+from nid_cli.cli import export as exporting
+from nid_cli.cli import options, render
+from nid_cli.pipeline.cost import Ridge
+from nid_cli.pipeline.cost import cost as run
+
+EXAMPLES = options.examples(
+    "nid cost --symmetry w",
+    "nid cost --dataset mnist --explained-variance 0.95 --export cost.parquet",
+    "nid cost --method ridge --betas .01 --neurons 8 --layers 0 --json",
+)
+
+
+def cost(
+    arch: options.Archs = None,
+    dataset: options.Datasets = None,
+    symmetry: options.Symmetries = None,
+    kappa: options.Kappas = None,
+    group: options.Groups = None,
+    models: options.Models = None,
+    epochs: options.Epochs = "last",
+    method: Annotated[str, typer.Option(metavar="mahalanobis|ridge", help="Which estimate.")] = "mahalanobis",
+    explained_variance: options.ExplainedVariance = 0.9,
+    layers: Annotated[str | None, typer.Option(metavar="0,1,2", help="Which linear layers [all].")] = None,
+    betas: Annotated[str, typer.Option(metavar="B[,B..]", help="Ridge: temperatures.")] = ".001,.01,.1,1",
+    neurons: Annotated[int, typer.Option(metavar="N", help="Ridge: all ordered pairs of the first N neurons.")] = 16,
+    solver: Annotated[str, typer.Option(metavar="lbfgs|adamw", help="Ridge: solver.")] = "lbfgs",
+    iterations: Annotated[int | None, typer.Option(metavar="N", help="Ridge: at most so many.")] = None,
+    subsample: Annotated[int | None, typer.Option(metavar="N", help="Ridge: only so many validation samples.")] = None,
+    force: options.Force = False,
+    device: options.Device = "auto",
+    registry: options.RegistryOption = None,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    export: options.Export = None,
+) -> None:
+    """Estimate what it costs a neuron to realize another's function, and two neurons to swap theirs."""
+    exporting.check(export)
+    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
+    indices = options.indices(layers, "layers")
+    ridge = Ridge(
+        betas=tuple(options.parse_numbers(betas, "betas")),
+        neurons=neurons,
+        solver=solver,
+        iterations=iterations,
+        subsample=subsample,
+    )
+    with options.context(registry, data_dir, device) as context:
+        records = run(
+            context,
+            chosen,
+            method=method,
+            explained_variance=explained_variance,
+            layers=indices,
+            ridge=ridge,
+            force=force,
+            matrices=as_json or export is not None,
+        )
+    render.output("nid.cost/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+
+
+def _table(records: Sequence[dict[str, Any]]) -> None:
+    """One line for each group, epoch, layer (and beta): medians over pairs of neurons, meaned over models."""
+    keys = ("group", "epoch", "method", "layer", "beta")
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault(tuple(record.get(key) for key in keys), []).append(record)
+    measured = ("cost_squared_median", "swap_squared_median", "residual_median", "rank_correlation")
+
+    def mean(own: list[dict[str, Any]], name: str) -> float | None:
+        values = [r[name] for r in own if r.get(name) is not None]
+        return fmean(values) if values else None
+
+    rows = [
+        (*cell, len(own), own[0]["neurons"], own[0]["subspace_dimension"], *(mean(own, name) for name in measured))
+        for cell, own in cells.items()
+    ]
+    names = ("median cost²", "median swap cost²", "median residual", "rank correlation")
+    render.table((*keys, "models", "neurons", "k", *names), rows)

@@ -1,0 +1,68 @@
+"""``nid match``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Annotated, Any
+
+import typer
+
+from nid_cli.cli import export as exporting
+from nid_cli.cli import options, render
+from nid_cli.nets.graph import POINTS
+from nid_cli.pipeline.match import SIMILARITIES, parse_choices
+from nid_cli.pipeline.match import match as run
+
+EXAMPLES = options.examples(
+    "nid match --symmetry w",
+    "nid match --dataset mnist --at post_linear,post_activation --similarity pearson,dot",
+    "nid match --group mlp-digits-w-k1 --epochs all --export match.parquet",
+)
+
+
+def match(
+    arch: options.Archs = None,
+    dataset: options.Datasets = None,
+    symmetry: options.Symmetries = None,
+    kappa: options.Kappas = None,
+    group: options.Groups = None,
+    models: options.Models = None,
+    epochs: options.Epochs = "last",
+    pairs: options.Pairs = "all",
+    at: Annotated[
+        str, typer.Option(metavar="post_linear,post_norm,post_activation", help="Where neurons are recorded.")
+    ] = "post_activation",
+    similarity: Annotated[str, typer.Option(metavar="pearson,dot", help="How neurons are compared.")] = "pearson",
+    random: Annotated[int, typer.Option(metavar="N", help="Random permutations for the baseline.")] = 100,
+    force: options.Force = False,
+    device: options.Device = "auto",
+    registry: options.RegistryOption = None,
+    data_dir: options.DataDir = None,
+    as_json: options.Json = False,
+    export: options.Export = None,
+) -> None:
+    """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
+    exporting.check(export)
+    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
+    points = parse_choices(at, "recording point", POINTS)
+    kinds = parse_choices(similarity, "similarity", SIMILARITIES)
+    with options.context(registry, data_dir, device) as context:
+        records = run(context, chosen, pairs=pairs, at=points, similarity=kinds, random=random, force=force)
+    render.output("nid.match/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+
+
+def _table(records: Sequence[dict[str, Any]]) -> None:
+    """One line for each group, epoch, layer, point and similarity: means over pairs."""
+    keys = ("group", "epoch", "layer", "at", "similarity")
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault(tuple(record[key] for key in keys), []).append(record)
+    measured = ("optimal", "identity", "random_mean", "share_identity")
+
+    def mean(own: list[dict[str, Any]], name: str) -> float | None:
+        values = [r[name] for r in own if r[name] is not None]
+        return fmean(values) if values else None
+
+    rows = [(*cell, len(own), *(mean(own, name) for name in measured)) for cell, own in cells.items()]
+    render.table((*keys, "pairs", *(name.replace("_", " ") for name in measured)), rows)

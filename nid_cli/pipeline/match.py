@@ -1,0 +1,90 @@
+"""``nid match``: how well the neurons of two models match, layer by layer, from the registry or computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from nid_cli.errors import NotFoundError, UsageError, unknown
+from nid_cli.nets.graph import POINTS, layer_label
+from nid_cli.pipeline.analyse import Lab, Values, analyse
+from nid_cli.pipeline.context import Context
+from nid_cli.recipes import graph_of
+from nid_cli.registry.database import open_for_writing
+from nid_cli.registry.results import Subject
+from nid_cli.registry.selection import Selection, parse_pairs, select_models
+
+SIMILARITIES = ("pearson", "dot")
+
+
+def parse_choices(text: str, what: str, choices: Sequence[str]) -> list[str]:
+    """A comma list of names without repetitions.
+
+    Raises:
+        UsageError: a name outside ``choices``.
+    """
+    chosen = [part.strip() for part in text.split(",")]
+    for name in chosen:
+        if name not in choices:
+            raise unknown(what, name, choices)
+    return list(dict.fromkeys(chosen))
+
+
+def match(
+    context: Context,
+    selection: Selection,
+    *,
+    pairs: str = "all",
+    at: Sequence[str] = ("post_activation",),
+    similarity: Sequence[str] = ("pearson",),
+    random: int = 100,
+    force: bool = False,
+) -> list[dict[str, Any]]:
+    """Records of matching (``nid.match/1``): one for each pair, epoch, recording point, similarity and layer.
+
+    Raises:
+        UsageError, NotFoundError: a selector cannot be read, or nothing has two models to pair.
+    """
+    if not 0 <= random <= 100_000:
+        raise UsageError(f"random must lie between 0 and 100000, not {random}")
+    registry = open_for_writing(context.registry)
+    with registry.read() as connection:
+        chosen = list(select_models(connection, selection, least=2))
+    subjects = []
+    for selected in chosen:
+        by_number = {m.number: m for m in selected.models}
+        spaces = graph_of(selected.group.settings).spaces
+        for epoch in selected.epochs:
+            for a, b in parse_pairs(pairs, sorted(by_number)):
+                for point in at:
+                    for kind in similarity:
+                        for space in spaces:
+                            if point in space.points:
+                                parameters = {"layer": space.name, "at": point, "similarity": kind, "random": random}
+                                models = (by_number[a], by_number[b])
+                                subjects.append(Subject("match", selected.group, epoch, models, parameters))
+    if not subjects:
+        raise NotFoundError("no selected group has two complete models to match", "nid train --seeds 2 makes them")
+    return analyse(context, "match", subjects, _compute, force=force)
+
+
+def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Values]]:
+    """One pass over the data for each pair and epoch serves all its layers, points and similarities."""
+    from nid_cli.analysis.match import SIMILARITIES, match_layer, stream_moments
+    from nid_cli.specs import derive_seed
+
+    batches = [list(b) for _, b in groupby(missing, key=lambda s: (s.of_group[0].id, s.epoch, s.models))]
+    for done, batch in enumerate(batches):
+        group, epoch = batch[0].of_group
+        graph, data = graph_of(group.settings), lab.data(group)
+        a, b = (lab.model(group, model, epoch) for model in batch[0].models)
+        numbers = "-".join(str(model.number) for model in batch[0].models)
+        lab.context.progress("match", done, len(batches), f"{group.name} {numbers} epoch {epoch}")
+        moments = stream_moments(graph, a, b, data, [p for p in POINTS if any(s.parameters["at"] == p for s in batch)])
+        for subject in batch:
+            layer, at, kind, random = (subject.parameters[key] for key in ("layer", "at", "similarity", "random"))
+            similarity = SIMILARITIES[kind](moments[layer, at])
+            found = match_layer(similarity, random, derive_seed(0, "match", layer))
+            yield subject, {"layer": layer_label(layer), "at": at, "similarity": kind, **found.record()}
+    lab.context.progress("match", len(batches), len(batches), "done")

@@ -1,0 +1,56 @@
+"""What ``nid cost`` and ``nid coherence`` share: one pass over the data a model, the subspaces of all its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from nid_cli.errors import NotFoundError, UsageError
+from nid_cli.pipeline.analyse import Lab
+from nid_cli.registry.groups import Group
+from nid_cli.registry.results import Subject
+from nid_cli.registry.runs import Model
+
+if TYPE_CHECKING:
+    from nid_cli.analysis.subspace import Subspace
+
+
+def check_share(explained_variance: float) -> None:
+    """Raises a UsageError unless the share of variance lies in (0, 1]."""
+    if not 0 < explained_variance <= 1:
+        raise UsageError(f"explained-variance must lie above 0 and not above 1, not {explained_variance}")
+
+
+def need_models(subjects: Sequence[Subject]) -> None:
+    """Raises a NotFoundError where nothing was selected."""
+    if not subjects:
+        raise NotFoundError("no selected group has a complete model", "nid train makes one")
+
+
+def by_model(lab: Lab, missing: Sequence[Subject], what: str) -> Iterator[tuple[Group, int, Model, list[Subject]]]:
+    """The missing subjects of each model and epoch together, telling the progress."""
+    batches = [list(b) for _, b in groupby(missing, key=lambda s: (s.of_group[0].id, s.epoch, s.models))]
+    for done, batch in enumerate(batches):
+        group, epoch = batch[0].of_group
+        [model] = batch[0].models
+        lab.context.progress(what, done, len(batches), f"{group.name} model {model.number} epoch {epoch}")
+        yield group, epoch, model, batch
+    lab.context.progress(what, len(batches), len(batches), "done")
+
+
+class Subspaces:
+    """The principal subspaces of one model's layers: the data are read once, each layer decomposed when asked for."""
+
+    def __init__(self, lab: Lab, group: Group, epoch: int, model: Model) -> None:
+        from nid_cli.analysis.subspace import stream_input_moments
+        from nid_cli.recipes import graph_of
+
+        self.state = lab.model(group, model, epoch)
+        self._moments = stream_input_moments(graph_of(group.settings), self.state, lab.data(group))
+
+    def of(self, layer: str, explained_variance: float) -> Subspace:
+        """The subspace of the inputs of ``layer`` (or of the ``output``) with this share of their variance."""
+        from nid_cli.analysis.subspace import principal_subspace
+
+        return principal_subspace(self._moments[layer].covariance(), explained_variance)
