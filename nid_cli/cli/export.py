@@ -47,7 +47,7 @@ def _content(schema: str, records: Sequence[Record], suffix: str) -> bytes:
         return (document(schema, records) + "\n").encode()
     if suffix == ".jsonl":
         return "".join(json.dumps({"schema": schema, **plain(r)}, allow_nan=False) + "\n" for r in records).encode()
-    rows = [flat(r) for r in records]
+    rows = [row for r in records for row in (_long(r) if suffix == ".csv" else [flat(r)])]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if suffix == ".csv":
         text = io.StringIO()
@@ -63,10 +63,21 @@ def flat(record: Record) -> dict[str, Any]:
     flattened: dict[str, Any] = {}
     for key, value in plain(record).items():
         nested = isinstance(value, Mapping) or (
-            isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value)
+            isinstance(value, list) and any(isinstance(v, dict) for v in value)
         )
         flattened[key] = json.dumps(value) if nested else value
     return flattened
+
+
+def _long(record: Record) -> list[dict[str, Any]]:
+    """Rows for a CSV: one, or one a pair (``i``, ``j``, from 0) where the record holds matrices."""
+    whole = flat(record)
+    matrices = {k: v for k, v in whole.items() if isinstance(v, list) and v and isinstance(v[0], list)}
+    if not matrices:
+        return [whole]
+    common = {k: v for k, v in whole.items() if k not in matrices and not isinstance(v, list)}
+    size = range(len(next(iter(matrices.values()))))
+    return [common | {"i": i, "j": j} | {k: m[i][j] for k, m in matrices.items()} for i in size for j in size]
 
 
 def _parquet(schema: str, columns: list[str], rows: list[dict[str, Any]]) -> bytes:

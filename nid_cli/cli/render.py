@@ -46,14 +46,14 @@ def document(schema: str, records: Sequence[Record]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value with NaN and infinities as None, at any depth."""
+    """The value with arrays as lists, and NaN and infinities as None, at any depth."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value
+    return plain(value.tolist()) if hasattr(value, "tolist") else value  # arrays become nested lists
 
 
 def cell(value: Any) -> str:
