@@ -62,9 +62,7 @@ def flat(record: Record) -> dict[str, Any]:
     """A record with plain cells: numbers, text and lists stay, nested values become JSON text."""
     flattened: dict[str, Any] = {}
     for key, value in plain(record).items():
-        nested = isinstance(value, Mapping) or (
-            isinstance(value, list) and any(isinstance(v, dict) for v in value)
-        )
+        nested = isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
         flattened[key] = json.dumps(value) if nested else value
     return flattened
 

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,6 +65,61 @@ def test_curves_agree(registered: Path, shared: Path) -> None:
                 assert r[f"{split}_loss"] == pytest.approx(t[f"{split}_loss"], abs=1e-4)
             assert r["distance"] == pytest.approx(t["distance"], rel=1e-5)
             assert r["normalized_distance"] == pytest.approx(t["normalized_distance"], rel=1e-5)
+
+
+def test_matching_agrees(registered: Path, shared: Path) -> None:
+    points = {"post_linear": "post_linear", "post_norm": "post_norm", "post_activation_function": "post_activation"}
+    records = ours(registered, ["match", "--at", ",".join(points.values()), "--similarity", "pearson,dot"])
+    found = {(r["group"], r["layer"], r["at"], r["similarity"]): r for r in records}
+    compared = 0
+    for run_ in json.loads((shared / "fixtures/reference-results/match.json").read_text()):
+        for t in run_["matching_results"]:
+            kind = "dot" if t["correlation_mode"] == "dot_product" else "pearson"
+            r = found[run_["run_key"], int(t["layer"][2:]), points[t["matching_mode"]], kind]
+            for name in ("optimal", "identity"):
+                # Similarities to 1e-5; mean products, which are not bounded by 1, to that relative.
+                assert r[name] == pytest.approx(t["objectives"][name], abs=1e-5, rel=1e-5 if kind == "dot" else 0)
+            assert r["permutation"] == t["permutations"]["optimal"]
+            assert abs(r["random_mean"]) < 1 or kind == "dot"
+            compared += 1
+    assert compared == 4 * 3 * 3 * 2
+
+
+def test_costs_agree(registered: Path, shared: Path) -> None:
+    found = {(r["group"], r["layer"]): r for r in ours(registered, ["cost"]) if r["model"] == 1}
+    names = {
+        "cost_squared": "mahalanobis_distance_squared",
+        "swap_squared": "transposition_cost_squared",
+        "center_distance": "proj_center_distances",
+    }
+    compared = 0
+    for run_ in pyarrow.parquet.read_table(shared / "fixtures/reference-results/cost.parquet").to_pylist():
+        for t in run_["realization_cost_results"]:
+            r = found[Path(run_["run_directory"]).name, int(t["layer"].removeprefix("lins."))]
+            assert r["subspace_dimension"] == t["subspace_dimension"]
+            assert r["coherence"] == pytest.approx(t["subspace_coherence"], abs=1e-4)
+            for name, theirs in names.items():
+                expected = np.array(t[theirs])
+                np.testing.assert_allclose(r[name], expected, atol=1e-4 * max(1e-2, np.abs(expected).max()))
+            compared += 1
+    assert compared == 16
+
+
+def test_coherence_agrees(registered: Path, shared: Path) -> None:
+    found = {(r["group"], r["layer"]): r for r in ours(registered, ["coherence"]) if r["model"] == 1}
+    for run_ in json.loads((shared / "fixtures/reference-results/coherence.json").read_text()):
+        for t in run_["coherence_results"]:
+            layer = "output" if t["layer"] == "model-output" else int(t["layer"].removeprefix("lins."))
+            r = found[run_["run_key"], layer]
+            assert (r["subspace_dimension"], r["full_dimension"]) == (t["subspace_dimension"], t["full_dimension"])
+            assert r["coherence"] == pytest.approx(t["subspace_coherence"], abs=1e-4)
+            assert r["explained_variance"] == pytest.approx(t["explained_variance_ratio"], abs=1e-5)
+            if layer == "output":
+                continue
+            np.testing.assert_allclose(r["anisotropy"], t["anisotropy_operator_norms"], atol=1e-4)
+            # Masks here keep at least half of the weights: max(p, 1 - p) = p, and the bounds agree as they are.
+            for delta, bound in t["anisotropy_bounds"].items():
+                assert r["anisotropy_bounds"][delta] == pytest.approx(bound, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", PRINTED)
