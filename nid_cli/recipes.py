@@ -39,6 +39,7 @@ _GENERAL: dict[str, Settings] = {"mlp": _MLP}
 
 RECIPES: dict[tuple[str, str], Settings] = {
     ("mlp", "mnist"): {"num_fixed": (64 / 784, 1 / 8, 1 / 2)},
+    ("mlp", "mnist-coherence"): {"num_fixed": (64 / 784, 1 / 8, 1 / 2)},
     ("mlp", "digits"): {"width": 128, "epochs": 30},
 }
 

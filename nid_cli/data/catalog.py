@@ -57,6 +57,12 @@ def _check_subspace(p: Parameters) -> str | None:
     return None
 
 
+def _check_coherence(p: Parameters) -> str | None:
+    if not 0 < p["coherence"] <= 1 or not 0 < p["variance"] <= 1:
+        return "coherence and variance must lie above 0 and not above 1"
+    return None
+
+
 def _subspace(name: str, description: str, outputs: str, **own: int | float) -> DatasetEntry:
     return DatasetEntry(
         name=name,
@@ -75,6 +81,15 @@ CATALOG: dict[str, DatasetEntry] = {
         _images("digits", "8x8 handwritten digits, embedded", (1, 8, 8), 10, "nid_cli.data.digits:load_digits"),
         _images("mnist", "28x28 handwritten digits", (1, 28, 28), 10, "nid_cli.data.images:load_mnist"),
         _images("fashion-mnist", "28x28 clothes", (1, 28, 28), 10, "nid_cli.data.images:load_fashion_mnist"),
+        DatasetEntry(
+            name="mnist-coherence",
+            description="MNIST rotated to a chosen coherence of its principal subspace",
+            loader="nid_cli.data.coherent:load_mnist_coherence",
+            shape=lambda _: (784,),
+            outputs=lambda _: 10,
+            parameters={"coherence": 0.111, "variance": 0.9},
+            check=_check_coherence,
+        ),
         _subspace("gaussian-subspace", "Gaussian classes in k dimensions", "classes", k=128, classes=20, sep=0.3),
         _subspace("parity-subspace", "parity of signs in k dimensions", "m", k=128, m=2),
         _subspace("multilabel-subspace", "signs of k latent coordinates", "k", k=50),

@@ -107,7 +107,7 @@ class RawData:
     train: Split
     test: Split
     normalization: Normalization | None = None
-    generator: int | None = None
+    generator: int | str | None = None
 
 
 def split_validation(whole: Split, share: float = 0.1, seed: int = 42) -> tuple[Split, Split]:
