@@ -22,6 +22,7 @@ NEURONS = 16
 TOLERANCE = 1e-6
 ADAMW_LR = 5e-3
 
+STARTS = 3
 MEMORY = 10  # curvature pairs that L-BFGS remembers
 ARMIJO = 1e-4  # share of the decrease promised by the slope that a step must deliver
 MAX_HALVINGS = 20
@@ -91,9 +92,9 @@ def fit_pairs(
     """Fits every ordered pair of ``neurons`` (default: the first 16) at every beta; the betas are independent.
 
     Args:
-        solver: ``lbfgs`` converges: the better of two starts, the closed-form ridge solution on the pre-activations
-            and its reweighted form. ``adamw`` is the literal variant: AdamW (lr 5e-3, no decay) from neuron i's own
-            trained weight and bias.
+        solver: ``lbfgs`` converges: the best of three starts, the closed-form ridge solution on the pre-activations,
+            the same weighted by the target's slopes, and neuron i's own trained weight and bias. ``adamw`` is the
+            literal variant: full-batch AdamW (lr 5e-3, no decay) from neuron i's own trained weight and bias.
         iterations: at most (lbfgs, default 500) or exactly (adamw, default 3000) that many.
         tolerance: lbfgs stops a pair when it expects to gain less than this share of the objective.
 
@@ -307,7 +308,7 @@ def _lbfgs(layer: Layer, betas: Sequence[float], iterations: int, tolerance: flo
 def _block(problem: _Problem) -> int:
     """Targets per block: as many as keep each tensor below ``BLOCK_ENTRIES``."""
     (samples, q), (n, m) = problem.x.shape, problem.held.shape
-    return max(1, BLOCK_ENTRIES // max(2 * n * samples, n * m * m, q * q))
+    return max(1, BLOCK_ENTRIES // max(STARTS * n * samples, n * m * m, q * q))
 
 
 def _solve_block(
@@ -329,7 +330,8 @@ def _starts(problem: _Problem, metric: _MaskedInverse, grams: Tensor, targets: T
     """Starting points (targets x n x q, float64 each) that depend on this beta alone.
 
     First the closed-form ridge solution on the pre-activations, exact for the identity; then the same with each
-    sample weighted by the target's squared slope there, which forgets what the activation hides.
+    sample weighted by the target's squared slope there, which forgets what the activation hides; last the neuron's
+    own trained weight. Each alone ends in a worse minimum for some pairs.
     """
     n, block = len(problem.own), len(targets)
     neuron, target = (
@@ -341,7 +343,8 @@ def _starts(problem: _Problem, metric: _MaskedInverse, grams: Tensor, targets: T
     shift = plain.solve(2 / beta * away @ problem.gram, neuron, torch.zeros_like(target))
     pulled = 2 / beta * (away.view(block, n, -1) @ grams).flatten(0, 1)
     weighted = metric.solve(pulled, neuron, target)
-    return [(problem.fixed[neuron] + step).view(block, n, -1) for step in (shift, weighted)]
+    ridge = [(problem.fixed[neuron] + step).view(block, n, -1) for step in (shift, weighted)]
+    return [*ridge, problem.own.expand(block, -1, -1)]
 
 
 @dataclass
@@ -398,7 +401,7 @@ class _Objective:
 
     def value(self, error: Tensor, point: Tensor, neuron: Tensor) -> Tensor:
         """The objective (R, float64)."""
-        mse = torch.linalg.vector_norm(error, dim=1).double().square() / error.shape[1]
+        mse = torch.linalg.vector_norm(error, dim=1, dtype=torch.float64).square() / error.shape[1]
         return mse / self.beta + self.trained(point, neuron).double().square().sum(1)
 
     def trained(self, point: Tensor, neuron: Tensor) -> Tensor:
