@@ -183,9 +183,9 @@ class _Problem:
     dropped. The others are centered, which decouples them from the bias and keeps float32 products accurate.
 
     ``x`` (N x q, float32); ``own`` and ``fixed`` (n x q, float64): the neurons and V; ``free`` and ``penalized``
-    (n x q, bool): trained coordinates, with and without the bias; ``held`` (n x m): each neuron's fixed coordinates,
-    padded to m where ``real`` is False; ``gram`` (q x q, float64) = x^T x / N; ``before`` and ``wanted`` (n x N): the
-    targets before and after the activation.
+    (n x q, bool): trained coordinates, with and without the bias; ``few`` (n x m): each neuron's fixed coordinates, or
+    the free ones (``direct``) where they are fewer, padded to m where ``real`` is False; ``gram`` (q x q, float64) =
+    x^T x / N; ``before`` and ``wanted`` (n x N): the targets before and after the activation.
     """
 
     layer: Layer
@@ -196,8 +196,9 @@ class _Problem:
     fixed: Tensor
     free: Tensor
     penalized: Tensor
-    held: Tensor
+    few: Tensor
     real: Tensor
+    direct: bool
     gram: Tensor
     before: Tensor
     wanted: Tensor
@@ -217,7 +218,7 @@ class _Problem:
         before = own.float() @ x.T
         wanted = layer.activation(before)
         gram = wide.T @ wide / len(wide)
-        return cls(layer, varying, center, x, own, fixed, free, penalized, *_held(free), gram, before, wanted)
+        return cls(layer, varying, center, x, own, fixed, free, penalized, *_fewer(free), gram, before, wanted)
 
     def to_layer(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Effective weights (n x n x d, float32) and biases (n x n) of points (n x n x q), neuron by target."""
@@ -248,43 +249,60 @@ class _Problem:
         return torch.stack(grams)
 
 
-def _held(free: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices (n x m) of each row's False entries, first in a row of m; and which of them are real, not padding."""
-    count = (~free).sum(1)
-    most = int(count.max())
-    return free.long().argsort(stable=True, dim=1)[:, :most], torch.arange(most, device=free.device) < count[:, None]
+def _fewer(free: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Positions (n x m) of each row's fixed entries, or of its free ones if those are fewer (True); see _Problem."""
+    fixed_count, free_count = (int(chosen.sum(1).max()) for chosen in (~free, free))
+    direct, most = free_count < fixed_count, min(free_count, fixed_count)
+    chosen = free if direct else ~free
+    positions = (~chosen).long().argsort(stable=True, dim=1)[:, :most]
+    return positions, torch.arange(most, device=free.device) < chosen.sum(1, keepdim=True), direct
 
 
 class _MaskedInverse:
-    """Solves with one curvature matrix a target, restricted to each neuron's free coordinates.
+    """Solves with one curvature matrix H_j a target, restricted to each neuron's free coordinates.
 
     A pair's matrix is H_j without the rows and columns c that neuron i holds fixed. With P = H_j^-1, its inverse is
-    P - P_:c (P_cc)^-1 P_c: on the free coordinates: n_j inverses of q x q and small m x m ones serve all pairs.
+    P - P_:c (P_cc)^-1 P_c: on the free coordinates: one q x q inverse a target and a small m x m one a pair serve all.
+    Where fewer coordinates are free than fixed, the free block of H_j is small itself and is inverted directly.
     """
 
     def __init__(self, problem: _Problem, curvatures: Tensor) -> None:
         """``curvatures``: J x q x q (float64), positive definite."""
-        self.free, self.held, self.real = problem.free, problem.held, problem.real
+        self.free, self.few, self.real, self.direct = problem.free, problem.few, problem.real, problem.direct
         self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(curvatures))
-        corner = self.inverse[:, self.held[:, :, None], self.held[:, None, :]]
-        padded = torch.eye(corner.shape[-1], dtype=corner.dtype, device=corner.device)
-        corner = torch.where(self.real[:, :, None] & self.real[:, None, :], corner, padded)
-        self.corner = torch.cholesky_inverse(torch.linalg.cholesky(corner)) if corner.numel() else corner
+        source = curvatures if self.direct else self.inverse
+        blocks = source[:, self.few[:, :, None], self.few[:, None, :]]
+        padding = torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
+        blocks = torch.where(self.real[:, :, None] & self.real[:, None, :], blocks, padding)
+        self.blocks = torch.cholesky_inverse(torch.linalg.cholesky(blocks)) if blocks.numel() else blocks
 
     def solve(self, right: Tensor, neuron: Tensor, target: Tensor) -> Tensor:
-        """The solutions (R x q, float64) for right-hand sides (R x q) of pairs (neuron, target), sorted by target."""
-        free, held, real = self.free[neuron], self.held[neuron], self.real[neuron]
-        solution = self._times(right.double() * free, target)
-        if held.shape[1]:
-            outside = solution.gather(1, held) * real
-            pull = (self.corner[target, neuron] @ outside[:, :, None]).squeeze(2) * real
-            solution -= self._times(torch.zeros_like(solution).scatter_add_(1, held, pull), target)
+        """Solutions (R x q, float64) for right-hand sides (R x q) of pairs, sorted by target and then by neuron."""
+        free = self.free[neuron]
+        right = right.double() * free
+        if self.direct:
+            return self._times_blocks(right, neuron, target)
+        solution = self._times_inverse(right, target)
+        if self.few.shape[1]:
+            solution -= self._times_inverse(self._times_blocks(solution, neuron, target), target)
         return solution * free
 
-    def _times(self, values: Tensor, target: Tensor) -> Tensor:
+    def _times_inverse(self, values: Tensor, target: Tensor) -> Tensor:
         groups, counts = torch.unique_consecutive(target, return_counts=True)
         parts = values.split(counts.tolist())
         return torch.cat([part @ self.inverse[j] for j, part in zip(groups.tolist(), parts, strict=True)])
+
+    def _times_blocks(self, values: Tensor, neuron: Tensor, target: Tensor) -> Tensor:
+        """Each pair's small inverse, applied to its few coordinates; the others become zero."""
+        few, real = self.few[neuron], self.real[neuron]
+        pair = target * len(self.free) + neuron
+        _, group, counts = torch.unique_consecutive(pair, return_inverse=True, return_counts=True)
+        slot = torch.arange(len(pair), device=pair.device) - (counts.cumsum(0) - counts)[group]
+        blocks = self.blocks.flatten(0, 1)
+        # A row finds its pair's block by its place in a grid of all pairs: gathering the blocks would copy them.
+        grid = values.new_zeros(len(blocks), int(counts.max()), few.shape[1])
+        grid[pair, slot] = values.gather(1, few) * real
+        return torch.zeros_like(values).scatter_add_(1, few, (grid @ blocks)[pair, slot] * real)
 
 
 # --- L-BFGS -----------------------------------------------------------------------------------------------------------
@@ -307,23 +325,23 @@ def _lbfgs(layer: Layer, betas: Sequence[float], iterations: int, tolerance: flo
 
 def _block(problem: _Problem) -> int:
     """Targets per block: as many as keep each tensor below ``BLOCK_ENTRIES``."""
-    (samples, q), (n, m) = problem.x.shape, problem.held.shape
+    (samples, q), (n, m) = problem.x.shape, problem.few.shape
     return max(1, BLOCK_ENTRIES // max(STARTS * n * samples, n * m * m, q * q))
 
 
 def _solve_block(
     problem: _Problem, grams: Tensor, targets: Tensor, beta: float, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:
-    """The better of the starts for each pair: points (targets x n x q) and their iterations (targets x n)."""
+    """The best of the starts for each pair: points (targets x n x q) and their iterations (targets x n)."""
     metric = _MaskedInverse(problem, problem.curvature(grams, beta))
-    starts = torch.stack(_starts(problem, metric, grams, targets, beta), 1)
-    block, tries, n, q = starts.shape
-    neuron = torch.arange(n, device=starts.device).repeat(block * tries)
-    target = torch.arange(block, device=starts.device).repeat_interleave(tries * n)
+    starts = torch.stack(_starts(problem, metric, grams, targets, beta), 2)
+    block, n, tries, q = starts.shape
+    neuron = torch.arange(n, device=starts.device).repeat_interleave(tries).repeat(block)
+    target = torch.arange(block, device=starts.device).repeat_interleave(n * tries)
     fit = _minimize(problem, metric, targets, beta, starts.view(-1, q), neuron, target, iterations, tolerance)
-    best = fit.objective.view(block, tries, n).argmin(1, keepdim=True)
-    points = fit.point.view(block, tries, n, q).gather(1, best[..., None].expand(-1, -1, -1, q))
-    return points.squeeze(1), fit.iterations.view(block, tries, n).gather(1, best).squeeze(1)
+    best = fit.objective.view(block, n, tries).argmin(2, keepdim=True)
+    points = fit.point.view(block, n, tries, q).gather(2, best[..., None].expand(-1, -1, -1, q))
+    return points.squeeze(2), fit.iterations.view(block, n, tries).gather(2, best).squeeze(2)
 
 
 def _starts(problem: _Problem, metric: _MaskedInverse, grams: Tensor, targets: Tensor, beta: float) -> list[Tensor]:
@@ -334,17 +352,17 @@ def _starts(problem: _Problem, metric: _MaskedInverse, grams: Tensor, targets: T
     own trained weight. Each alone ends in a worse minimum for some pairs.
     """
     n, block = len(problem.own), len(targets)
-    neuron, target = (
-        torch.arange(n, device=targets.device).repeat(block),
-        torch.arange(block, device=targets.device).repeat_interleave(n),
-    )
-    away = problem.own[targets[target]] - problem.fixed[neuron]
+    away = problem.own[targets][:, None] - problem.fixed
+    neuron, target = torch.arange(n, device=targets.device), torch.arange(block, device=targets.device)
+
     plain = _MaskedInverse(problem, problem.curvature(problem.gram[None], beta))
-    shift = plain.solve(2 / beta * away @ problem.gram, neuron, torch.zeros_like(target))
-    pulled = 2 / beta * (away.view(block, n, -1) @ grams).flatten(0, 1)
-    weighted = metric.solve(pulled, neuron, target)
-    ridge = [(problem.fixed[neuron] + step).view(block, n, -1) for step in (shift, weighted)]
-    return [*ridge, problem.own.expand(block, -1, -1)]
+    right = (2 / beta * away @ problem.gram).transpose(0, 1).flatten(0, 1)
+    shift = plain.solve(right, neuron.repeat_interleave(block), torch.zeros_like(target).repeat(n))
+    right = (2 / beta * away @ grams).flatten(0, 1)
+    weighted = metric.solve(right, neuron.repeat(block), target.repeat_interleave(n))
+
+    steps = shift.view(n, block, -1).transpose(0, 1), weighted.view(block, n, -1)
+    return [*(problem.fixed + step for step in steps), problem.own.expand(block, -1, -1)]
 
 
 @dataclass
@@ -426,7 +444,7 @@ def _minimize(
     iterations: int,
     tolerance: float,
 ) -> _Fit:
-    """L-BFGS from ``starts`` (R x q) for pairs (neuron, target), sorted by target; each row stops on its own.
+    """L-BFGS from ``starts`` (R x q) for sorted pairs; each row stops on its own.
 
     Objectives never rise. A row stops when half its Newton decrement, the expected gain, is within tolerance, or when
     no step along the preconditioned gradient lowers the objective: float32 has no more to give.

@@ -91,10 +91,8 @@ def main() -> None:
             arguments, macs, used = work[name]
             seconds, peak = command(Path(scratch), *arguments)
             bare = products(macs, used)
-            print(
-                f"{name:<10} {seconds:7.1f} s  {peak:7.0f} MB  {seconds / bare:6.1f} x the bare products ({bare:.2f} s)",
-                flush=True,
-            )
+            figures = f"{seconds:7.1f} s  {peak:7.0f} MB  {seconds / bare:6.1f} x the bare products ({bare:.2f} s)"
+            print(f"{name:<10} {figures}", flush=True)
 
 
 if __name__ == "__main__":
