@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.cli import export as exporting
-from nid_cli.cli import options, render
+from nid_cli.cli import options, output, render
 from nid_cli.pipeline.coherence import coherence as run
 from nid_cli.pipeline.coherence import synthetic as run_synthetic
 
@@ -46,11 +45,11 @@ def coherence(
     """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
     if typer_context.invoked_subcommand is not None:
         return
-    exporting.check(export)
+    output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     with options.context(registry, data_dir, device) as context:
         records = run(context, chosen, explained_variance=explained_variance, force=force)
-    render.output("nid.coherence/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show("nid.coherence/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
 def _table(records: Sequence[dict[str, Any]]) -> None:
@@ -103,7 +102,7 @@ def synthetic(
     export: options.Export = None,
 ) -> None:
     """Train pairs of masked networks on inputs of chosen coherence, all at once, and measure their barriers."""
-    exporting.check(export)
+    output.check(export)
     settings = {
         "families": tuple(part.strip() for part in families.split(",")),
         "copies": copies,
@@ -117,7 +116,7 @@ def synthetic(
     }
     with options.context(registry, None, device) as context:
         records = run_synthetic(context, settings, force=force)
-    render.output("nid.synthetic/1", records, as_json=as_json, export=export, human=lambda: _synthetic_table(records))
+    output.show("nid.synthetic/1", records, as_json=as_json, export=export, human=lambda: _synthetic_table(records))
 
 
 def _synthetic_table(records: Sequence[dict[str, Any]]) -> None:

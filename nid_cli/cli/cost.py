@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.cli import export as exporting
-from nid_cli.cli import options, render
+from nid_cli.cli import options, output, render
 from nid_cli.pipeline.cost import Ridge
 from nid_cli.pipeline.cost import cost as run
 
@@ -44,7 +43,7 @@ def cost(
     export: options.Export = None,
 ) -> None:
     """Estimate what it costs a neuron to realize another's function, and two neurons to swap theirs."""
-    exporting.check(export)
+    output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     indices = options.indices(layers, "layers")
     ridge = Ridge(
@@ -65,7 +64,7 @@ def cost(
             force=force,
             matrices=as_json or export is not None,
         )
-    render.output("nid.cost/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show("nid.cost/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
 def _table(records: Sequence[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.cli import options, render
+from nid_cli.cli import options, output, render
 from nid_cli.pipeline import manage
 from nid_cli.pipeline.context import Context
 
@@ -36,9 +36,7 @@ def list_(
     export: options.Export = None,
 ) -> None:
     """List groups."""
-    from nid_cli.cli import export as exporting
-
-    exporting.check(export)
+    output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group)
     records = manage.list_groups(Context(registry=registry), chosen)
     columns = ("name", "arch", "dataset", "symmetry", "kappa", "models", "epochs", "created_at")
@@ -55,7 +53,7 @@ def list_(
     def human() -> None:
         render.table([c.replace("_at", "") for c in columns], [row(r) for r in records])
 
-    render.output("nid.group/1", records, as_json=as_json, export=export, human=human)
+    output.show("nid.group/1", records, as_json=as_json, export=export, human=human)
 
 
 def _span(epochs: list[int]) -> str:
@@ -90,7 +88,7 @@ def show(name: options.GroupName, registry: options.RegistryOption = None, as_js
         columns = ("model", "status", "init seed", "order seed", "mask seed", "checkpoints")
         render.table((*columns, *(k.replace("_", " ") for k in last)), rows)
 
-    render.output("nid.group/1", [record], as_json=as_json, export=None, human=human)
+    output.show("nid.group/1", [record], as_json=as_json, export=None, human=human)
 
 
 @app.command(
@@ -159,4 +157,4 @@ def export(
 
 
 def _done(records: list[dict[str, Any]], as_json: bool, sentence: str) -> None:
-    render.output("nid.group/1", records, as_json=as_json, export=None, human=lambda: render.say(sentence))
+    output.show("nid.group/1", records, as_json=as_json, export=None, human=lambda: render.say(sentence))

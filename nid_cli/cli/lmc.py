@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.cli import export as exporting
-from nid_cli.cli import options, render
+from nid_cli.cli import options, output, render
 from nid_cli.pipeline.lmc import DEFAULT_ALIGNMENTS, parse_alignments
 from nid_cli.pipeline.lmc import lmc as run
 
@@ -41,12 +40,12 @@ def lmc(
     export: options.Export = None,
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
-    exporting.check(export)
+    output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     alignments = parse_alignments(align)
     with options.context(registry, data_dir, device) as context:
         records = run(context, chosen, pairs=pairs, align=alignments, points=points, force=force)
-    render.output("nid.lmc/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show("nid.lmc/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
 def _spread(values: Sequence[float]) -> str:

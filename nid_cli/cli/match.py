@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.cli import export as exporting
-from nid_cli.cli import options, render
+from nid_cli.cli import options, output, render
 from nid_cli.nets.graph import POINTS
 from nid_cli.pipeline.match import SIMILARITIES, parse_choices
 from nid_cli.pipeline.match import match as run
@@ -43,13 +42,13 @@ def match(
     export: options.Export = None,
 ) -> None:
     """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
-    exporting.check(export)
+    output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     points = parse_choices(at, "recording point", POINTS)
     kinds = parse_choices(similarity, "similarity", SIMILARITIES)
     with options.context(registry, data_dir, device) as context:
         records = run(context, chosen, pairs=pairs, at=points, similarity=kinds, random=random, force=force)
-    render.output("nid.match/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show("nid.match/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
 def _table(records: Sequence[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nid_cli.cli import options, render
+from nid_cli.cli import options, output, render
 from nid_cli.errors import unknown
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lmc import parse_alignments
@@ -50,6 +50,6 @@ def lmc(
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     context = Context(registry=registry, argv=options.command_line(), say=render.say)
     record = plot_lmc(context, chosen, out, pairs=pairs, align=parse_alignments(align), points=points, split=split)
-    render.output(
+    output.show(
         "nid.plot/1", [record], as_json=as_json, export=None, human=lambda: render.say(f"drew {record['path']}")
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nid_cli.cli import options, render
+from nid_cli.cli import options, output, render
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.register import register as run
 
@@ -43,7 +43,7 @@ def register(
         rows = [(o.source, o.status, o.group, o.models, o.epochs, o.new_checkpoints) for o in done]
         render.table(columns, rows)
 
-    render.output("nid.register/1", [asdict(o) for o in outcomes], as_json=as_json, export=None, human=human)
+    output.show("nid.register/1", [asdict(o) for o in outcomes], as_json=as_json, export=None, human=human)
     skipped = [o for o in outcomes if o.status == "skipped"]
     for outcome in skipped:
         render.say(f"skipped: {outcome.reason}")

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -123,19 +123,3 @@ def progress() -> Iterator[Progress]:
 
     with bars:
         yield update
-
-
-def output(
-    schema: str, records: Sequence[Record], *, as_json: bool, export: str | None, human: Callable[[], None]
-) -> None:
-    """The result of a command: the export where one is asked for, and JSON or the table for people on stdout."""
-    if export is not None:
-        from nid_cli.cli.export import write
-
-        write(schema, records, export)
-        if export == "-":
-            return
-    if as_json:
-        emit(document(schema, records))
-    else:
-        human()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli import recipes
-from nid_cli.cli import options, render
+from nid_cli.cli import options, output, render
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 
@@ -115,7 +115,7 @@ def train(
         }
         for m in outcome.models
     ]
-    render.output("nid.train/1", records, as_json=as_json, export=None, human=lambda: _table(records))
+    output.show("nid.train/1", records, as_json=as_json, export=None, human=lambda: _table(records))
     if not outcome.trained:
         render.say(f"{outcome.group.name}: all {len(records)} models are trained already; nothing to do")
     for problem in outcome.problems:

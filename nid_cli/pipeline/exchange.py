@@ -8,8 +8,8 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nid_cli.errors import NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
@@ -17,8 +17,19 @@ from nid_cli.pipeline.lineage import ending
 from nid_cli.registry import artifacts, groups, invocations, locks, transfer
 from nid_cli.registry.database import FILE, FOLDER, Registry, open_for_reading, open_for_writing
 
-if TYPE_CHECKING:
-    from nid_cli.pipeline.register import Registered
+
+@dataclass(frozen=True)
+class Registered:
+    """What became of one source: ``imported``, ``known`` (nothing new) or ``skipped``, and why."""
+
+    source: str
+    status: str
+    group: str | None = None
+    models: list[int] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+    new_checkpoints: int = 0
+    reason: str | None = None
+
 
 SQLITE_HEADER = b"SQLite format 3\0"
 
@@ -61,8 +72,6 @@ def take_over(context: Context, registry: Registry, source: Path, name: str | No
     Raises:
         IntegrityError: a file there is not what its registry says. UsageError: it is this registry.
     """
-    from nid_cli.pipeline.register import Registered
-
     with _opened(source) as other:
         if other.path.resolve() == registry.path.resolve():
             raise UsageError(f"{source} is this registry")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from nid_cli import recipes
 from nid_cli.errors import Interrupted, NidError, NotFoundError, UsageError
 from nid_cli.pipeline import exchange, reference
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.exchange import Registered
 from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import ending
 from nid_cli.pipeline.reference import Directory, Refused
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from nid_cli.nets.functional import State
-
-
-@dataclass(frozen=True)
-class Registered:
-    """What became of one source: ``imported``, ``known`` (nothing new) or ``skipped``, and why."""
-
-    source: str
-    status: str
-    group: str | None = None
-    models: list[int] = field(default_factory=list)
-    epochs: list[int] = field(default_factory=list)
-    new_checkpoints: int = 0
-    reason: str | None = None
 
 
 @dataclass(frozen=True)

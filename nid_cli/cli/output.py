@@ -1,11 +1,11 @@
-"""Records as files, in the format of the file's ending."""
+"""The result of a command: records on stdout, or as a file in the format of its ending."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,20 @@ def check(target: str | None) -> None:
         raise UsageError(f"--export {target!r} must end in one of {', '.join(FORMATS)}, or be - for stdout")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"the folder of --export {target!r} does not exist", "make it first")
+
+
+def show(
+    schema: str, records: Sequence[Record], *, as_json: bool, export: str | None, human: Callable[[], None]
+) -> None:
+    """The result of a command: the export where one is asked for, and JSON or the table for people on stdout."""
+    if export is not None:
+        write(schema, records, export)
+        if export == "-":
+            return
+    if as_json:
+        emit(document(schema, records))
+    else:
+        human()
 
 
 def write(schema: str, records: Sequence[Record], target: str) -> None:
