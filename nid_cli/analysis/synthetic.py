@@ -21,9 +21,16 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-MASK_SEED, DATA_SEED, FRAME_SEED, MODEL_SEED = 10_000, 20_000, 30_000, 40_000
-# The seeds of one outer seed's models lie this far from those of the next.
-MODEL_STRIDE = 1_000
+from nid_cli.analysis.synthetic_settings import (
+    DATA_SEED,
+    FRAME_SEED,
+    MASK_SEED,
+    MODEL_SEED,
+    MODEL_STRIDE,
+    SyntheticSettings,
+    check_integer,
+)
+
 # Pairs trained side by side: with fewer, the calls cost more than their arithmetic; with more, only memory grows.
 PAIRS_AT_ONCE = 10
 EVALUATION_BATCH = 512
@@ -32,73 +39,6 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 # The columns of a sample: z1, z2, one for the bias, and the target, which rides along with the sample.
 Z, ONE, TARGET, COLUMNS = slice(0, 2), 2, 3, 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyntheticSettings:
-    """What the experiment is; the defaults are the paper's.
-
-    Attributes:
-        families: names of ``FAMILIES``, how the input map is built.
-        copies: pairs of input coordinates, c; each family runs with 1..c of them active.
-        width: neurons of a student.
-        density: probability that a weight is active (not masked).
-        outer_seeds: draws of mask, data and frame.
-        num_pairs: pairs of students for each family, number of active copies and outer seed.
-        init_sd: sd of the initial weights; biases start at 0.
-        points: of the segment between two students, both ends included, evenly spaced.
-        axis_aligned_endpoint: a ``random_tight_frame`` of one active copy is not rotated.
-
-    Raises:
-        ValueError: a value that no experiment can have.
-    """
-
-    families: tuple[str, ...] = ("exact_copy", "random_tight_frame")
-    copies: int = 10
-    width: int = 128
-    density: float = 0.15
-    outer_seeds: int = 5
-    num_pairs: int = 10
-    train_samples: int = 1024
-    test_samples: int = 2048
-    batch_size: int = 512
-    epochs: int = 100
-    learning_rate: float = 1e-2
-    weight_decay: float = 1e-2
-    init_sd: float = 0.05
-    points: int = 21
-    axis_aligned_endpoint: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.families or len(set(self.families)) < len(self.families):
-            raise ValueError(f"families must be distinct and at least one, not {', '.join(self.families) or 'none'}")
-        for family in self.families:
-            if family not in FAMILIES:
-                raise ValueError(f"unknown family {family!r}: choose from {', '.join(FAMILIES)}")
-        for name in ("copies", "width", "outer_seeds", "num_pairs", "train_samples", "test_samples", "batch_size"):
-            _check_integer(name, getattr(self, name), 1)
-        _check_integer("epochs", self.epochs, 0)
-        _check_integer("points", self.points, 2)
-        for name in ("learning_rate", "weight_decay", "init_sd"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
-        if not 0 <= self.density <= 1:
-            raise ValueError(f"density is a probability, from 0 to 1, not {self.density!r}")
-        if self.outer_seeds > DATA_SEED - MASK_SEED:
-            raise ValueError(f"outer_seeds is at most {DATA_SEED - MASK_SEED}: beyond, masks and data share seeds")
-        if self.outer_seeds > 1 and 2 * self.num_pairs > MODEL_STRIDE:
-            raise ValueError(f"num_pairs is at most {MODEL_STRIDE // 2}: beyond, outer seeds share models")
-
-    @property
-    def models(self) -> int:
-        """Students that the experiment trains."""
-        return 2 * len(self.families) * self.copies * self.outer_seeds * self.num_pairs
-
-
-def _check_integer(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,6 +270,7 @@ def run(
     dtype: torch.dtype = torch.float32,
     pairs_at_once: int = PAIRS_AT_ONCE,
     threads: int | None = None,
+    outer_seeds: Iterable[int] | None = None,
     advance: Callable[[int], None] = lambda models: None,
 ) -> list[SyntheticRecord]:
     """The experiment: outer seed by outer seed, and in each every family and number of active copies.
@@ -338,15 +279,16 @@ def run(
         dtype: of training and evaluation; the draws are float64 and do not depend on it.
         pairs_at_once: pairs trained side by side; it changes results by rounding only.
         threads: input maps worked on at a time, PyTorch's number by default (1 on a GPU); it changes no result.
+        outer_seeds: only these of ``range(settings.outer_seeds)``; each is an experiment of its own.
         advance: told in this thread how many more students are trained; ``settings.models`` in all.
     """
-    _check_integer("pairs_at_once", pairs_at_once, 1)
+    check_integer("pairs_at_once", pairs_at_once, 1)
     device = torch.device(device)
     threads = threads or (torch.get_num_threads() if device.type == "cpu" else 1)
     cases = [(family, active) for family in settings.families for active in range(1, settings.copies + 1)]
     records = []
     with _workers(threads) as pool:
-        for outer_seed in range(settings.outer_seeds):
+        for outer_seed in range(settings.outer_seeds) if outer_seeds is None else outer_seeds:
             mask = draw_mask(settings, outer_seed)
             data = tuple(samples.to(device, dtype) for samples in draw_data(settings, outer_seed))
             for start in range(0, settings.num_pairs, pairs_at_once):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.errors import UsageError
 from nid_cli.pipeline.coherence import coherence as run
 from nid_cli.pipeline.coherence import synthetic as run_synthetic
 
@@ -44,6 +45,9 @@ def coherence(
 ) -> None:
     """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
     if typer_context.invoked_subcommand is not None:
+        given = (arch, dataset, symmetry, kappa, group, models, data_dir, registry, export)
+        if any(given) or force or as_json or (epochs, explained_variance, device) != ("last", 0.9, "auto"):
+            raise UsageError("options of nid coherence synthetic belong behind the word synthetic")
         return
     output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)

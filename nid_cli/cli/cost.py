@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.errors import UsageError
 from nid_cli.pipeline.cost import Ridge
 from nid_cli.pipeline.cost import cost as run
 
@@ -30,9 +31,11 @@ def cost(
     method: Annotated[str, typer.Option(metavar="mahalanobis|ridge", help="Which estimate.")] = "mahalanobis",
     explained_variance: options.ExplainedVariance = 0.9,
     layers: Annotated[str | None, typer.Option(metavar="0,1,2", help="Which linear layers [all].")] = None,
-    betas: Annotated[str, typer.Option(metavar="B[,B..]", help="Ridge: temperatures.")] = ".001,.01,.1,1",
-    neurons: Annotated[int, typer.Option(metavar="N", help="Ridge: all ordered pairs of the first N neurons.")] = 16,
-    solver: Annotated[str, typer.Option(metavar="lbfgs|adamw", help="Ridge: solver.")] = "lbfgs",
+    betas: Annotated[str | None, typer.Option(metavar="B[,B..]", help="Ridge: temperatures [.001,.01,.1,1].")] = None,
+    neurons: Annotated[
+        int | None, typer.Option(metavar="N", help="Ridge: all ordered pairs of the first N neurons [16].")
+    ] = None,
+    solver: Annotated[str | None, typer.Option(metavar="lbfgs|adamw", help="Ridge: solver [lbfgs].")] = None,
     iterations: Annotated[int | None, typer.Option(metavar="N", help="Ridge: at most so many.")] = None,
     subsample: Annotated[int | None, typer.Option(metavar="N", help="Ridge: only so many validation samples.")] = None,
     force: options.Force = False,
@@ -46,13 +49,17 @@ def cost(
     output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     indices = options.indices(layers, "layers")
-    ridge = Ridge(
-        betas=tuple(options.parse_numbers(betas, "betas")),
-        neurons=neurons,
-        solver=solver,
-        iterations=iterations,
-        subsample=subsample,
-    )
+    given = {
+        "betas": tuple(options.parse_numbers(betas, "betas")) if betas is not None else None,
+        "neurons": neurons,
+        "solver": solver,
+        "iterations": iterations,
+        "subsample": subsample,
+    }
+    own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if own and method != "ridge":
+        raise UsageError(f"--{next(iter(own))} goes with --method ridge")
+    ridge = Ridge(**own)
     with options.context(registry, data_dir, device) as context:
         records = run(
             context,

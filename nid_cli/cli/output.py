@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,10 @@ def _content(schema: str, records: Sequence[Record], suffix: str) -> bytes:
         return (document(schema, records) + "\n").encode()
     if suffix == ".jsonl":
         return "".join(json.dumps({"schema": schema, **plain(r)}, allow_nan=False) + "\n" for r in records).encode()
-    rows = [row for r in records for row in (_long(r) if suffix == ".csv" else [flat(r)])]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
     if suffix == ".csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows)
-        return text.getvalue().encode()
+        return _csv(records)
+    rows = [flat(r) for r in records]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     return _parquet(schema, columns, rows)
 
 
@@ -81,15 +77,33 @@ def flat(record: Record) -> dict[str, Any]:
     return flattened
 
 
-def _long(record: Record) -> list[dict[str, Any]]:
-    """Rows for a CSV: one, or one a pair (``i``, ``j``, from 0) where the record holds matrices."""
-    whole = flat(record)
-    matrices = {k: v for k, v in whole.items() if isinstance(v, list) and v and isinstance(v[0], list)}
+def _csv(records: Sequence[Record]) -> bytes:
+    """One row a record, lists as JSON text; one a pair of neurons (``i``, ``j``, from 0) where there are matrices."""
+    heads = [list(_rows(r, heads_only=True)) for r in records]
+    columns = list(dict.fromkeys(key for rows in heads for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerows(_rows(record))
+    return text.getvalue().encode()
+
+
+def _rows(record: Record, heads_only: bool = False) -> Iterator[dict[str, Any]]:
+    matrices = {k: plain(v) for k, v in record.items() if getattr(v, "ndim", 0) == 2}
+    others = flat({k: v for k, v in record.items() if k not in matrices})
+    row = {k: json.dumps(v) if isinstance(v, list) else v for k, v in others.items()}
     if not matrices:
-        return [whole]
-    common = {k: v for k, v in whole.items() if k not in matrices and not isinstance(v, list)}
-    size = range(len(next(iter(matrices.values()))))
-    return [common | {"i": i, "j": j} | {k: m[i][j] for k, m in matrices.items()} for i in size for j in size]
+        yield row
+        return
+    # What is long and the same in every row (lineage, quantiles, a value a neuron) is left to the other formats.
+    for key, value in record.items():
+        if isinstance(value, Mapping) or getattr(value, "ndim", 0) == 1:
+            row.pop(key)
+    size = range(1 if heads_only else len(next(iter(matrices.values()))))
+    for i in size:
+        for j in size:
+            yield row | {"i": i, "j": j} | {name: matrix[i][j] for name, matrix in matrices.items()}
 
 
 def _parquet(schema: str, columns: list[str], rows: list[dict[str, Any]]) -> bytes:
@@ -101,6 +115,10 @@ def _parquet(schema: str, columns: list[str], rows: list[dict[str, Any]]) -> byt
         values = [row.get(column) for row in rows]
         if any(isinstance(v, list) for v in values) and not all(v is None or isinstance(v, list) for v in values):
             values = [v if v is None or isinstance(v, list) else [v] for v in values]
+        if len({type(v) for v in values if v is not None and not isinstance(v, int | float)}) and any(
+            isinstance(v, int | float) for v in values
+        ):
+            values = [v if v is None else str(v) for v in values]  # a layer is a number, or "output"
         arrays[column] = pa.array(values)
     sink = io.BytesIO()
     pq.write_table(pa.table(arrays).replace_schema_metadata({"schema": schema}), sink)

@@ -65,12 +65,16 @@ def record(
     Operations whose values are given are not run, nor is what only they need or what comes after the last wanted one.
     """
     values = dict(given)
+    kept = {*wanted, *given}
     remaining = set(wanted) - values.keys()
-    for op in graph.ops:
+    for position, op in enumerate(graph.ops):
         if not remaining:
             break
         if op.name in values or any(source not in values for source in op.inputs):
             continue
         values[op.name] = KERNELS[op.kind](op, state, training, *(values[source] for source in op.inputs))
         remaining.discard(op.name)
+        for source in op.inputs:
+            if source not in kept and graph.last_use[source] == position:
+                del values[source]  # memory does not grow with depth
     return {name: values[name] for name in wanted}

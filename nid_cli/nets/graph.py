@@ -78,6 +78,11 @@ class Graph:
         """Whether fixed gates (sigma) tie the neurons to their places: no permutation keeps the function."""
         return any(op.kind == "gate" for op in self.ops)
 
+    @cached_property
+    def last_use(self) -> dict[str, int]:
+        """For each operation (and the input) the position of the last operation that reads it."""
+        return {source: position for position, op in enumerate(self.ops) for source in op.inputs}
+
     @property
     def output(self) -> Op:
         """The operation whose values are the network's."""

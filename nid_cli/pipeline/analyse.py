@@ -161,8 +161,11 @@ def _record(lab: Lab, subject: Subject, values: Values, invocation: int) -> None
     plain = {name: value for name, value in values.items() if name not in arrays}
     artifact = None
     if arrays:
-        path = f"results/{subject.key[:16]}.safetensors"
-        artifact = path, artifacts.write_atomic(lab.registry.file(path), save(arrays))
+        content = save(arrays)
+        sha256 = artifacts.sha256(content)
+        # Named by its content too: computing again, or taking over another's, never overwrites what a row points to.
+        path = f"results/{subject.key[:16]}-{sha256[:16]}.safetensors"
+        artifact = path, artifacts.write_atomic(lab.registry.file(path), content)
     fingerprint = lab.fingerprint(subject.group) if subject.group else None
     with lab.registry.write() as connection:
         results.record(
@@ -181,4 +184,4 @@ def _with_matrices(registry: Registry, record: dict[str, Any], matrices: bool) -
 
     arrays = load(artifacts.read_verified(registry.file(path), sha256))
     lineage = record.pop("lineage")
-    return record | arrays | {"lineage": lineage}
+    return record | dict(sorted(arrays.items())) | {"lineage": lineage}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import product
+from typing import Any
 
+from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.errors import UsageError
 from nid_cli.nets.graph import layer_label
 from nid_cli.pipeline.analyse import Lab, Values, analyse
@@ -15,9 +18,6 @@ from nid_cli.recipes import graph_of
 from nid_cli.registry.database import open_for_writing
 from nid_cli.registry.results import Subject
 from nid_cli.registry.selection import Selection, select_models
-
-if TYPE_CHECKING:
-    from nid_cli.analysis.synthetic import SyntheticSettings
 
 OUTPUT = "output"
 
@@ -62,52 +62,52 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
             yield subject, {"layer": layer_label(layer), **layer_coherence(subspace, neurons, mask)}
 
 
+# How large the experiment is does not change what one pair is.
+SIZE = ("families", "outer_seeds", "num_pairs")
+
+
 def synthetic(context: Context, options: Mapping[str, Any], *, force: bool = False) -> list[dict[str, Any]]:
-    """Records of the synthetic coherence experiment (``nid.synthetic/1``, section 9), all trained in one batch.
+    """Records of the synthetic coherence experiment (``nid.synthetic/1``, section 9).
 
     Raises:
         UsageError: a setting that cannot be.
     """
-    from nid_cli.analysis.synthetic import SyntheticSettings
-
     try:
         settings = SyntheticSettings(**options)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from None
-    open_for_writing(context.registry, create=True)
-    common = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(settings).items()}
+    common = {name: value for name, value in asdict(settings).items() if name not in SIZE}
     subjects = [
-        Subject(
-            "synthetic",
-            None,
-            None,
-            (),
-            common | {"family": family, "active_copies": copies, "outer_seed": outer, "pair": pair},
+        Subject("synthetic", None, None, (), common | dict(zip(CASE, case, strict=True)))
+        for case in product(
+            settings.families,
+            range(1, settings.copies + 1),
+            range(settings.outer_seeds),
+            range(settings.num_pairs),
         )
-        for family in settings.families
-        for copies in range(1, settings.copies + 1)
-        for outer in range(settings.outer_seeds)
-        for pair in range(settings.num_pairs)
     ]
-    return analyse(
-        context, "coherence synthetic", subjects, lambda lab, missing: _train(lab, missing, settings), force=force
-    )
+    return analyse(context, "coherence synthetic", subjects, partial(_train, settings=settings), force=force)
+
+
+CASE = ("family", "active_copies", "outer_seed", "pair")
 
 
 def _train(lab: Lab, missing: Sequence[Subject], settings: SyntheticSettings) -> Iterator[tuple[Subject, Values]]:
-    """The whole experiment is one batch: what is missing comes from training all of it."""
+    """Outer seed by outer seed: all its students are trained side by side, then recorded."""
     from nid_cli.analysis.synthetic import run
 
-    done = 0
+    by_seed: dict[int, list[Subject]] = {}
+    for subject in missing:
+        by_seed.setdefault(subject.parameters["outer_seed"], []).append(subject)
+    total, done = settings.models // settings.outer_seeds * len(by_seed), 0
 
     def advance(students: int) -> None:
         nonlocal done
         done += students
-        lab.context.progress("students", done, settings.models, "")
+        lab.context.progress("students", done, total, "")
 
-    found = {
-        (r.family, r.active_copies, r.outer_seed, r.pair): r for r in run(settings, device=lab.device, advance=advance)
-    }
-    for subject in missing:
-        p = subject.parameters
-        yield subject, asdict(found[p["family"], p["active_copies"], p["outer_seed"], p["pair"]])
+    for outer_seed, subjects in by_seed.items():
+        records = run(settings, device=lab.device, outer_seeds=[outer_seed], advance=advance)
+        found = {tuple(getattr(r, name) for name in CASE): asdict(r) for r in records}
+        for subject in subjects:
+            yield subject, found[tuple(subject.parameters[name] for name in CASE)]

@@ -212,6 +212,8 @@ def _ridge_values(fit: RidgeFit, mahalanobis: Costs) -> dict[str, Any]:
         "target_norm": fit.target_norm,
         "gradient_norm": fit.gradient_norm,
         "iterations": fit.iterations,
+        "residual": mahalanobis.residual[:count, :count],
+        "center_distance": mahalanobis.center_distance[:count, :count],
         "mahalanobis_cost_squared": other,
         "mahalanobis_swap_squared": other_swap,
     }

@@ -6,6 +6,7 @@ import io
 import shutil
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from nid_cli.errors import NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import ending
-from nid_cli.registry import artifacts, groups, invocations, locks, transfer
+from nid_cli.registry import artifacts, groups, invocations, locks, runs, transfer
 from nid_cli.registry.database import FILE, FOLDER, Registry, open_for_reading, open_for_writing
 
 
@@ -88,18 +89,23 @@ def take_over(context: Context, registry: Registry, source: Path, name: str | No
                 context.progress("groups", done, len(names), group_name)
                 with locks.hold(registry.file("locks/register.lock"), lambda h: context.say(f"waiting: {h} registers")):
                     new_name, numbers, new = transfer_group(other, registry, group_name, name)
-                status = "imported" if new else "known"
-                found.append(Registered(str(source), status, new_name, numbers, [], new))
+                with registry.read() as connection:
+                    group = groups.by_name(connection, new_name)
+                    members = [m for m in runs.models_of(connection, group_id=group.id) if m.number in numbers]
+                epochs = sorted({epoch for m in members for epoch in m.checkpoints})
+                status = "imported" if new["models"] + new["checkpoints"] + new["results"] else "known"
+                found.append(Registered(str(source), status, new_name, numbers, epochs, new["checkpoints"]))
         return found or [Registered(str(source), "known", reason="it has no groups")]
 
 
 def transfer_group(
     source: Registry, target: Registry, name: str, new_name: str | None = None
-) -> tuple[str, list[int], int]:
+) -> tuple[str, list[int], Counter[str]]:
     """Copies one group with runs, models, checkpoints, results and lineage; what is there already stays.
 
     Returns:
-        its name in the target (with a suffix where it was taken), its models' numbers there, how many rows were new.
+        its name in the target (with a suffix where it was taken), its models' numbers there, how many rows a table
+        were new.
     """
     with source.read() as connection:
         rows = transfer.collect(connection, groups.by_name(connection, name).id)

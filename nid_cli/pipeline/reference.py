@@ -89,10 +89,13 @@ def open_directory(path: Path) -> Directory:
         raise Refused(f"{path / CONFIG} is not plain YAML: {_first_line(error)}") from None
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise Refused(f"{path / CONFIG} holds no model")
-    files = {}
+    files: dict[tuple[int, int], Path] = {}
     for file in sorted(path.iterdir()):
-        if match := CHECKPOINT.fullmatch(file.name):
-            files[int(match[2]), int(match[1])] = file
+        if (match := CHECKPOINT.fullmatch(file.name)) and file.is_file():
+            key = int(match[2]), int(match[1])
+            if key in files:
+                raise Refused(f"{path} has two checkpoints of one model and epoch: {files[key].name}, {file.name}")
+            files[key] = file
     if not files:
         raise NotFoundError(f"{path} has no checkpoints (checkpoint_epoch_E_model_M.pt)")
     try:

@@ -118,6 +118,11 @@ def _register_directory(context: Context, registry: Registry, directory: Directo
         if not new:
             with registry.read() as connection:
                 group = groups.by_id(connection, next(iter(by_index.values())).group_id)
+            if name is not None and name != group.name:
+                raise UsageError(
+                    f"{directory.path} is registered already, in {group.name}",
+                    f"nid group rename {group.name} {name} renames it",
+                )
             return _outcome(directory, "known", group.name, by_index, 0)
         origin = invocations.describe("register", context.argv)
         with registry.write() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -128,7 +129,7 @@ class _Insertion:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.new = 0
+        self.new: Counter[str] = Counter()
 
     def put(self, table: Table, row: Row, identity: Mapping[str, Any], **changes: Any) -> int:
         """The id of ``row`` in ``table``, found by ``identity`` or inserted with ``changes``."""
@@ -136,16 +137,16 @@ class _Insertion:
         found: int | None = self.connection.execute(query).scalar() if identity else None
         if found is not None:
             return found
-        self.new += table is not invocations and table is not architectures
+        self.new[table.name] += 1
         values = {name: value for name, value in row.items() if name != "id"} | changes
         return inserted_id(self.connection.execute(table.insert().values(values)))
 
 
-def insert(connection: Connection, planned: Plan, name: str) -> tuple[str, list[int], int]:
+def insert(connection: Connection, planned: Plan, name: str) -> tuple[str, list[int], Counter[str]]:
     """Inserts what is not there yet, in the caller's transaction.
 
     Returns:
-        the group's name here, the numbers of its models here, how many rows of substance were new.
+        the group's name here, the numbers of its models here, how many rows of each table were new.
     """
     rows, put = planned.rows, _Insertion(connection)
     architecture = put.put(architectures, rows.architecture, {"hash": rows.architecture["hash"]})

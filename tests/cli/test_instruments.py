@@ -122,6 +122,9 @@ def test_coherence(copy: Path) -> None:
             assert r["anisotropy_mean"] > 0 and len(r["anisotropy"]) == (10 if r["layer"] == 3 else 24)
         else:
             assert r["anisotropy_mean"] in (0.0, None)
+    for name in ("c.parquet", "c.csv", "c.jsonl"):
+        assert execute(copy, "coherence", "--models", "1", "--export", name).returncode == 0
+    assert list(pd.read_parquet(copy / "c.parquet")["layer"][:5]) == ["0", "1", "2", "3", "output"]
     whole = records(execute(copy, "coherence", "--symmetry", "w", "--explained-variance", "1", "--json"))
     assert all(r["explained_variance"] == pytest.approx(1) for r in whole)
 
@@ -133,20 +136,23 @@ def test_weight_alignment(copy: Path) -> None:
 
 
 def test_the_synthetic_experiment(tmp_path: Path) -> None:
-    small = (
+    assert execute(tmp_path, "coherence", "synthetic").returncode == 3 and not list(tmp_path.iterdir())
+    assert execute(tmp_path, "train", "--epochs", "0", "--width", "8").returncode == 0
+    assert execute(tmp_path, "coherence", "--json", "synthetic").returncode == 2
+    small = [
         "--copies",
         "3",
         "--width",
         "16",
         "--outer-seeds",
         "1",
-        "--num-pairs",
-        "2",
         "--epochs",
         "2",
         "--points",
         "5",
-    )
+        "--num-pairs",
+        "2",
+    ]
     found = records(execute(tmp_path, "coherence", "synthetic", *small, "--json"))
     assert len(found) == 2 * 3 * 2
     for r in found:
@@ -155,6 +161,9 @@ def test_the_synthetic_experiment(tmp_path: Path) -> None:
         assert r["barrier_mid"] == pytest.approx(r["test_loss"][2] - ends)
         assert r["barrier_peak"] == pytest.approx(max(r["test_loss"]) - ends)
     assert records(execute(tmp_path, "coherence", "synthetic", *small, "--json")) == found
+    one = [*small[:-1], "1"]
+    fewer = records(execute(tmp_path, "coherence", "synthetic", *one, "--json"))
+    assert fewer == [r for r in found if r["pair"] == 0]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +175,7 @@ def test_the_synthetic_experiment(tmp_path: Path) -> None:
         ("cost", "--method", "lasso"),
         ("cost", "--explained-variance", "0"),
         ("cost", "--layers", "9"),
+        ("cost", "--betas", ".1"),
         ("cost", "--layers", "x"),
         ("cost", "--method", "ridge", "--betas", "0"),
         ("cost", "--method", "ridge", "--neurons", "0"),

@@ -110,3 +110,27 @@ def test_damaged_and_malicious_sources_are_refused(theirs: Path, tmp_path: Path)
         done = execute(ours, "register", "../bad.tar")
         assert done.returncode in (1, 3) and "Traceback" not in done.stderr and not (tmp_path / "escape").exists()
     assert execute(theirs, "register", ".nid").returncode == 2
+
+
+def test_taking_over_never_touches_our_own_results(theirs: Path, tmp_path: Path) -> None:
+    """Both have the same cost result, with bytes that differ (as between machines)."""
+    arguments = ("cost", "--group", W, "--models", "1", "--layers", "0")
+    ours = tmp_path / "ours"
+    shutil.copytree(theirs / ".nid", ours / ".nid")
+    for folder in (theirs, ours):
+        assert execute(folder, *arguments).returncode == 0
+    [file] = (ours / ".nid/results").iterdir()
+    content = file.read_bytes()
+    changed = content[:-1] + bytes([content[-1] ^ 1])
+    import hashlib
+
+    file.write_bytes(changed)
+    with sqlite3.connect(ours / ".nid/registry.db") as connection:
+        connection.execute(
+            "UPDATE results SET artifact_sha256 = ? WHERE kind = 'cost'", (hashlib.sha256(changed).hexdigest(),)
+        )
+        target = file.with_name(file.name[:17] + hashlib.sha256(changed).hexdigest()[:16] + ".safetensors")
+        file.rename(target)
+        connection.execute("UPDATE results SET artifact_path = ? WHERE kind = 'cost'", (f"results/{target.name}",))
+    assert execute(ours, "register", "../theirs/.nid").returncode == 0
+    assert execute(ours, *arguments, "--json").returncode == 0 and target.read_bytes() == changed
