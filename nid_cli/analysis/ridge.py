@@ -60,12 +60,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class RidgeFit:
-    """The fits of all ordered pairs at one ``beta``: row i realizes column j. n chosen neurons, all values float64.
+    """The fits of all ordered pairs of n chosen neurons at one ``beta``: row i realizes column j.
 
-    ``objective`` = ``mse`` / beta + ``norm``; ``norm`` is |w|^2, the squared realization cost; ``gradient_norm`` is the
-    Euclidean norm of the objective's gradient in (w, c); ``iterations`` counts those of the start that was kept.
-    ``weight_norm`` is |V_i + D_i w|, ``target_norm`` (n) is |W_j|. ``weight`` (n x n x d, float32) is V_i + D_i w and
-    ``bias`` (n x n) is c. All but ``target_norm``, ``weight`` are n x n.
+    n x n, float64: ``objective`` = ``mse`` / beta + ``norm``; ``norm`` = |w|^2, the squared realization cost;
+    ``gradient_norm``, the Euclidean norm of the objective's gradient in (w, c); ``weight_norm`` = |V_i + D_i w|.
+    ``iterations`` (n x n, int64) are those of the start that was kept. ``target_norm`` (n, float64) = |W_j|.
+    ``weight`` (n x n x d, float32) = V_i + D_i w, and ``bias`` (n x n, float32) = c.
     """
 
     beta: float
