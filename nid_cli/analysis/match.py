@@ -14,7 +14,7 @@ from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, Graph, Space
 from nid_cli.nets.permutation import Permutation
 
-BATCH = 4096
+BATCH = 1024
 # A neuron whose sd is below this share of its magnitude varies by rounding only: it counts as constant.
 CONSTANT = 1e-6
 

@@ -13,7 +13,7 @@ from nid_cli.data.tensors import Data
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, Graph, Op
 
-BATCH = 2048
+BATCH = 1024
 OUTPUT = "output"
 
 

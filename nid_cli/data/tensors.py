@@ -57,14 +57,13 @@ class Data:
 
     def prepare(self, inputs: Tensor) -> Tensor:
         """Raw inputs (bytes or floats) as normalized float32."""
-        x = inputs.to(torch.float32)
         if self.normalization is None:
-            return x
+            return inputs.to(torch.float32)
+        x = inputs.to(torch.float32, copy=True)
         shape = (-1, *(1 for _ in inputs.shape[2:]))
         mean = torch.tensor(self.normalization.mean, device=x.device).view(shape)
         std = torch.tensor(self.normalization.std, device=x.device).view(shape)
-        # Not in place at first: float inputs are not copied above.
-        return x.div(self.normalization.scale).sub_(mean).div_(std)
+        return x.div_(self.normalization.scale).sub_(mean).div_(std)
 
     def batches(self, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalized (inputs, targets) of one split, in order, ``size`` samples at a time."""
