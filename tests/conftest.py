@@ -10,12 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from nid_cli.recipes import resolve
 from nid_cli.specs import RunSpec
 
 SHARED = Path(os.environ.get("NID_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+# A loaded machine is no failure.
+hypothesis.settings.register_profile("nid", deadline=None)
+hypothesis.settings.load_profile("nid")
 
 Run = Callable[..., subprocess.CompletedProcess]
 
