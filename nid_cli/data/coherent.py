@@ -16,7 +16,6 @@ from nid_cli.errors import UsageError
 
 # Raised when a change here makes other data of the same files.
 GENERATOR = 1
-SWEEPS = 50
 
 
 def load_mnist_coherence(parameters: Parameters, folder: Path) -> RawData:
@@ -29,9 +28,8 @@ def load_mnist_coherence(parameters: Parameters, folder: Path) -> RawData:
     raw = load_mnist(parameters, folder)
     train, _ = split_validation(raw.train, parameters.get(VAL_SHARE, 0.1))
     whole = Data(train, raw.test, raw.test, raw.normalization)
-    rotation = rotate_to_coherence(
-        _principal_basis(whole, parameters["variance"]), float(parameters["coherence"])
-    ).float()
+    directions, k = _principal_directions(whole, float(parameters["variance"]))
+    rotation = (spread(len(directions), k, float(parameters["coherence"])) @ directions.T).float()
 
     def rotated(part: Split) -> Split:
         pieces = [whole.prepare(piece).flatten(1) @ rotation.T for piece in part.inputs.split(4096)]
@@ -44,8 +42,9 @@ def load_mnist_coherence(parameters: Parameters, folder: Path) -> RawData:
     return RawData(rotated(raw.train), rotated(raw.test), generator=f"{GENERATOR} {digest.hexdigest()}")
 
 
-def _principal_basis(data: Data, variance: float) -> Tensor:
-    """U (d x k, float64): the fewest principal directions with this share of the training inputs' variance."""
+def _principal_directions(data: Data, variance: float) -> tuple[Tensor, int]:
+    """All principal directions of the training inputs (d x d, float64, largest variance first), and how many of them
+    hold this share of the variance."""
     d = data.train.inputs[0].numel()
     total, products = torch.zeros(d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64)
     for x, _ in data.batches("train", 4096):
@@ -55,73 +54,42 @@ def _principal_basis(data: Data, variance: float) -> Tensor:
     mean = total / len(data.train)
     variances, directions = torch.linalg.eigh(products / len(data.train) - torch.outer(mean, mean))
     shares = variances.flip(0).clamp_min(0).cumsum(0)
-    k = int((shares < (variance - 1e-12) * shares[-1]).sum()) + 1
-    return directions.flip(1)[:, :k].contiguous()
+    return directions.flip(1), int((shares < (variance - 1e-12) * shares[-1]).sum()) + 1
 
 
-def rotate_to_coherence(basis: Tensor, target: float) -> Tensor:
-    """An orthogonal R (d x d, float64) such that the largest squared row norm of R U is ``target``.
+def spread(d: int, k: int, coherence: float) -> Tensor:
+    """An orthogonal G (d x d, float64) whose first k columns span a subspace of this coherence.
 
-    Givens rotations, each of two rows: a row above the target hands what it has too much to the smallest row; where all
-    rows are below, the largest takes from the others until it reaches the target.
+    It starts from the first k axes (coherence 1, as concentrated as can be) and mixes coordinates by Givens rotations:
+    each takes a row of squared norm above the target down to it, and hands the rest to the smallest row. At k/d the
+    subspace lies evenly over all coordinates.
 
     Raises:
-        UsageError: the target does not lie between k/d and 1.
+        UsageError: the coherence does not lie between k/d and 1.
     """
-    d, k = basis.shape
-    if not k / d - 1e-12 <= target <= 1:
-        raise UsageError(f"coherence must lie between k/d = {k / d:.4f} and 1 here, not {target:g}")
-    rows, rotation = basis.clone(), torch.eye(d, dtype=torch.float64)
-    norms = rows.square().sum(1)
-    if norms.max() < target:
-        _raise_largest(rows, rotation, target)
-        return rotation
+    if not k / d - 1e-12 <= coherence <= 1:
+        raise UsageError(f"coherence must lie between k/d = {k / d:.4f} and 1 here, not {coherence:g}")
+    rotation = torch.eye(d, dtype=torch.float64)
+    norms = torch.cat([torch.ones(k, dtype=torch.float64), torch.zeros(d - k, dtype=torch.float64)])
     for _ in range(d):
-        high = int(norms.argmax())
-        if norms[high] <= target + 1e-12:
+        high, low = int(norms.argmax()), int(norms.argmin())
+        if norms[high] <= coherence + 1e-12:
             break
-        low = int(norms.argmin())
-        _turn(rows, rotation, high, low, _angle(rows[high], rows[low], target))
-        norms[[high, low]] = rows[[high, low]].square().sum(1)
+        angle = _angle(rotation[high, :k], rotation[low, :k], coherence)
+        c, s = math.cos(angle), math.sin(angle)
+        a, b = rotation[high].clone(), rotation[low].clone()
+        rotation[high], rotation[low] = c * a + s * b, c * b - s * a
+        norms[[high, low]] = rotation[[high, low], :k].square().sum(1)
     return rotation
 
 
-def _raise_largest(rows: Tensor, rotation: Tensor, target: float) -> None:
-    """Turns the largest row towards each other in turn, as far as that pair allows, until it reaches the target."""
-    high = int(rows.square().sum(1).argmax())
-    for _ in range(SWEEPS):
-        for other in range(len(rows)):
-            if other == high:
-                continue
-            a, b = rows[high], rows[other]
-            # |cos t a + sin t b|^2 is greatest at half the angle of (|a|^2 - |b|^2, 2 a.b).
-            best = 0.5 * math.atan2(2 * float(a @ b), float(a @ a - b @ b))
-            peak = (math.cos(best) * a + math.sin(best) * b).square().sum()
-            if peak >= target:
-                _turn(rows, rotation, high, other, _angle(a, b, target, best))
-                return
-            _turn(rows, rotation, high, other, best)
-    raise UsageError(f"no rotation was found that reaches coherence {target:g}", "ask for a lower one")
-
-
-def _angle(a: Tensor, b: Tensor, target: float, other_end: float = math.pi / 2) -> float:
-    """The angle t, between 0 and ``other_end``, at which |cos t a + sin t b|^2 is ``target``, by bisection."""
+def _angle(a: Tensor, b: Tensor, target: float) -> float:
+    """The angle t in [0, pi/2] at which |cos t a + sin t b|^2 falls to ``target``, by bisection."""
     square, mixed, other = float(a @ a), float(a @ b), float(b @ b)
-
-    def above(t: float) -> float:
-        c, s = math.cos(t), math.sin(t)
-        return c * c * square + 2 * c * s * mixed + s * s * other - target
-
-    low, high, start = 0.0, other_end, above(0.0)
+    low, high = 0.0, math.pi / 2
     for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if above(middle) * start > 0 else (low, middle)
+        c, s = math.cos(middle), math.sin(middle)
+        above = c * c * square + 2 * c * s * mixed + s * s * other > target
+        low, high = (middle, high) if above else (low, middle)
     return high
-
-
-def _turn(rows: Tensor, rotation: Tensor, first: int, second: int, angle: float) -> None:
-    """Applies one Givens rotation to two rows of U and of R, in place."""
-    c, s = math.cos(angle), math.sin(angle)
-    for matrix in (rows, rotation):
-        a, b = matrix[first].clone(), matrix[second].clone()
-        matrix[first], matrix[second] = c * a + s * b, c * b - s * a

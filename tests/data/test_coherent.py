@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nid_cli.analysis.subspace import Moments, principal_subspace
-from nid_cli.data.coherent import rotate_to_coherence
+from nid_cli.data.coherent import spread
 from nid_cli.data.load import load
 from nid_cli.errors import UsageError
 
@@ -14,19 +14,19 @@ from nid_cli.errors import UsageError
 @pytest.mark.parametrize(("d", "k"), [(20, 5), (30, 3), (12, 11)])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_the_target_is_reached_by_a_rotation(d: int, k: int, share: float) -> None:
-    generator = torch.Generator().manual_seed(d + k)
-    basis = torch.linalg.qr(torch.randn(d, k, generator=generator, dtype=torch.float64)).Q
-    target = k / d + share * (1 - k / d) * (1 - 1e-6)
-    rotation = rotate_to_coherence(basis, target)
+    target = k / d + share * (1 - k / d)
+    rotation = spread(d, k, target)
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(d, dtype=torch.float64))
-    assert (rotation @ basis).square().sum(1).max().item() == pytest.approx(target, abs=1e-6)
+    norms = rotation[:, :k].square().sum(1)
+    assert norms.max().item() == pytest.approx(target, abs=1e-6)
+    if share == 0:
+        assert norms.min().item() == pytest.approx(k / d, abs=1e-6)
 
 
 def test_what_no_rotation_can_do_is_refused() -> None:
-    basis = torch.eye(10, 4, dtype=torch.float64)
     for target in (0.39, 1.01):
         with pytest.raises(UsageError, match="between k/d"):
-            rotate_to_coherence(basis, target)
+            spread(10, 4, target)
 
 
 def test_rotated_mnist_has_the_coherence_asked_for(shared: Path) -> None:
