@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -12,7 +13,6 @@ from sqlalchemy import Connection
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.registry import groups, invocations, locks, runs
-from nid_cli.registry.artifacts import RESUME
 from nid_cli.registry.database import Registry, open_for_reading, open_for_writing, run_lock
 from nid_cli.registry.groups import Group
 from nid_cli.registry.runs import Model
@@ -143,9 +143,10 @@ def remove_groups(context: Context, names: Sequence[str], yes: bool) -> list[str
         invocations.finish(connection, invocation, "done")
     # Files go after the rows: a kill in between leaves unreferenced files, never rows without their files.
     for path in (registry.file(relative) for relative in doomed):
-        path.unlink(missing_ok=True)
+        if path.is_relative_to(registry.folder / "runs"):
+            shutil.rmtree(path.parent, ignore_errors=True)  # a model's folder, with what was never recorded
+        else:
+            path.unlink(missing_ok=True)
         with suppress(OSError):
-            (path.parent / RESUME).unlink(missing_ok=True)
-            path.parent.rmdir()
             path.parent.parent.rmdir()
     return [group.name for group in chosen]

@@ -89,6 +89,8 @@ def train_model(
             optimizer.step(loss)
             tally.add(logits.detach(), batch.targets, loss)
         metrics = tally.result()
-        if not math.isfinite(metrics.loss) or not all(tensor.isfinite().all() for tensor in state.values()):
+        event = epoch_event(epoch, began, {"train": metrics})
+        losses_finite = all(math.isfinite(m.loss) for m in event.metrics.values())
+        if not losses_finite or not all(tensor.isfinite().all() for tensor in event.snapshot.state.values()):
             raise Diverged(epoch)
-        yield epoch_event(epoch, began, {"train": metrics})
+        yield event
