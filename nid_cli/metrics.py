@@ -65,6 +65,6 @@ class Tally:
 def evaluate(graph: Graph, state: Mapping[str, Tensor], data: Data, split: str) -> Metrics:
     """Loss and accuracy of one model on one split, in eval mode."""
     tally = Tally()
-    for x, targets in data.batches(split, EVALUATION_BATCH):
+    for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
         tally.add(forward(graph, state, x), targets)
     return tally.result()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from nid_cli.data.catalog import CATALOG, entry, resolve_parameters
@@ -13,15 +14,41 @@ from nid_cli.specs import FIELDS, SYMMETRIES, RunSpec
 
 Settings = Mapping[str, Any]
 
-# The paper's MLP, to the letter on MNIST (section 2). num_fixed is given in shares of the fan-in, for the first, the
-# hidden and the last layers: 64, 64, 64, 256 of 784, 512, 512, 512.
-_MLP: Settings = {
+
+def _shares(first: float, hidden: float, last: float) -> Callable[[Graph], list[float]]:
+    """num_fixed of an mlp as shares of the fan-in: its first, hidden and last layers."""
+    return lambda graph: [first, *[hidden] * (len(graph.weighted) - 2), last]
+
+
+# num_fixed of a resnet's layers before the factor n_mul (section 2).
+_RESNET_FIXED = {
+    "stem.conv": 4,
+    "stage1.*.conv?": 36,
+    "stage2.*.conv?": 54,
+    "stage3.*.conv?": 72,
+    "stage2.*.shortcut.conv": 6,
+    "stage3.*.shortcut.conv": 8,
+    "linear": 8,
+}
+# Wide networks (w = 8) fix three times as many, small ones as many as the table says.
+_WIDE = 8 * 16
+
+
+def _resnet_fixed(graph: Graph) -> list[float]:
+    """num_fixed of a resnet by layer, and never more than half of a neuron's weights (a stem of one input channel)."""
+    factor = 3.0 if graph.ops[0].channels >= _WIDE else 1.0
+    counts = (next(n for p, n in _RESNET_FIXED.items() if fnmatchcase(op.name, p)) for op in graph.weighted)
+    return [min(factor * count, op.fan_in // 2) for op, count in zip(graph.weighted, counts, strict=True)]
+
+
+# The paper's MLP, to the letter on MNIST (section 2): num_fixed 64, 64, 64, 256 of 784, 512, 512, 512.
+_MLP: dict[str, Any] = {
     "width": 512,
     "depth": 4,
     "norm": "layer",
     "activation": "gelu",
     "kappa": 1.0,
-    "num_fixed": (1 / 8, 1 / 8, 1 / 2),
+    "num_fixed": _shares(1 / 8, 1 / 8, 1 / 2),
     "optimizer": "adamw",
     "lr": 1e-3,
     "weight_decay": 0.01,
@@ -35,12 +62,38 @@ _MLP: Settings = {
     "save_every": 5,
 }
 
-_GENERAL: dict[str, Settings] = {"mlp": _MLP}
+# The paper's ResNet on CIFAR (section 2): the learning rate rises from 1e-4 to 1e-2 in 20 epochs.
+_RESNET: dict[str, Any] = _MLP | {
+    "width": 8,
+    "depth": 20,
+    "norm": "group",
+    "activation": "relu",
+    "kappa": 2.0,
+    "num_fixed": _resnet_fixed,
+    "lr": 1e-4,
+    "milestones": tuple(range(1, 21)),
+    "gamma": 1.259,
+    "batch_size": 128,
+}
+# For a laptop: one block a stage, the same rise in ten steps.
+_SMALL_RESNET: dict[str, Any] = {
+    "width": 1,
+    "depth": 8,
+    "lr": 1e-3,
+    "milestones": tuple(range(1, 11)),
+    "batch_size": 64,
+}
+
+_GENERAL: dict[str, Settings] = {"mlp": _MLP, "resnet": _RESNET}
 
 RECIPES: dict[tuple[str, str], Settings] = {
-    ("mlp", "mnist"): {"num_fixed": (64 / 784, 1 / 8, 1 / 2)},
-    ("mlp", "mnist-coherence"): {"num_fixed": (64 / 784, 1 / 8, 1 / 2)},
+    ("mlp", "mnist"): {"num_fixed": _shares(64 / 784, 1 / 8, 1 / 2)},
+    ("mlp", "mnist-coherence"): {"num_fixed": _shares(64 / 784, 1 / 8, 1 / 2)},
     ("mlp", "digits"): {"width": 128, "epochs": 30},
+    ("resnet", "digits"): _SMALL_RESNET | {"epochs": 30},
+    ("resnet", "mnist"): _SMALL_RESNET | {"epochs": 15},
+    ("resnet", "fashion-mnist"): _SMALL_RESNET | {"epochs": 15},
+    ("resnet", "image-folder"): _SMALL_RESNET | {"epochs": 30},
 }
 
 # Settings of a command that are no part of what a run is.
@@ -118,7 +171,7 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
         if name not in takes and options.get(name) is not None:
             raise UsageError(f"the symmetry type {values['symmetry']} has no {name.replace('_', '-')}", "leave it out")
     values["kappa"] = _kappas(values["kappa"], graph) if "kappa" in takes else None
-    values["num_fixed"] = _counts(values["num_fixed"], graph, "num_fixed" in options) if "num_fixed" in takes else None
+    values["num_fixed"] = _num_fixed(values["num_fixed"], graph) if "num_fixed" in takes else None
     values["milestones"] = tuple(values["milestones"])
     if any(isinstance(m, bool) or not isinstance(m, int) or m < 1 for m in values["milestones"]):
         raise UsageError(f"milestones must be epochs from 1 on, not {', '.join(map(str, values['milestones']))}")
@@ -166,17 +219,14 @@ def _kappas(value: Any, graph: Graph) -> tuple[float, ...]:
     return tuple(numbers * layers if len(numbers) == 1 else numbers)
 
 
-def _counts(value: Any, graph: Graph, explicit: bool) -> tuple[int, ...]:
-    """Fixed weights a neuron, for each weighted layer, from counts or (below 1) shares of the fan-in."""
-    numbers = [float(v) for v in _sequence(value)]
+def _num_fixed(value: Any, graph: Graph) -> tuple[int, ...]:
+    """Fixed weights a neuron for each weighted layer: what was given, or the recipe's rule for this network."""
+    numbers = [float(v) for v in (value(graph) if callable(value) else _sequence(value))]
     layers = graph.weighted
-    if not explicit:
-        first, hidden, last = numbers
-        numbers = [first, *[hidden] * (len(layers) - 2), last]
-    elif len(numbers) not in (1, len(layers)):
-        raise UsageError(f"num-fixed takes one number or one for each of the {len(layers)} layers, not {len(numbers)}")
-    elif len(numbers) == 1:
+    if len(numbers) == 1:
         numbers *= len(layers)
+    if len(numbers) != len(layers):
+        raise UsageError(f"num-fixed takes one number or one for each of the {len(layers)} layers, not {len(numbers)}")
     counts = []
     for op, number in zip(layers, numbers, strict=True):
         if not math.isfinite(number) or number < 0 or (number >= 1 and number != int(number)):

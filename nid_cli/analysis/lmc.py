@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nid_cli.analysis.batch_norm import reset_statistics
 from nid_cli.data.tensors import SPLITS, Data
 from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
 from nid_cli.nets.functional import State, apply, forward, record
@@ -46,6 +47,7 @@ def segments(
     weights: Sequence[float],
     data: Data,
     advance: Callable[[int], None] = lambda samples: None,
+    reset: bool = False,
 ) -> list[list[SplitMetrics]]:
     """Metrics inside the segments from A to each of ``ends``, all in one pass over the data.
 
@@ -55,19 +57,23 @@ def segments(
     Args:
         weights: interpolation weights, 0 and 1 excluded (the ends' own metrics are known).
         advance: told the samples done, of ``len(ends) * len(weights)`` networks each.
+        reset: estimate the statistics of batch norms anew, of each interpolated network.
 
     Returns:
         for each end and weight the metrics by split.
     """
     first = graph.ops[0].name
     networks = [[interpolate(a, end.state, weight) for weight in weights] for end in ends]
+    if reset:
+        networks = [[reset_statistics(graph, state, data) for state in row] for row in networks]
     found: list[list[SplitMetrics]] = [[{} for _ in weights] for _ in ends]
     for split in SPLITS:
         tallies = [[Tally() for _ in weights] for _ in ends]
-        for x, targets in data.batches(split, EVALUATION_BATCH):
+        for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
             from_a, from_b = apply(graph, first, a, x), apply(graph, first, b, x)
             for end, states, row in zip(ends, networks, tallies, strict=True):
-                other = from_b if end.permutation is None else from_b.index_select(1, end.permutation[first])
+                permutation = end.permutation
+                other = from_b if permutation is None else from_b.index_select(1, permutation[graph.spaces[0].name])
                 for weight, state, tally in zip(weights, states, row, strict=True):
                     given = {first: torch.lerp(from_a, other, weight)}
                     tally.add(record(graph, state, given, (graph.output.name,))[graph.output.name], targets)
@@ -85,7 +91,7 @@ def check_function(graph: Graph, original: State, permuted: State, data: Data) -
     Raises:
         FunctionChanged: they differ by more than rounding.
     """
-    x, _ = next(data.batches("train", 512))
+    x, _ = next(data.batches("train", graph.batch(512)))
     before, after = forward(graph, original, x), forward(graph, permuted, x)
     difference = (before - after).abs().max() / before.abs().max().clamp_min(1e-12)
     if not difference <= SAME_FUNCTION:

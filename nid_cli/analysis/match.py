@@ -15,6 +15,8 @@ from nid_cli.nets.graph import INPUT, Graph, Space
 from nid_cli.nets.permutation import Permutation
 
 BATCH = 1024
+# Samples (pixels, of a convolution) of one product: float32 sums stay exact enough, and its operands in the cache.
+ROWS = 8192
 # A neuron whose sd is below this share of its magnitude varies by rounding only: it counts as constant.
 CONSTANT = 1e-6
 
@@ -46,9 +48,13 @@ class CrossMoments:
 
     def add(self, a: Tensor, b: Tensor) -> None:
         """Adds samples: ``a`` (N x n) and ``b`` (N x m)."""
+        for rows_a, rows_b in zip(a.split(ROWS), b.split(ROWS), strict=True):
+            self._add(rows_a, rows_b)
+
+    def _add(self, a: Tensor, b: Tensor) -> None:
         a, b = a - self.shift_a, b - self.shift_b
         self.samples += len(a)
-        # Shifted values of one batch lose nothing in float32; the sums over batches are float64.
+        # Shifted values of one product lose nothing in float32; the sums over products are float64.
         self.sum_a += a.sum(0)
         self.sum_b += b.sum(0)
         self.square_a += a.square().sum(0)
@@ -94,7 +100,8 @@ def stream_moments(
     wanted = [(space, point, ops) for space in graph.spaces for point, ops in space.points.items() if point in points]
     names = tuple({op for _, _, ops in wanted for op in ops})
     moments: dict[tuple[str, str], CrossMoments] = {}
-    for x, _ in data.batches("train", BATCH):
+    recorded = sum(graph.sizes[name] for name in names)
+    for x, _ in data.batches("train", graph.batch(BATCH, recorded, *graph.sizes.values())):
         values_a, values_b = (record(graph, state, {INPUT: x}, names) for state in (a, b))
         for space, point, ops in wanted:
             for op in ops:

@@ -26,8 +26,8 @@ STARTS = 3
 MEMORY = 10  # curvature pairs that L-BFGS remembers
 ARMIJO = 1e-4  # share of the decrease promised by the slope that a step must deliver
 MAX_HALVINGS = 20
-# Entries of the largest tensor of a block of targets (float64: 128 MiB); a few of that size live at once.
-BLOCK_ENTRIES = 2**24
+# Entries of the largest tensor of a block of targets (float64: 32 MiB); a few of that size live at once.
+BLOCK_ENTRIES = 2**22
 
 
 @dataclass(frozen=True)

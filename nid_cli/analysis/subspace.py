@@ -14,6 +14,8 @@ from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, Graph, Op
 
 BATCH = 1024
+# Samples (patches, of a convolution) of one float32 product.
+ROWS = 8192
 OUTPUT = "output"
 
 
@@ -34,10 +36,11 @@ class Moments:
 
     def add(self, x: Tensor) -> None:
         """Adds the rows of ``x`` (N x d)."""
-        centered = x - self.shift
         self.samples += len(x)
-        self.total += centered.sum(0, dtype=torch.float64)
-        self.products += centered.T @ centered
+        for rows in x.split(ROWS):
+            centered = rows - self.shift
+            self.total += centered.sum(0, dtype=torch.float64)
+            self.products += centered.T @ centered
 
     def covariance(self) -> Tensor:
         """The covariance (d x d, float64; divided by N)."""
@@ -63,7 +66,8 @@ def stream_input_moments(graph: Graph, state: Mapping[str, Tensor], data: Data) 
     sources = [(op.name, op, op.inputs[0]) for op in graph.weighted]
     wanted = {source for _, _, source in sources} | {graph.output.name}
     moments: dict[str, Moments] = {}
-    for x, _ in data.batches("train", BATCH):
+    widths = [sum(graph.sizes[name] for name in wanted), *map(graph.patches_size, graph.weighted)]
+    for x, _ in data.batches("train", graph.batch(BATCH, *widths, *graph.sizes.values())):
         values = record(graph, state, {INPUT: x}, wanted)
         for name, op, source in (*sources, (OUTPUT, None, graph.output.name)):
             samples = samples_of(op, values[source])

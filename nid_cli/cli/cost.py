@@ -30,7 +30,7 @@ def cost(
     epochs: options.Epochs = "last",
     method: Annotated[str, typer.Option(metavar="mahalanobis|ridge", help="Which estimate.")] = "mahalanobis",
     explained_variance: options.ExplainedVariance = 0.9,
-    layers: Annotated[str | None, typer.Option(metavar="0,1,2", help="Which linear layers [all].")] = None,
+    layers: Annotated[str | None, typer.Option(metavar="0,1,NAME", help="Layers, by index or name [all].")] = None,
     betas: Annotated[str | None, typer.Option(metavar="B[,B..]", help="Ridge: temperatures [.001,.01,.1,1].")] = None,
     neurons: Annotated[
         int | None, typer.Option(metavar="N", help="Ridge: all ordered pairs of the first N neurons [16].")
@@ -48,7 +48,6 @@ def cost(
     """Estimate what it costs a neuron to realize another's function, and two neurons to swap theirs."""
     output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
-    indices = options.indices(layers, "layers")
     given = {
         "betas": tuple(options.parse_numbers(betas, "betas")) if betas is not None else None,
         "neurons": neurons,
@@ -66,7 +65,7 @@ def cost(
             chosen,
             method=method,
             explained_variance=explained_variance,
-            layers=indices,
+            layers=[part.strip() for part in layers.split(",")] if layers is not None else None,
             ridge=ridge,
             force=force,
             matrices=as_json or export is not None,

@@ -32,6 +32,9 @@ def lmc(
         str, typer.Option(metavar="none,activation,weight", help="Alignments of the second model before interpolation.")
     ] = ",".join(DEFAULT_ALIGNMENTS),
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = 9,
+    bn_reset: Annotated[
+        bool, typer.Option("--bn-reset", help="Estimate batch-norm statistics anew after interpolation.")
+    ] = False,
     force: options.Force = False,
     device: options.Device = "auto",
     registry: options.RegistryOption = None,
@@ -44,7 +47,7 @@ def lmc(
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     alignments = parse_alignments(align)
     with options.context(registry, data_dir, device) as context:
-        records = run(context, chosen, pairs=pairs, align=alignments, points=points, force=force)
+        records = run(context, chosen, pairs=pairs, align=alignments, points=points, bn_reset=bn_reset, force=force)
     output.show("nid.lmc/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
@@ -57,7 +60,8 @@ def _table(records: Sequence[dict[str, Any]]) -> None:
     """One line for each group, epoch and alignment."""
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in records:
-        cells.setdefault((record["group"], record["epoch"], record["align"]), []).append(record)
+        align = record["align"] + (", bn reset" if record.get("bn_reset") else "")
+        cells.setdefault((record["group"], record["epoch"], align), []).append(record)
     columns = (
         "group",
         "epoch",

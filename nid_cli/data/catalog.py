@@ -75,12 +75,45 @@ def _subspace(name: str, description: str, outputs: str, **own: int | float) -> 
     )
 
 
+def _check_augment(p: Parameters) -> str | None:
+    return None if p["augment"] in (0, 1) else f"augment is 0 or 1, not {p['augment']}"
+
+
+def _cifar(name: str, description: str, outputs: int) -> DatasetEntry:
+    return DatasetEntry(
+        name=name,
+        description=description,
+        loader=f"nid_cli.data.images:load_{name}",
+        shape=lambda _: (3, 32, 32),
+        outputs=lambda _: outputs,
+        parameters={"augment": 1},
+        check=_check_augment,
+    )
+
+
+def _check_folder(p: Parameters) -> str | None:
+    if not 4 <= p["size"] <= 1024 or p["classes"] < 2:
+        return "size must lie between 4 and 1024, and classes be at least 2"
+    return _check_augment(p)
+
+
 CATALOG: dict[str, DatasetEntry] = {
     entry.name: entry
     for entry in (
         _images("digits", "8x8 handwritten digits, embedded", (1, 8, 8), 10, "nid_cli.data.digits:load_digits"),
         _images("mnist", "28x28 handwritten digits", (1, 28, 28), 10, "nid_cli.data.images:load_mnist"),
         _images("fashion-mnist", "28x28 clothes", (1, 28, 28), 10, "nid_cli.data.images:load_fashion_mnist"),
+        _cifar("cifar10", "32x32 photographs of 10 kinds of things", 10),
+        _cifar("cifar100", "32x32 photographs of 100 kinds of things", 100),
+        DatasetEntry(
+            name="image-folder",
+            description="your own pictures, a folder a class, resized",
+            loader="nid_cli.data.folder:load_image_folder",
+            shape=lambda p: (3, int(p["size"]), int(p["size"])),
+            outputs=lambda p: int(p["classes"]),
+            parameters={"size": 32, "classes": 10, "augment": 1},
+            check=_check_folder,
+        ),
         DatasetEntry(
             name="mnist-coherence",
             description="MNIST rotated to a chosen coherence of its principal subspace",

@@ -51,3 +51,28 @@ def load_fashion_mnist(parameters: Parameters, folder: Path) -> RawData:
     from torchvision.datasets import FashionMNIST
 
     return _grey(FashionMNIST, folder, "fashion-mnist", 0.2860, 0.3530)
+
+
+def _cifar(dataset: Any, parameters: Parameters, folder: Path, name: str, mean: Any, std: Any) -> RawData:
+    parts = _open(dataset, folder, name, f"the unpacked archive {dataset.base_folder}/")
+    train, test = (
+        Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
+        for part in parts
+    )
+    return RawData(train, test, Normalization(255.0, mean, std), augmented=bool(parameters["augment"]))
+
+
+def load_cifar10(parameters: Parameters, folder: Path) -> RawData:
+    """50,000 + 10,000 x 3 x 32 x 32 bytes; torchvision checks their MD5 before it reads them."""
+    from torchvision.datasets import CIFAR10
+
+    mean, std = (0.4917, 0.4823, 0.4467), (0.2471, 0.2435, 0.2616)
+    return _cifar(CIFAR10, parameters, folder, "cifar10", mean, std)
+
+
+def load_cifar100(parameters: Parameters, folder: Path) -> RawData:
+    """50,000 + 10,000 x 3 x 32 x 32 bytes; torchvision checks their MD5 before it reads them."""
+    from torchvision.datasets import CIFAR100
+
+    mean, std = (0.5068, 0.4863, 0.4408), (0.2672, 0.2564, 0.2760)
+    return _cifar(CIFAR100, parameters, folder, "cifar100", mean, std)

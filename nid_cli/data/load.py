@@ -35,4 +35,4 @@ def load(name: str, parameters: Parameters, folder: Path) -> Data:
     identity = None
     if raw.generator is not None:
         identity = canonical_json({"name": name, "parameters": dict(parameters), "generator": raw.generator})
-    return Data(train, val, raw.test, raw.normalization, identity)
+    return Data(train, val, raw.test, raw.normalization, identity, raw.augmented)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,7 +42,8 @@ class Normalization:
 class Data:
     """A data set: its splits, never augmented, and how a batch of raw inputs becomes the network's input.
 
-    ``identity`` says what generated data are; their bits may differ between processors by rounding.
+    ``identity`` says what generated data are; their bits may differ between processors by rounding. ``augmented``:
+    whether training is to flip and crop its batches (``data.augment``); nothing else ever does.
     """
 
     train: Split
@@ -50,6 +51,7 @@ class Data:
     test: Split
     normalization: Normalization | None = None
     identity: str | None = None
+    augmented: bool = False
 
     def split(self, name: str) -> Split:
         """The split called ``train``, ``val`` or ``test``."""
@@ -74,7 +76,7 @@ class Data:
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""
         train, val, test = (Split(s.inputs.to(device), s.targets.to(device)) for s in (self.train, self.val, self.test))
-        return Data(train, val, test, self.normalization, self.identity)
+        return replace(self, train=train, val=val, test=test)
 
     def share_memory(self) -> Data:
         """Moves the tensors into shared memory, so that worker processes read them without a copy."""
@@ -100,13 +102,14 @@ class Data:
 class RawData:
     """What a loader returns: the whole training set (before the validation split), the test set, the normalization.
 
-    ``generator`` names the version of what generates the data; None for data that are read.
+    ``generator`` names the version of what generates the data; None for data that are read. ``augmented``: see Data.
     """
 
     train: Split
     test: Split
     normalization: Normalization | None = None
     generator: int | str | None = None
+    augmented: bool = False
 
 
 def split_validation(whole: Split, share: float = 0.1, seed: int = 42) -> tuple[Split, Split]:

@@ -10,6 +10,7 @@ from typing import Any
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.mlp import mlp
+from nid_cli.nets.resnet import resnet
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,22 @@ def _mlp(spec: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Gr
     )
 
 
-ARCHITECTURES = {"mlp": Architecture(_mlp, norms=("layer", "batch", "none"), min_depth=2)}
+def _resnet(spec: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Graph:
+    return resnet(
+        input_shape=input_shape,
+        width=spec["width"],
+        depth=spec["depth"],
+        outputs=outputs,
+        norm=spec["norm"],
+        activation=spec["activation"],
+        gated=spec["symmetry"] == "sigma",
+    )
+
+
+ARCHITECTURES = {
+    "mlp": Architecture(_mlp, norms=("layer", "batch", "none"), min_depth=2),
+    "resnet": Architecture(_resnet, norms=("group", "batch"), min_depth=8),
+}
 
 
 def build(spec: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Graph:

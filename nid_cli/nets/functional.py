@@ -23,10 +23,16 @@ def _linear(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> T
     return F.linear(x.flatten(1), state[f"{op.name}.weight"], state[f"{op.name}.bias"])
 
 
+def _conv(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
+    return F.conv2d(x, state[f"{op.name}.weight"], stride=op.stride, padding=op.kernel // 2)
+
+
 def _norm(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
     weight, bias = state[f"{op.name}.weight"], state[f"{op.name}.bias"]
     if op.function == "layer":
         return F.layer_norm(x, (op.channels,), weight, bias)
+    if op.function == "group":
+        return F.group_norm(x, 1, weight, bias)
     mean, var = state[f"{op.name}.running_mean"], state[f"{op.name}.running_var"]
     return F.batch_norm(x, mean, var, weight, bias, training)
 
@@ -36,10 +42,28 @@ def _activation(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) 
 
 
 def _gate(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    return x * torch.sigmoid(F.linear(x, state[f"{op.name}.gate"]))
+    # C acts on the channels: a matrix product, or a 1 x 1 convolution of a feature map.
+    gate = state[f"{op.name}.gate"]
+    return x * torch.sigmoid(F.linear(x, gate) if x.ndim == 2 else F.conv2d(x, gate[:, :, None, None]))
 
 
-KERNELS: dict[str, Callable[..., Tensor]] = {"linear": _linear, "norm": _norm, "activation": _activation, "gate": _gate}
+def _add(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+def _pool(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
+    return x.mean((2, 3))
+
+
+KERNELS: dict[str, Callable[..., Tensor]] = {
+    "linear": _linear,
+    "conv": _conv,
+    "norm": _norm,
+    "activation": _activation,
+    "gate": _gate,
+    "add": _add,
+    "pool": _pool,
+}
 
 
 def apply(graph: Graph, name: str, state: Mapping[str, Tensor], x: Tensor) -> Tensor:

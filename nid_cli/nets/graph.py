@@ -6,16 +6,25 @@ No torch here: specifications are resolved and checked, and groups listed, witho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 INPUT = "input"
+# Numbers in the largest tensor of a batch that an analysis reads (float32: 32 MiB).
+BATCH_ENTRIES = 2**23
 
 # The points of a hidden layer where its neurons can be compared (section 4).
 POINTS = ("post_linear", "post_norm", "post_activation")
 
-_POINT_OF = {"linear": "post_linear", "norm": "post_norm", "activation": "post_activation", "gate": "post_activation"}
+# Sums and pools are no recording points.
+_POINT_OF = {
+    "linear": "post_linear",
+    "conv": "post_linear",
+    "norm": "post_norm",
+    "activation": "post_activation",
+    "gate": "post_activation",
+}
 
 Axes = tuple[str | None, ...]
 
@@ -24,8 +33,10 @@ Axes = tuple[str | None, ...]
 class Op:
     """One operation: its kind, the operations it reads, and the channels (neurons) of its output.
 
-    ``fan_in`` is set for the weighted kinds: the inputs of one neuron, d. ``function`` names the activation or the
-    norm; ``kernel`` and ``stride`` are a convolution's. The name is also the prefix of the operation's parameters.
+    Kinds: ``linear``, ``conv`` (padded, without bias), ``norm``, ``activation``, ``gate``, ``add``, ``pool`` (the mean
+    over all pixels). ``fan_in`` is set for the weighted kinds: the inputs of one neuron, d. ``function`` names the
+    activation or the norm; ``kernel`` and ``stride`` are a convolution's; ``gate_sd`` is the standard deviation of a
+    gate's entries. The name is also the prefix of the operation's parameters.
     """
 
     name: str
@@ -36,10 +47,14 @@ class Op:
     function: str = ""
     kernel: int = 1
     stride: int = 1
+    gate_sd: float = 1.0
 
 
 def layer_label(name: str) -> int | str:
-    """How records name the layer that operation ``name`` opens: an mlp's by its index, others by the name itself."""
+    """How records name the layer of the weighted operation ``name``: an mlp's by its index, others by the name itself.
+
+    The last layer of a convolutional network is ``linear``, without an index.
+    """
     kind, _, index = name.partition(".")
     return int(index) if kind == "linear" and index.isdigit() else name
 
@@ -48,10 +63,13 @@ def layer_label(name: str) -> int | str:
 class Space:
     """Neurons that one permutation moves together: the hidden layer (or residual stream) opened by operation ``name``.
 
-    ``points`` maps each recording point that exists here to the operations recorded (several: their samples pool).
+    ``label`` is its name in records: an mlp's layer by its index, a residual block's inner layer by the block, a
+    residual stream by its number (``stream.1``). ``points`` maps each recording point that exists here to the
+    operations recorded (several: their samples pool).
     """
 
     name: str
+    label: int | str
     size: int
     points: dict[str, tuple[str, ...]]
 
@@ -100,6 +118,9 @@ class Graph:
         for op in self.ops:
             if op.kind == "linear":
                 shapes[f"{op.name}.weight"] = (op.channels, op.fan_in)
+            if op.kind == "conv":
+                kernel = (op.kernel, op.kernel)
+                shapes[f"{op.name}.weight"] = (op.channels, op.fan_in // math.prod(kernel), *kernel)
             if op.kind in ("linear", "norm"):
                 shapes.setdefault(f"{op.name}.weight", (op.channels,))
                 shapes[f"{op.name}.bias"] = (op.channels,)
@@ -117,13 +138,44 @@ class Graph:
         return {f"{op.name}.gate": (op.channels, op.channels) for op in self.ops if op.kind == "gate"}
 
     @cached_property
-    def _space_of(self) -> dict[str, str | None]:
-        """For each operation the space of its output channels; None for the input's and the output's."""
-        space: dict[str, str | None] = {INPUT: None}
+    def sizes(self) -> dict[str, int]:
+        """How many numbers one sample is at the input and after each operation: channels times pixels."""
+        channels, *pixels = self.input_shape
+        shapes = {INPUT: (channels, *pixels)}
         for op in self.ops:
-            space[op.name] = op.name if op.fan_in else space[op.inputs[0]]
-        fixed = space[self.output.name]
-        return {name: None if root == fixed else root for name, root in space.items()}
+            _, *pixels = shapes[op.inputs[0]]
+            if op.kind in ("linear", "pool"):
+                pixels = []
+            if op.kind == "conv":
+                pixels = [-(-side // op.stride) for side in pixels]
+            shapes[op.name] = (op.channels, *pixels)
+        return {name: math.prod(shape) for name, shape in shapes.items()}
+
+    def batch(self, most: int, *widths: int) -> int:
+        """Samples a batch, at most ``most``, so that none of the named widths (default: any operation's value) fills
+        more than ``BATCH_ENTRIES`` numbers: memory grows neither with the data set nor with the images."""
+        widest = max(widths or self.sizes.values())
+        return max(1, min(most, BATCH_ENTRIES // widest))
+
+    def patches_size(self, op: Op) -> int:
+        """How many numbers the inputs of all neurons of a weighted ``op`` are for one sample: every pixel's patch."""
+        return op.fan_in * (self.sizes[op.name] // op.channels)
+
+    @cached_property
+    def space_of(self) -> dict[str, str | None]:
+        """For each operation the space of its output channels; None for the input's and the output's.
+
+        A weighted operation opens a space; a sum joins the spaces of its terms, and the first opened names them all.
+        """
+        root: dict[str, str] = {INPUT: INPUT}
+        for op in self.ops:
+            root[op.name] = op.name if op.fan_in else root[op.inputs[0]]
+            joined = {root[source] for source in op.inputs} if op.kind == "add" else set()
+            if len(joined) > 1:
+                first = next(name for name in root if name in joined)
+                root = {name: first if own in joined else own for name, own in root.items()}
+        fixed = (INPUT, root[self.output.name])
+        return {name: None if own in fixed else own for name, own in root.items()}
 
     @cached_property
     def axes(self) -> dict[str, Axes]:
@@ -131,8 +183,8 @@ class Graph:
         axes: dict[str, Axes] = {}
         for name, shape in (self.parameters | self.buffers).items():
             op = self.by_name[name.rpartition(".")[0]]
-            rest = (self._space_of[op.inputs[0]], *(None for _ in shape[2:])) if len(shape) > 1 else ()
-            axes[name] = (self._space_of[op.name], *rest)
+            rest = (self.space_of[op.inputs[0]], *(None for _ in shape[2:])) if len(shape) > 1 else ()
+            axes[name] = (self.space_of[op.name], *rest)
         return axes
 
     @cached_property
@@ -140,17 +192,33 @@ class Graph:
         """The hidden layers in order, with their recording points."""
         members: dict[str, list[Op]] = {}
         for op in self.ops:
-            if (root := self._space_of[op.name]) is not None:
+            if (root := self.space_of[op.name]) is not None:
                 members.setdefault(root, []).append(op)
-        spaces = []
-        for root, ops in members.items():
-            points: dict[str, tuple[str, ...]] = {}
-            for op in ops:
-                points[_POINT_OF[op.kind]] = (*points.get(_POINT_OF[op.kind], ()), op.name)
-            spaces.append(Space(root, ops[0].channels, points))
-        return tuple(spaces)
+        return tuple(_space(ops, stream) for ops, stream in zip(members.values(), _streams(members), strict=True))
 
     @property
     def parameter_count(self) -> int:
         """The number of trained scalars, fixed entries included."""
         return sum(math.prod(shape) for shape in self.parameters.values())
+
+
+def _streams(members: Mapping[str, Sequence[Op]]) -> Iterator[int]:
+    """For each space its number among the residual streams, 0 where it is none: streams have several weighted ops."""
+    count = 0
+    for ops in members.values():
+        is_stream = sum(1 for op in ops if op.fan_in) > 1
+        count += is_stream
+        yield count if is_stream else 0
+
+
+def _space(ops: Sequence[Op], stream: int) -> Space:
+    points: dict[str, tuple[str, ...]] = {}
+    for op in ops:
+        point = _POINT_OF.get(op.kind)
+        # In a stream only the activations are of all its neurons together; each conv writes a summand.
+        if point and (not stream or point == "post_activation"):
+            points[point] = (*points.get(point, ()), op.name)
+    opener = ops[0]
+    block, _, last = opener.name.rpartition(".")
+    label = layer_label(opener.name) if opener.kind == "linear" else f"stream.{stream}" if stream else block or last
+    return Space(opener.name, label, opener.channels, points)

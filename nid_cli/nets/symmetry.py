@@ -47,7 +47,8 @@ class SymmetryType:
 
     ``draw(op, num_fixed, generator)`` makes the fixed tensors, ``effective(theta, fixed, kappa)`` the effective
     weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to. ``on`` says which
-    operations carry fixed tensors; ``normal_init`` draws weights from N(0, 1/d) instead of torch's U(+-1/sqrt(d)).
+    operations carry fixed tensors; ``normal_init`` draws the weights of linear layers from N(0, 1/d) instead of torch's
+    U(+-1/sqrt(d)), which convolutions keep. A layer's tensors are n x d, of a convolution too.
     """
 
     name: str
@@ -71,7 +72,7 @@ def _draw_noise(op: Op, num_fixed: int, generator: Generator) -> dict[str, Tenso
 
 
 def _draw_gate(op: Op, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
-    return {"gate": torch.randn(op.channels, op.channels, generator=generator)}
+    return {"gate": torch.randn(op.channels, op.channels, generator=generator) * op.gate_sd}
 
 
 def _pin_masked(fixed: Mapping[str, Tensor], kappa: float) -> tuple[Tensor, Tensor]:
@@ -148,12 +149,12 @@ def initial_state(
             state[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
             continue
         bound = 1 / math.sqrt(op.fan_in)
-        if name.endswith(".bias") or not kind.normal_init:
+        if name.endswith(".bias") or op.kind == "conv" or not kind.normal_init:
             state[name] = (2 * torch.rand(shape, generator=generator) - 1) * bound
         else:
             state[name] = torch.randn(shape, generator=generator) * bound
         if name.endswith(".weight"):
-            state[name] = kind.effective(state[name], fixed_of(fixed, op), kappas[op.name])
+            state[name] = kind.effective(state[name].flatten(1), fixed_of(fixed, op), kappas[op.name]).view(shape)
     for name, shape in graph.buffers.items():
         state[name] = torch.ones(shape) if name.endswith("var") else torch.zeros(shape)
     return state
@@ -163,6 +164,7 @@ def constraint(
     kind: SymmetryType, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None
 ) -> Constraint:
     """Pinned entries and decay anchors of every layer, each with its own kappa (section 1, fact 2)."""
+    shapes = graph.parameters
     layers = [
         (f"{op.name}.weight", fixed_of(fixed, op), k)
         for op, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True)
@@ -170,7 +172,7 @@ def constraint(
     pin, anchor = kind.pin, kind.anchor
     return Constraint(
         {name: pin(own, k) for name, own, k in layers} if pin else {},
-        {name: anchor(own, k) for name, own, k in layers} if anchor else {},
+        {name: anchor(own, k).view(shapes[name]) for name, own, k in layers} if anchor else {},
     )
 
 

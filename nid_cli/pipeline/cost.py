@@ -57,7 +57,7 @@ def cost(
     *,
     method: str = "mahalanobis",
     explained_variance: float = 0.9,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[str] | None = None,
     ridge: Ridge | None = None,
     force: bool = False,
     matrices: bool = False,
@@ -65,7 +65,7 @@ def cost(
     """Records (``nid.cost/1``): one for each model, epoch and layer, and (ridge) beta.
 
     Args:
-        layers: 0-based indices of linear layers; None takes all.
+        layers: weighted layers by their 0-based index or their name in records; None takes all.
 
     Raises:
         UsageError, NotFoundError: a selector or setting cannot be, or nothing is selected.
@@ -93,13 +93,14 @@ def cost(
     return analyse(context, "cost", subjects, _compute, force=force, matrices=matrices)
 
 
-def _layer_names(graph: Graph, layers: Sequence[int] | None) -> list[str]:
+def _layer_names(graph: Graph, layers: Sequence[str] | None) -> list[str]:
     names = [op.name for op in graph.weighted]
     if layers is None:
         return names
-    if wrong := [index for index in layers if index >= len(names)]:
-        raise UsageError(f"there is no layer {wrong[0]}; layers are 0 to {len(names) - 1}")
-    return [names[index] for index in layers]
+    known = dict(zip(names, names, strict=True)) | {str(index): name for index, name in enumerate(names)}
+    if wrong := [layer for layer in layers if layer not in known]:
+        raise UsageError(f"there is no layer {wrong[0]}; layers are 0 to {len(names) - 1}, or {', '.join(names)}")
+    return list(dict.fromkeys(known[layer] for layer in layers))
 
 
 def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Values]]:

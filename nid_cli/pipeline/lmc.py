@@ -47,8 +47,12 @@ def subjects(
     pairs: str = "all",
     align: Sequence[str] = DEFAULT_ALIGNMENTS,
     points: int = 9,
+    bn_reset: bool = False,
 ) -> list[Subject]:
     """The (group, epoch, pair, alignment) that a call speaks of, in order.
+
+    Args:
+        bn_reset: of groups with batch norms, the variant whose statistics are estimated anew after interpolation.
 
     Raises:
         UsageError, NotFoundError: a selector cannot be read, or nothing has two models to pair.
@@ -58,18 +62,22 @@ def subjects(
     registry = open_for_writing(context.registry)
     with registry.read() as connection:
         chosen = list(select_models(connection, selection, least=2))
-    found = []
+    found, resettable = [], False
     for selected in chosen:
         by_number = {m.number: m for m in selected.models}
+        variant = {"bn_reset": True} if bn_reset and graph_of(selected.group.settings).buffers else {}
+        resettable |= bool(variant)
         for epoch in selected.epochs:
             for a, b in parse_pairs(pairs, sorted(by_number)):
                 for name in align:
-                    parameters = {"align": name, "points": points}
+                    parameters = {"align": name, "points": points, **variant}
                     if name == "weight":
                         parameters["restarts"] = RESTARTS
                     found.append(Subject("lmc", selected.group, epoch, (by_number[a], by_number[b]), parameters))
     if not found:
         raise NotFoundError("no selected group has two complete models to connect", "nid train --seeds 2 makes them")
+    if bn_reset and not resettable:
+        raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
     return found
 
 
@@ -80,6 +88,7 @@ def lmc(
     pairs: str = "all",
     align: Sequence[str] = DEFAULT_ALIGNMENTS,
     points: int = 9,
+    bn_reset: bool = False,
     force: bool = False,
 ) -> list[dict[str, Any]]:
     """Records of linear mode connectivity (``nid.lmc/1``) for the selected pairs.
@@ -87,9 +96,8 @@ def lmc(
     Raises:
         UsageError, NotFoundError: see :func:`subjects`. IntegrityError: files or data are not what was recorded.
     """
-    return analyse(
-        context, "lmc", subjects(context, selection, pairs=pairs, align=align, points=points), _compute, force=force
-    )
+    wanted = subjects(context, selection, pairs=pairs, align=align, points=points, bn_reset=bn_reset)
+    return analyse(context, "lmc", wanted, _compute, force=force)
 
 
 def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Values]]:
@@ -147,7 +155,8 @@ def _pair(
         seen += samples
         advance(seen / total)
 
-    curves = analysis.segments(graph, a, b, targets, inner, data, count)
+    reset = batch[0].parameters.get("bn_reset", False)
+    curves = analysis.segments(graph, a, b, targets, inner, data, count, reset)
     trained = lab.trainable(batch[0].of_group[0])
     found: dict[int, Values] = {}
     for subject, end, curve in zip(applicable, targets, curves, strict=True):
@@ -156,12 +165,13 @@ def _pair(
         trainable = trained if end.permutation is None else {}
         found[id(subject)] = {
             "align": subject.parameters["align"],
+            "bn_reset": reset,
             "status": "ok",
             "reason": None,
             **analysis.curve_record(weights, [by_weight[w] for w in weights], by_weight[0.5]),
             **analysis.distances(graph, a, end.state, trainable),
         }
-    skipped = {"status": "not_applicable", "reason": GATED, **analysis.empty_record()}
+    skipped = {"bn_reset": reset, "status": "not_applicable", "reason": GATED, **analysis.empty_record()}
     return [found.get(id(s), {"align": s.parameters["align"], **skipped}) for s in batch]
 
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from nid_cli.errors import NotFoundError, UsageError, unknown
-from nid_cli.nets.graph import POINTS, layer_label
+from nid_cli.nets.graph import POINTS
 from nid_cli.pipeline.analyse import Lab, Values, analyse
 from nid_cli.pipeline.context import Context
 from nid_cli.recipes import graph_of
@@ -81,10 +81,11 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
         a, b = (lab.model(group, model, epoch) for model in batch[0].models)
         numbers = "-".join(str(model.number) for model in batch[0].models)
         lab.context.progress("match", done, len(batches), f"{group.name} {numbers} epoch {epoch}")
+        labels = {space.name: space.label for space in graph.spaces}
         moments = stream_moments(graph, a, b, data, [p for p in POINTS if any(s.parameters["at"] == p for s in batch)])
         for subject in batch:
             layer, at, kind, random = (subject.parameters[key] for key in ("layer", "at", "similarity", "random"))
             similarity = SIMILARITIES[kind](moments[layer, at])
             found = match_layer(similarity, random, derive_seed(0, "match", layer))
-            yield subject, {"layer": layer_label(layer), "at": at, "similarity": kind, **found.record()}
+            yield subject, {"layer": labels[layer], "at": at, "similarity": kind, **found.record()}
     lab.context.progress("match", len(batches), len(batches), "done")

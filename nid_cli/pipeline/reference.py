@@ -12,13 +12,13 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from nid_cli.data.catalog import entry
+from nid_cli.data.catalog import entry, resolve_parameters
 from nid_cli.errors import NidError, NotFoundError
 from nid_cli.nets import Graph
 from nid_cli.recipes import graph_of, symmetry_name
@@ -29,12 +29,21 @@ if TYPE_CHECKING:
 
 CONFIG = "config.yaml"
 CHECKPOINT = re.compile(r"checkpoint_epoch_(\d{1,9})_model_(\d{1,9})\.pt")
-DATASETS = {"mnist": "mnist"}
-# Their names of an MLP's tensors, in ours.
-RENAMED = (
-    (re.compile(r"lins\.(\d+)\."), r"linear.\1."),
-    (re.compile(r"norms\.(\d+)\."), r"norm.\1."),
-    (re.compile(r"activations\.(\d+)\.C$"), r"activation.\1.gate"),
+DATASETS = ("mnist", "cifar10", "cifar100")
+# Their names of an mlp's tensors and of a resnet's, in ours.
+RENAMED = tuple(
+    (re.compile(theirs), ours)
+    for theirs, ours in (
+        (r"^lins\.(\d+)\.", r"linear.\1."),
+        (r"^norms\.(\d+)\.", r"norm.\1."),
+        (r"^activations\.(\d+)\.C$", r"activation.\1.gate"),
+        (r"^conv1\.", "stem.conv."),
+        (r"^ln1\.", "stem.norm."),
+        (r"^layer(\d+)\.", r"stage\1."),
+        (r"^(stage\d+\.\d+)\.ln", r"\1.norm"),
+        (r"^(stage\d+\.\d+\.shortcut)\.0\.", r"\1.conv."),
+        (r"^(stage\d+\.\d+\.shortcut)\.1\.", r"\1.norm."),
+    )
 )
 SEEDS = ("seed", "init_seed", "mask_seed", "optimization_seed")
 
@@ -115,40 +124,21 @@ def _first_line(error: Exception) -> str:
 
 def _specification(config: Mapping[str, Any]) -> RunSpec:
     model, data = config["model"], config["dataset"]
-    name = model["name"]
-    if name != "mlp_mnist":
-        raise Refused(f"the architecture {name!r} cannot be imported", "mlp_mnist can")
-    norm = model.get("norm") or "none"
-    if norm not in NORMS or norm == "group":
-        raise Refused(f"the norm {norm!r} cannot be imported", "layer, batch and null can")
+    if model["name"] not in ARCHITECTURES:
+        raise Refused(f"the architecture {model['name']!r} cannot be imported", f"{', '.join(ARCHITECTURES)} can")
     if data["name"] not in DATASETS:
         raise Refused(f"the data set {data['name']!r} cannot be imported", f"{', '.join(DATASETS)} can")
-    known = entry(DATASETS[data["name"]])
-    shape, outputs = known.shape({}), known.outputs({})
     symmetry = symmetry_name(model["symmetry"])
-    if norm != "none" and symmetry != "sigma" and not model.get("elementwise_affine", True):
-        raise Refused("norms without weights (elementwise_affine: false) cannot be imported")
-    masks = model.get("mask_params") or {}
-    layers = int(model["num_layers"])
-    own = [{**masks.get("default", {}), **masks.get(f"linear_mask_params_{i}", {})} for i in range(layers)]
     init_only = bool(model.get("asym_init_only", False))
-    kappa = tuple(float(layer.get("mask_constant", 1.0)) for layer in own) if symmetry in ("w", "syre") else None
-    for key, expected in (("input_dim", math.prod(shape)), ("output_dim", outputs)):
-        if int(model[key]) != expected:
-            raise Refused(f"{key} is {model[key]}, but {data['name']} has {expected}")
     share = float(data.get("val_split", 0.1))
     optimizer, milestones, gamma = config["optimizer"], *_schedule(config.get("scheduler") or {})
-    return RunSpec(
-        arch="mlp",
-        width=int(model["hidden_dim"]),
-        depth=layers,
-        norm=norm,
-        activation=_activation(model, symmetry),
-        dataset=DATASETS[data["name"]],
-        data={} if share == 0.1 else {"val_share": share},
+    spec = RunSpec(
+        **ARCHITECTURES[model["name"]](model, symmetry, data["name"]),
+        dataset=data["name"],
+        data=resolve_parameters(data["name"], {} if share == 0.1 else {"val_share": share}),
         symmetry="standard" if init_only else symmetry,
         init=symmetry,
-        kappa=None if init_only else kappa,
+        kappa=None,
         num_fixed=None,
         optimizer=str(optimizer["name"]).lower(),
         lr=float(optimizer["lr"]),
@@ -160,6 +150,48 @@ def _specification(config: Mapping[str, Any]) -> RunSpec:
         batch_size=int(data["batch_size"]),
         seed=None,
     )
+    if spec.symmetry not in ("w", "syre"):
+        return spec
+    masks = model.get("mask_params") or {}
+    own = (masks.get("default", {}) | _settings_of(op.name, masks) for op in graph_of(spec).weighted)
+    return replace(spec, kappa=tuple(float(layer.get("mask_constant", 1.0)) for layer in own))
+
+
+def _settings_of(layer: str, masks: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry of ``mask_params`` that speaks of one of our layers."""
+    if mlp := re.fullmatch(r"linear\.(\d+)", layer):
+        return masks.get(f"linear_mask_params_{mlp[1]}", {})
+    if block := re.fullmatch(r"stage(\d)\.\d+\.(conv|shortcut).*", layer):
+        kind = "skip" if block[2] == "shortcut" else "conv"
+        return masks.get(f"conv_{block[1]}", {}).get(kind, {})
+    return masks.get({"stem.conv": "conv_f"}.get(layer, layer), {})
+
+
+def _mlp(model: Mapping[str, Any], symmetry: str, dataset: str) -> dict[str, Any]:
+    norm = model.get("norm") or "none"
+    if norm not in NORMS or norm == "group":
+        raise Refused(f"the norm {norm!r} cannot be imported", "layer, batch and null can")
+    if norm != "none" and symmetry != "sigma" and not model.get("elementwise_affine", True):
+        raise Refused("norms without weights (elementwise_affine: false) cannot be imported")
+    known = entry(dataset)
+    for key, expected in (("input_dim", math.prod(known.shape({}))), ("output_dim", known.outputs({}))):
+        if int(model[key]) != expected:
+            raise Refused(f"{key} is {model[key]}, but {dataset} has {expected}")
+    sizes = {"width": int(model["hidden_dim"]), "depth": int(model["num_layers"])}
+    return {"arch": "mlp", **sizes, "norm": norm, "activation": _activation(model, symmetry)}
+
+
+def _resnet(model: Mapping[str, Any], symmetry: str, dataset: str) -> dict[str, Any]:
+    norms = {None: "group", "layer": "group", "batch": "batch"}
+    if model.get("norm") not in norms:
+        raise Refused(f"the norm {model['norm']!r} of a resnet cannot be imported", "layer, batch and null can")
+    if int(model["num_classes"]) != (outputs := entry(dataset).outputs({})):
+        raise Refused(f"num_classes is {model['num_classes']}, but {dataset} has {outputs}")
+    sizes = {"width": int(model["w"]), "depth": int(model["depth"])}
+    return {"arch": "resnet", **sizes, "norm": norms[model.get("norm")], "activation": "relu"}
+
+
+ARCHITECTURES = {"mlp_mnist": _mlp, "resnet_cifar": _resnet}
 
 
 def _activation(model: Mapping[str, Any], symmetry: str) -> str:
@@ -247,7 +279,7 @@ def _fixed(graph: Graph, spec: RunSpec, state: State, file: Path) -> State:
         shape = graph.gates.get(name) or graph.parameters[f"{prefix}.weight"]
         if tuple(state[name].shape) != tuple(shape):
             raise Refused(f"{file} contradicts its {CONFIG}: {name} should be {shape}, is {tuple(state[name].shape)}")
-        raw[name] = state[name].float()
+        raw[name] = state[name].float().flatten(1)
     if spec.symmetry != "w":
         return raw
     fixed = {}
@@ -282,7 +314,9 @@ def _effective(graph: Graph, spec: RunSpec, plain: State, fixed: State) -> State
     kind = SYMMETRY_TYPES[spec.symmetry]
     kappas = spec.kappa or (0.0,) * len(graph.weighted)
     weights = {
-        f"{op.name}.weight": kind.effective(plain[f"{op.name}.weight"], fixed_of(fixed, op), kappa)
+        f"{op.name}.weight": kind.effective(plain[f"{op.name}.weight"].flatten(1), fixed_of(fixed, op), kappa).view_as(
+            plain[f"{op.name}.weight"]
+        )
         for op, kappa in zip(graph.weighted, kappas, strict=True)
     }
     return plain | weights

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from nid_cli.data.augment import flip_and_crop
 from nid_cli.data.tensors import Data
 from nid_cli.metrics import Metrics, Tally, evaluate, loss_of
 from nid_cli.nets.functional import State, forward
@@ -54,7 +55,8 @@ def train_model(
     """Trains one model from ``start`` to ``spec.epochs``, yielding after each epoch (and first at epoch 0).
 
     The tensors of a yielded snapshot go on changing with the next epoch: copy or write what is to be kept. The order
-    of the samples depends on ``order_seed`` and the epoch alone, so a training resumed at any epoch goes the same way.
+    of the samples and their augmentation depend on ``order_seed`` and the epoch alone, so a training resumed at any
+    epoch goes the same way.
 
     Raises:
         Diverged: the loss of an epoch is NaN or infinite.
@@ -79,12 +81,14 @@ def train_model(
         order = torch.randperm(
             len(data.train), generator=torch.Generator().manual_seed(derive_seed(order_seed, "epoch", epoch))
         ).to(data.train.inputs.device)
+        noise = torch.Generator().manual_seed(derive_seed(order_seed, "augment", epoch))
         tally = Tally()
         for index in order.split(spec.batch_size):
             if graph.buffers and len(index) == 1:
                 continue  # a last batch of one sample has no batch statistics
             batch = data.train.take(index)
-            logits = forward(graph, full, data.prepare(batch.inputs), training=True)
+            inputs = flip_and_crop(batch.inputs, noise) if data.augmented else batch.inputs
+            logits = forward(graph, full, data.prepare(inputs), training=True)
             loss = loss_of(logits, batch.targets)
             optimizer.step(loss)
             tally.add(logits.detach(), batch.targets, loss)

@@ -59,26 +59,89 @@ def test_record_starts_from_given_values() -> None:
     torch.testing.assert_close(record(graph, state, first, ("linear.3",))["linear.3"], forward(graph, state, x))
 
 
-@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
-def test_a_permutation_leaves_the_function_unchanged_and_its_inverse_undoes_it(norm: str) -> None:
-    graph, state = network(norm)
-    x = torch.randn(9, 7)
-    for seed in range(5):
+@pytest.mark.parametrize(
+    ("arch", "norm", "depth"),
+    [("mlp", "layer", 4), ("mlp", "batch", 3), ("mlp", "none", 5)]
+    + [("resnet", norm, depth) for norm in ("group", "batch") for depth in (8, 20, 32)],
+)
+@pytest.mark.parametrize("symmetry", ["standard", "w", "syre"])
+def test_a_permutation_leaves_the_function_unchanged_and_its_inverse_undoes_it(
+    arch: str, norm: str, depth: int, symmetry: str
+) -> None:
+    graph, state, x = random_network(arch, norm, depth, symmetry)
+    before = forward(graph, state, x)
+    for seed in range(2):
         generator = torch.Generator().manual_seed(seed)
         shuffle = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
         shuffled = permute(graph, state, shuffle)
-        assert any(not torch.equal(shuffled[name], state[name]) for name in state)
-        torch.testing.assert_close(forward(graph, shuffled, x), forward(graph, state, x))
+        assert all(not torch.equal(shuffled[name], state[name]) for name in graph.axes if "bias" not in name)
+        torch.testing.assert_close(forward(graph, shuffled, x), before)
         restored = permute(graph, shuffled, inverse(shuffle))
         assert all(torch.equal(restored[name], state[name]) for name in state)
     assert all(torch.equal(permute(graph, state, identity(graph))[name], state[name]) for name in state)
 
 
-def test_a_permutation_changes_a_gated_network() -> None:
-    graph, state = network(gated=True)
-    x = torch.randn(9, 7)
+@pytest.mark.parametrize(
+    ("arch", "norm", "depth"), [("mlp", "layer", 4), ("resnet", "group", 8), ("resnet", "batch", 20)]
+)
+def test_a_permutation_changes_a_sigma_network(arch: str, norm: str, depth: int) -> None:
+    graph, state, x = random_network(arch, norm, depth, "sigma")
     shuffled = permute(graph, state, {s.name: torch.arange(s.size).flip(0) for s in graph.spaces})
-    assert graph.gated and not torch.allclose(forward(graph, shuffled, x), forward(graph, state, x))
+    assert graph.gated and not torch.allclose(forward(graph, shuffled, x), forward(graph, state, x), rtol=1e-2)
+
+
+def random_network(arch: str, norm: str, depth: int, symmetry: str):
+    """A network of the symmetry type in float64, away from its initialization: norms and statistics are random too."""
+    spec = small_spec(arch=arch, norm=norm, depth=depth, width=1 if arch == "resnet" else 6, symmetry=symmetry)
+    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
+    state = {n: t.double() for n, t in (initial_state(kind, graph, fixed, spec.kappa, 1) | gates(fixed)).items()}
+    generator = torch.Generator().manual_seed(2)
+    for name in [n for n in state if "norm" in n]:
+        state[name] = torch.rand(state[name].shape, generator=generator, dtype=torch.float64) + 0.5
+    return graph, state, torch.randn(9, *graph.input_shape, generator=generator, dtype=torch.float64)
+
+
+def test_residual_streams_share_one_permutation_and_pool_their_activations() -> None:
+    graph = graph_of(small_spec(arch="resnet", norm="group", width=1, depth=20))
+    streams = {s.label: s for s in graph.spaces if str(s.label).startswith("stream")}
+    assert list(streams) == ["stream.1", "stream.2", "stream.3"] and len(graph.spaces) == 3 + 9
+    assert [len(s.points["post_activation"]) for s in streams.values()] == [4, 3, 3]
+    assert all(list(s.points) == ["post_activation"] for s in streams.values())
+    inner = next(s for s in graph.spaces if s.label == "stage2.1")
+    assert tuple(inner.points) == POINTS and inner.size == 32
+    assert graph.axes["stage2.0.conv1.weight"] == ("stage2.0.conv1", "stem.conv", None, None)
+    assert graph.axes["stage2.0.shortcut.conv.weight"] == ("stage2.0.conv2", "stem.conv", None, None)
+    assert graph.axes["linear.weight"] == (None, "stage3.0.conv2")
+
+
+def test_a_resnet_equals_torchs_modules() -> None:
+    graph, state, _ = random_network("resnet", "batch", 8, "standard")
+    x = torch.randn(4, 1, 8, 8, dtype=torch.float64)
+
+    def normed(name: str, values: torch.Tensor) -> torch.Tensor:
+        own = nn.BatchNorm2d(values.shape[1]).double().eval()
+        own.load_state_dict(
+            {k: state[f"{name}.{k}"] for k in own.state_dict() if k != "num_batches_tracked"}, strict=False
+        )
+        return own(values)
+
+    def conv(name: str, values: torch.Tensor, stride: int = 1) -> torch.Tensor:
+        weight = state[f"{name}.weight"]
+        own = nn.Conv2d(
+            weight.shape[1], len(weight), weight.shape[2], stride, weight.shape[2] // 2, bias=False
+        ).double()
+        own.load_state_dict({"weight": weight})
+        return own(values)
+
+    h = torch.relu(normed("stem.norm", conv("stem.conv", x)))
+    for stage, stride in ((1, 1), (2, 2), (3, 2)):
+        b = f"stage{stage}.0"
+        inner = torch.relu(normed(f"{b}.norm1", conv(f"{b}.conv1", h, stride)))
+        short = h if stride == 1 else normed(f"{b}.shortcut.norm", conv(f"{b}.shortcut.conv", h, stride))
+        h = torch.relu(normed(f"{b}.norm2", conv(f"{b}.conv2", inner)) + short)
+    expected = h.mean((2, 3)) @ state["linear.weight"].T + state["linear.bias"]
+    torch.testing.assert_close(forward(graph, state, x), expected)
 
 
 def test_spaces_and_recording_points() -> None:
