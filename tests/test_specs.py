@@ -3,13 +3,17 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nid_cli.errors import UsageError
-from nid_cli.nets.symmetry import SYMMETRY_TYPES
+from nid_cli.metrics import loss_of
+from nid_cli.nets.functional import forward
+from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed, gates, initial_state
 from nid_cli.recipes import graph_of, resolve
 from nid_cli.specs import SYMMETRIES, RunSpec, canonical_json, derive_seed, short_kappa
+from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
 from tests.conftest import small_spec
 
 
@@ -42,6 +46,48 @@ def test_derived_seeds_are_distinct_and_fit_torch(base: int, member: int) -> Non
 
 def test_the_two_tables_of_symmetry_types_agree() -> None:
     assert list(SYMMETRIES) == list(SYMMETRY_TYPES)
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_the_papers_cifar_recipe(dataset: str) -> None:
+    spec, _ = resolve({"arch": "resnet", "dataset": dataset, "symmetry": "w"})
+    assert (spec.width, spec.depth, spec.norm, spec.activation) == (8, 20, "group", "relu")
+    assert (spec.optimizer, spec.lr, spec.weight_decay, spec.batch_size, spec.epochs) == ("adamw", 1e-4, 0.01, 128, 100)
+    assert spec.milestones == tuple(range(1, 21)) and spec.gamma == 1.259 and set(spec.kappa) == {2.0}
+    assert spec.data == {"augment": 1}
+    counts = dict(zip((op.name for op in graph_of(spec).weighted), spec.num_fixed, strict=True))
+    assert (counts["stem.conv"], counts["linear"]) == (12, 24)
+    for stage, conv, shortcut in ((1, 108, None), (2, 162, 18), (3, 216, 24)):
+        own = {n: c for n, c in counts.items() if n.startswith(f"stage{stage}")}
+        assert {c for n, c in own.items() if "shortcut" not in n} == {conv}
+        assert [c for n, c in own.items() if "shortcut" in n] == ([shortcut] if shortcut else [])
+    assert learning_rate(spec, 1) == 1e-4 and learning_rate(spec, 21) == pytest.approx(1e-4 * 1.259**20)
+
+
+def test_small_resnets_fix_as_many_weights_as_the_table_says() -> None:
+    spec, _ = resolve({"arch": "resnet", "symmetry": "w"})
+    assert spec.num_fixed == (4, 36, 36, 54, 54, 6, 72, 72, 8, 8)
+
+
+@pytest.mark.parametrize("symmetry", list(SYMMETRIES))
+def test_the_papers_resnet_takes_a_step(symmetry: str) -> None:
+    spec, _ = resolve({"arch": "resnet", "dataset": "cifar10", "symmetry": symmetry})
+    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
+    state = initial_state(kind, graph, fixed, spec.kappa, 1)
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    parameters = {name: state[name].requires_grad_() for name in graph.parameters}
+    optimizer = ConstrainedOptimizer(spec, parameters, constraint(kind, graph, fixed, spec.kappa))
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(10, (8,), generator=generator)
+    loss = loss_of(forward(graph, state | gates(fixed), x, training=True), y)
+    optimizer.step(loss)
+    assert torch.isfinite(loss)
+    for op in graph.weighted:
+        weight, old = (s[f"{op.name}.weight"].detach().flatten(1) for s in (state, before))
+        mask = fixed.get(f"{op.name}.mask", torch.ones_like(old, dtype=torch.bool))
+        # Dead channels get no gradient, and there are more of them the larger the noise.
+        assert torch.equal(weight[~mask], old[~mask]) and (weight != old)[mask].double().mean() > 0.5
 
 
 def test_the_papers_mnist_recipe() -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 INPUT = "input"
-# Numbers in the largest tensor of a batch that an analysis reads (float32: 32 MiB).
-BATCH_ENTRIES = 2**23
+# Numbers in the largest tensor of a batch that an analysis reads (float32: 16 MiB).
+BATCH_ENTRIES = 2**22
 
 # The points of a hidden layer where its neurons can be compared (section 4).
 POINTS = ("post_linear", "post_norm", "post_activation")

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nid_cli.analysis.lmc import interpolate
 from nid_cli.cli.app import run
 from nid_cli.data.load import load
 from nid_cli.nets.functional import forward
@@ -140,3 +141,18 @@ def test_test_metrics_agree_with_the_printed_ones(name: str, shared: Path) -> No
         found.append((torch.tensor(losses).mean().item(), right / 10_000))
     for ours_, theirs in zip(sorted(found), sorted(PRINTED[name]), strict=True):
         assert ours_[0] == pytest.approx(theirs[0], abs=6e-5) and ours_[1] == pytest.approx(theirs[1], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["resnet-standard", "resnet-w-kappa2", "resnet-syre-kappa2"])
+def test_logits_of_residual_networks_agree(name: str, shared: Path) -> None:
+    """Both models, and the network half-way between their effective weights."""
+    folder = shared / "fixtures/reference-runs" / name
+    directory = reference.open_directory(folder)
+    graph = graph_of(directory.spec)
+    files = [directory.files[model, 1] for model in (1, 2)]
+    a, b = (reference.read_checkpoint(file.read_bytes(), file, directory.spec)[0] for file in files)
+    x = torch.from_numpy(np.load(shared / "fixtures/resnet_inputs.npy"))
+    theirs = json.loads((folder / "logits.json").read_text())
+    for key, state in (("model_1", a), ("model_2", b), ("midpoint", interpolate(a, b, 0.5))):
+        expected = torch.tensor(theirs[key])
+        assert float((forward(graph, state, x) - expected).abs().max() / expected.abs().max()) < 1e-5

@@ -1,0 +1,68 @@
+"""Statistics of batch norms after interpolation, against torch's own running averages and explicit values."""
+
+import pytest
+import torch
+from torch import nn
+
+from nid_cli.analysis import batch_norm
+from nid_cli.analysis.batch_norm import reset_statistics
+from nid_cli.analysis.lmc import Endpoint, interpolate, segments
+from nid_cli.metrics import evaluate
+from nid_cli.nets.functional import record
+from nid_cli.nets.graph import INPUT
+from tests.analysis.conv_networks import image_data, trained_resnet
+from tests.analysis.test_match import network, random_data
+
+
+def test_the_first_norms_statistics_are_those_of_its_inputs() -> None:
+    graph, state = trained_resnet("batch", 1)
+    data = image_data()
+    found = reset_statistics(graph, state, data)
+    x = torch.cat([x for x, _ in data.batches("train", 1000)])
+    values = record(graph, state, {INPUT: x}, ("stem.conv",))["stem.conv"].transpose(0, 1).flatten(1).double()
+    torch.testing.assert_close(found["stem.norm.running_mean"].double(), values.mean(1), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found["stem.norm.running_var"].double(), values.var(1), rtol=1e-5, atol=1e-6)
+    for name in graph.parameters:
+        assert found[name] is state[name]
+
+
+def test_one_batch_agrees_with_torchs_cumulative_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, state = network(1, "batch")
+    data = random_data()
+    found = reset_statistics(graph, state, data)
+    layers: list[nn.Module] = []
+    for i in range(3):
+        linear, norm = nn.Linear(*state[f"linear.{i}.weight"].T.shape), nn.BatchNorm1d(8, momentum=None)
+        linear.load_state_dict({k: state[f"linear.{i}.{k}"] for k in ("weight", "bias")})
+        norm.load_state_dict({k: state[f"norm.{i}.{k}"] for k in ("weight", "bias")}, strict=False)
+        layers += [linear, norm, nn.GELU()]
+    nn.Sequential(*layers).train()(data.train.inputs)
+    for i in range(3):
+        norm = layers[3 * i + 1]
+        torch.testing.assert_close(found[f"norm.{i}.running_mean"], norm.running_mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found[f"norm.{i}.running_var"], norm.running_var, rtol=1e-4, atol=1e-5)
+
+
+def test_batches_pool_and_the_given_statistics_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, state = trained_resnet("batch", 1)
+    monkeypatch.setattr(batch_norm, "BATCH", 16)
+    found = reset_statistics(graph, state, image_data())
+    other = dict(state) | {name: torch.full_like(state[name], 7.0) for name in graph.buffers}
+    again = reset_statistics(graph, other, image_data())
+    assert all(torch.equal(found[name], again[name]) for name in graph.buffers)
+    assert all((other[name] == 7).all() for name in graph.buffers)
+
+
+def test_segments_evaluate_the_reset_networks() -> None:
+    (graph, a), (_, b) = trained_resnet("batch", 1), trained_resnet("batch", 2)
+    data = image_data()
+    [[found]] = segments(graph, a, b, [Endpoint(b)], [0.5], data, reset=True)
+    expected = evaluate(graph, reset_statistics(graph, interpolate(a, b, 0.5), data), data, "train")
+    assert found["train"].loss == pytest.approx(expected.loss, rel=1e-5)
+    [[plain]] = segments(graph, a, b, [Endpoint(b)], [0.5], data)
+    assert plain["train"].loss != pytest.approx(expected.loss, rel=1e-3)
+
+
+def test_networks_without_batch_norms_are_returned_as_they_are() -> None:
+    graph, state = trained_resnet("group", 1)
+    assert reset_statistics(graph, state, image_data()) == state

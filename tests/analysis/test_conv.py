@@ -1,0 +1,133 @@
+"""Matching, costs and coherence of convolutions, against explicit patches and stored activations."""
+
+import numpy as np
+import pytest
+import torch
+
+from nid_cli.analysis import match, subspace
+from nid_cli.analysis.cost import layer_constraint, realization_costs
+from nid_cli.analysis.lmc import Endpoint, check_function, segments
+from nid_cli.analysis.match import match_activations, stream_moments
+from nid_cli.analysis.subspace import principal_subspace, stream_input_moments
+from nid_cli.analysis.weight_matching import match_weights
+from nid_cli.metrics import evaluate
+from nid_cli.nets import graph as graphs
+from nid_cli.nets.functional import record
+from nid_cli.nets.graph import INPUT
+from nid_cli.nets.permutation import permute
+from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed
+from tests.analysis.conv_networks import image_data, trained_resnet
+from tests.analysis.test_cost import slow_costs
+from tests.conftest import small_spec
+
+
+def explicit_patches(values: np.ndarray, kernel: int, stride: int) -> np.ndarray:
+    """Every patch of N x C x H x W values that a neuron sees, a row each, by loops."""
+    pad = kernel // 2
+    padded = np.pad(values.astype(np.float64), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    side = -(-values.shape[2] // stride)
+    rows = [
+        image[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel].ravel()
+        for image in padded
+        for i in range(side)
+        for j in range(side)
+    ]
+    return np.array(rows)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several batches, and several products within one."""
+    monkeypatch.setattr(graphs, "BATCH_ENTRIES", 60_000)
+    monkeypatch.setattr(subspace, "ROWS", 100)
+    monkeypatch.setattr(match, "ROWS", 100)
+
+
+def test_input_moments_are_those_of_explicit_patches(small_batches: None) -> None:
+    graph, state = trained_resnet("batch", 1)
+    data = image_data()
+    moments = stream_input_moments(graph, state, data)
+    assert len(moments) == len(graph.weighted) + 1
+    for op in graph.weighted[:-1]:
+        values = data.train.inputs if op.inputs[0] == INPUT else None
+        if values is None:
+            values = record(graph, state, {INPUT: data.train.inputs}, (op.inputs[0],))[op.inputs[0]]
+        patches = explicit_patches(values.numpy(), op.kernel, op.stride)
+        expected = np.cov(patches.T, bias=True)
+        np.testing.assert_allclose(moments[op.name].covariance().numpy(), expected, atol=2e-5 * np.abs(expected).max())
+        # The neurons' outputs are products of these very rows with the rows of the flattened weight.
+        outputs = record(graph, state, {INPUT: data.train.inputs}, (op.name,))[op.name]
+        product = patches @ state[f"{op.name}.weight"].flatten(1).double().numpy().T
+        np.testing.assert_allclose(outputs.permute(0, 2, 3, 1).flatten(0, 2).numpy(), product, atol=1e-4)
+
+
+@pytest.mark.parametrize("symmetry", ["standard", "w", "syre"])
+def test_costs_of_convolutions_equal_the_slow_form(symmetry: str) -> None:
+    graph, state = trained_resnet("group", 1, symmetry)
+    spec = small_spec(arch="resnet", norm="group", depth=8, width=1, symmetry=symmetry)
+    kind = SYMMETRY_TYPES[symmetry]
+    rule = constraint(kind, graph, draw_fixed(kind, graph, spec.num_fixed, 0), spec.kappa)
+    moments = stream_input_moments(graph, state, image_data())
+    for name in ("stem.conv", "stage2.0.conv1", "stage3.0.shortcut.conv", "linear"):
+        weight = state[f"{name}.weight"].flatten(1)
+        fixed, mask = layer_constraint(name, weight, rule.pinned, rule.anchor)
+        space = principal_subspace(moments[name].covariance(), 0.9)
+        found = realization_costs(space, weight, fixed, mask)
+        full = np.ones(weight.shape, dtype=bool) if mask is None else mask.numpy()
+        slow = slow_costs(space.basis.numpy(), weight.double().numpy(), fixed.double().numpy(), full)
+        np.testing.assert_allclose(found.cost_squared.numpy(), slow["cost"], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(found.residual.numpy(), slow["residual"], atol=1e-5)
+        if symmetry == "standard":
+            assert float(found.swap_squared.abs().max()) < 1e-9
+
+
+def test_matching_pools_all_recordings_and_pixels_of_a_stream(small_batches: None) -> None:
+    (graph, a), (_, b) = trained_resnet("group", 1, depth=14), trained_resnet("group", 2, depth=14)
+    data = image_data(40)
+    moments = stream_moments(graph, a, b, data, ("post_activation",))
+    assert len(moments) == len(graph.spaces)
+    for space in graph.spaces:
+        names = space.points["post_activation"]
+        rows = []
+        for state in (a, b):
+            values = record(graph, state, {INPUT: data.train.inputs}, names)
+            rows.append(np.concatenate([values[n].permute(0, 2, 3, 1).flatten(0, 2).double().numpy() for n in names]))
+        alive = [r.std(0) > 1e-7 for r in rows]
+        with np.errstate(invalid="ignore"):
+            expected = np.corrcoef(rows[0].T, rows[1].T)[: space.size, space.size :]
+        expected = np.where(np.outer(*alive), expected, 0.0)
+        np.testing.assert_allclose(moments[space.name, "post_activation"].pearson().numpy(), expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+@pytest.mark.parametrize("depth", [8, 20])
+def test_planted_permutations_of_residual_networks_are_recovered(norm: str, depth: int) -> None:
+    graph, a = trained_resnet(norm, 1, depth=depth)
+    generator = torch.Generator().manual_seed(3)
+    shuffle = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
+    planted = permute(graph, a, shuffle)
+    check_function(graph, a, planted, image_data())
+    by_activations = match_activations(graph, a, planted, image_data())
+    moments = stream_moments(graph, a, a, image_data(), ("post_activation",))
+    for space in graph.spaces:
+        # Neurons that never vary look alike.
+        varies = moments[space.name, "post_activation"].pearson().diagonal() > 0.5
+        assert torch.equal(shuffle[space.name][by_activations[space.name]][varies], torch.arange(space.size)[varies])
+        assert varies.double().mean() > 0.8
+    by_weights = match_weights(graph, a, planted, restarts=5)
+    assert all(later > earlier for earlier, later in zip(by_weights.history, by_weights.history[1:], strict=False))
+    restored = permute(graph, planted, by_weights.permutation)
+    assert all(torch.equal(restored[name], a[name]) for name in graph.parameters | graph.buffers)
+
+
+def test_a_segment_between_equal_or_permuted_networks_is_flat(small_batches: None) -> None:
+    graph, a = trained_resnet("batch", 1)
+    data = image_data()
+    shuffle = {s.name: torch.arange(s.size).flip(0) for s in graph.spaces}
+    b = permute(graph, a, shuffle)
+    back = {name: torch.argsort(index) for name, index in shuffle.items()}
+    ends = [Endpoint(b), Endpoint(permute(graph, b, back), back)]
+    (apart,), (aligned,) = segments(graph, a, b, ends, [0.3], data)
+    own = evaluate(graph, a, data, "train")
+    assert aligned["train"].loss == pytest.approx(own.loss, rel=1e-5)
+    assert apart["train"].loss != pytest.approx(own.loss, rel=1e-3)
