@@ -17,6 +17,7 @@ EXAMPLES = options.examples(
     "nid train --symmetry w --kappa 1 --seeds 4",
     "nid train --dataset mnist --symmetry syre --kappa 1,1,0.5,0.25",
     "nid train --dataset gaussian-subspace --data k=8 --width 64 --epochs 0",
+    "nid train --arch resnet --dataset cifar10 --symmetry w --kappa 2 --seeds 4",
     "nid train --dry-run > run.toml",
     "nid train --config run.toml",
 )
@@ -43,9 +44,9 @@ def train(
     seeds: Annotated[int | None, typer.Option(metavar="N", help="How many models [2].")] = None,
     seed: Annotated[int | None, typer.Option(metavar="BASE", help="What all seeds are drawn from [0].")] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs; 0 is initialization only.")] = None,
-    width: Annotated[int | None, typer.Option(metavar="N", help="Hidden units.")] = None,
-    depth: Annotated[int | None, typer.Option(metavar="N", help="Linear layers.")] = None,
-    norm: Annotated[str | None, typer.Option(metavar="layer|batch|none", help="Normalization.")] = None,
+    width: Annotated[int | None, typer.Option(metavar="N", help="Hidden units; of a resnet w, for 16w channels.")] = None,
+    depth: Annotated[int | None, typer.Option(metavar="N", help="Linear layers; of a resnet 6n + 2.")] = None,
+    norm: Annotated[str | None, typer.Option(metavar="layer|batch|group|none", help="Normalization.")] = None,
     activation: Annotated[str | None, typer.Option(metavar="gelu|relu|identity", help="Activation.")] = None,
     num_fixed: Annotated[
         str | None, typer.Option(metavar="N[,N..]", help="Fixed weights a neuron: counts, or shares below 1.")
