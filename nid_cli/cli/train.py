@@ -24,7 +24,7 @@ EXAMPLES = options.examples(
 
 
 def train(
-    arch: Annotated[str | None, typer.Option(metavar="mlp", help="Architecture [mlp].")] = None,
+    arch: Annotated[str | None, typer.Option(metavar="mlp|resnet", help="Architecture [mlp].")] = None,
     dataset: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Data set [digits].", autocompletion=lambda: list(options.CATALOG)),
@@ -40,11 +40,15 @@ def train(
             autocompletion=lambda: list(options.SYMMETRIES),
         ),
     ] = None,
-    kappa: Annotated[str | None, typer.Option(metavar="K[,K..]", help="One kappa, or one a layer [1].")] = None,
+    kappa: Annotated[
+        str | None, typer.Option(metavar="K[,K..]", help="One kappa, or one a layer [mlp 1, resnet 2].")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="How many models [2].")] = None,
     seed: Annotated[int | None, typer.Option(metavar="BASE", help="What all seeds are drawn from [0].")] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs; 0 is initialization only.")] = None,
-    width: Annotated[int | None, typer.Option(metavar="N", help="Hidden units; of a resnet w, for 16w channels.")] = None,
+    width: Annotated[
+        int | None, typer.Option(metavar="N", help="Hidden units; of a resnet w, for 16w channels.")
+    ] = None,
     depth: Annotated[int | None, typer.Option(metavar="N", help="Linear layers; of a resnet 6n + 2.")] = None,
     norm: Annotated[str | None, typer.Option(metavar="layer|batch|group|none", help="Normalization.")] = None,
     activation: Annotated[str | None, typer.Option(metavar="gelu|relu|identity", help="Activation.")] = None,
