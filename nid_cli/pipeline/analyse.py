@@ -150,7 +150,7 @@ def analyse(
                 _record(lab, subject, values, invocation)
     with registry.read() as connection:
         found = results.records(connection, keys)
-    return [_with_matrices(registry, record, matrices) for record in found]
+    return [with_matrices(registry, record, matrices) for record in found]
 
 
 def _record(lab: Lab, subject: Subject, values: Values, invocation: int) -> None:
@@ -173,7 +173,7 @@ def _record(lab: Lab, subject: Subject, values: Values, invocation: int) -> None
         )
 
 
-def _with_matrices(registry: Registry, record: dict[str, Any], matrices: bool) -> dict[str, Any]:
+def with_matrices(registry: Registry, record: dict[str, Any], matrices: bool) -> dict[str, Any]:
     """The record with its arrays in the place of their file, or without either."""
     if results.ARTIFACT not in record:
         return record

@@ -130,6 +130,13 @@ def records(connection: Connection, keys: Sequence[str]) -> list[dict[str, Any]]
     return [found[key] for key in keys if key in found]
 
 
+def of_kind(connection: Connection, kind: str, group_ids: Sequence[int] | None) -> list[dict[str, Any]]:
+    """All recorded results of one analysis about these groups, oldest first; None: those that are about no group."""
+    about = results.c.group_id.is_(None) if group_ids is None else results.c.group_id.in_(group_ids)
+    query = _joined.where(results.c.kind == kind, about).order_by(results.c.id)
+    return [_full(row) for row in connection.execute(query)]
+
+
 def _full(row: Row[Any]) -> dict[str, Any]:
     sides = [x for x in ("a", "b") if getattr(row, f"number_{x}") is not None]
     names = {1: ["model"], 2: ["model_a", "model_b"]}.get(len(sides), [])

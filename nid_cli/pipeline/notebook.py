@@ -1,0 +1,126 @@
+"""A registry in a notebook: its groups and results as data frames, its models as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nid_cli.errors import UsageError, unknown
+from nid_cli.nets.graph import Graph
+from nid_cli.pipeline import manage
+from nid_cli.pipeline.analyse import Lab, with_matrices
+from nid_cli.pipeline.context import Context
+from nid_cli.recipes import graph_of, symmetry_name
+from nid_cli.registry import results
+from nid_cli.registry.database import Registry, open_for_reading
+from nid_cli.registry.selection import Selection, matching_groups, select_models
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+ANALYSES = ("lmc", "match", "cost", "coherence", "synthetic")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """One model at one epoch: its network as data, and its effective weights, statistics and gates by name."""
+
+    graph: Graph
+    state: Mapping[str, Tensor]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Outputs (N x outputs) for normalized inputs (N x *input shape), in eval mode, without gradients."""
+        import torch
+
+        from nid_cli.nets.functional import forward
+
+        with torch.no_grad():
+            return forward(self.graph, self.state, x)
+
+
+class Archive:
+    """One registry, opened for reading."""
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self._context = Context(registry=None if path is None else Path(path), device="cpu")
+        self._registry: Registry = open_for_reading(self._context.registry)
+
+    def groups(self, **selectors: Any) -> pd.DataFrame:
+        """The groups (``nid.group/1``), a row each; selectors as in :meth:`results`."""
+        import pandas as pd
+
+        return pd.DataFrame(manage.list_groups(self._context, _selection(selectors)))
+
+    def results(self, analysis: str, **where: Any) -> pd.DataFrame:
+        """All recorded results of ``lmc``, ``match``, ``cost``, ``coherence`` or ``synthetic``, a row a record.
+
+        Args:
+            where: selectors of groups (arch, dataset, symmetry, kappa, group; a list of values means any of them), and
+                any other field of the records with the value that it must have (``align="none"``, ``epoch=100``).
+
+        Raises:
+            UsageError: no such analysis, or no record has such a field. NotFoundError: no group matches.
+            IntegrityError: a file of matrices is not what was recorded.
+        """
+        import pandas as pd
+
+        if analysis not in ANALYSES:
+            raise unknown("analysis", analysis, ANALYSES)
+        selectors = {name: where.pop(name) for name in SELECTORS if name in where}
+        with self._registry.read() as connection:
+            chosen = None
+            if analysis != "synthetic":
+                chosen = [group.id for group in matching_groups(connection, _selection(selectors))]
+            found = results.of_kind(connection, analysis, chosen)
+        for name, value in where.items():
+            if found and not any(name in record for record in found):
+                raise unknown(f"field of {analysis}", name, list(found[0]))
+            found = [record for record in found if name in record and record[name] == value]
+        return pd.DataFrame([with_matrices(self._registry, record, True) for record in found])
+
+    def load(self, group: str, model: int, epoch: int | None = None) -> LoadedModel:
+        """A model of a group by its number, at an epoch (the last that it has).
+
+        Raises:
+            NotFoundError: no such group, model or epoch. IntegrityError: its file is not what was recorded.
+        """
+        epochs = "last" if epoch is None else str(epoch)
+        selection = Selection(group=(group,), models=str(model), epochs=epochs)
+        with self._registry.read() as connection:
+            [selected] = select_models(connection, selection)
+        [member] = selected.models
+        return LoadedModel(
+            graph_of(selected.group.settings), self._lab.model(selected.group, member, selected.epochs[0])
+        )
+
+    @cached_property
+    def _lab(self) -> Lab:
+        return Lab(self._registry, self._context)
+
+
+SELECTORS = ("arch", "dataset", "symmetry", "kappa", "group")
+
+
+def _selection(given: Mapping[str, Any]) -> Selection:
+    """Selectors of groups, each one value or several."""
+    if wrong := [name for name in given if name not in SELECTORS]:
+        raise unknown("selector", wrong[0], SELECTORS)
+    many: dict[str, Any] = {name: value if isinstance(value, (list, tuple)) else [value] for name, value in given.items()}
+    if "kappa" in many:
+        many["kappa"] = [_kappa(value) for value in many["kappa"]]
+    if "symmetry" in many:
+        many["symmetry"] = [symmetry_name(value) for value in many["symmetry"]]
+    tuples: dict[str, Any] = {name: tuple(values) for name, values in many.items()}
+    return Selection(**tuples)
+
+
+def _kappa(value: Any) -> float | list[float] | None:
+    """One kappa, one for each layer (a list within the list), or None."""
+    try:
+        return None if value is None else [float(v) for v in value] if isinstance(value, Sequence) else float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"kappa must be a number or a list of numbers, not {value!r}") from None
