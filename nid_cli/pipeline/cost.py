@@ -51,6 +51,43 @@ class Ridge:
                 raise UsageError(f"{name} must be at least 1, not {value}")
 
 
+def subjects(
+    context: Context,
+    selection: Selection,
+    *,
+    method: str = "mahalanobis",
+    explained_variance: float = 0.9,
+    layers: Sequence[int] | None = None,
+    ridge: Ridge | None = None,
+) -> list[Subject]:
+    """The (group, epoch, model, layer and, for ridge, beta) that a call speaks of, in order.
+
+    Raises:
+        UsageError, NotFoundError: a selector or setting cannot be, or nothing is selected.
+    """
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    check_share(explained_variance)
+    own: list[dict[str, Any]] = [{"method": method}]
+    if method == "ridge":
+        settings = ridge or Ridge()
+        shared = {name: getattr(settings, name) for name in ("neurons", "solver", "iterations", "subsample")}
+        own = [{"method": method, "beta": beta, **shared} for beta in dict.fromkeys(settings.betas)]
+    registry = open_for_writing(context.registry)
+    found = []
+    with registry.read() as connection:
+        for selected in select_models(connection, selection):
+            names = _layer_names(graph_of(selected.group.settings), layers)
+            for epoch in selected.epochs:
+                for model in selected.models:
+                    for layer in names:
+                        for parameters in own:
+                            full = {"layer": layer, "explained_variance": explained_variance, **parameters}
+                            found.append(Subject("cost", selected.group, epoch, (model,), full))
+    need_models(found)
+    return found
+
+
 def cost(
     context: Context,
     selection: Selection,
@@ -68,29 +105,12 @@ def cost(
         layers: 0-based indices of linear layers; None takes all.
 
     Raises:
-        UsageError, NotFoundError: a selector or setting cannot be, or nothing is selected.
+        UsageError, NotFoundError: see :func:`subjects`.
     """
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
-    check_share(explained_variance)
-    own: list[dict[str, Any]] = [{"method": method}]
-    if method == "ridge":
-        settings = ridge or Ridge()
-        shared = {name: getattr(settings, name) for name in ("neurons", "solver", "iterations", "subsample")}
-        own = [{"method": method, "beta": beta, **shared} for beta in dict.fromkeys(settings.betas)]
-    registry = open_for_writing(context.registry)
-    subjects = []
-    with registry.read() as connection:
-        for selected in select_models(connection, selection):
-            names = _layer_names(graph_of(selected.group.settings), layers)
-            for epoch in selected.epochs:
-                for model in selected.models:
-                    for layer in names:
-                        for parameters in own:
-                            full = {"layer": layer, "explained_variance": explained_variance, **parameters}
-                            subjects.append(Subject("cost", selected.group, epoch, (model,), full))
-    need_models(subjects)
-    return analyse(context, "cost", subjects, _compute, force=force, matrices=matrices)
+    wanted = subjects(
+        context, selection, method=method, explained_variance=explained_variance, layers=layers, ridge=ridge
+    )
+    return analyse(context, "cost", wanted, _compute, force=force, matrices=matrices)
 
 
 def _layer_names(graph: Graph, layers: Sequence[int] | None) -> list[str]:
