@@ -46,11 +46,21 @@ Out = Annotated[Path, typer.Option("--out", metavar="FILE.pdf|.png|.svg", help="
 Columns = Annotated[
     int | None, typer.Option("--columns", metavar="1|2", help="As wide as one or two columns of a page [what suits].")
 ]
+Small = Annotated[bool, typer.Option("--small", help="A .png for a web page: 130 dpi instead of 300, 256 colours.")]
 Compute = Annotated[bool, typer.Option("--compute", help="Compute the results that are missing.")]
 ExportRows = Annotated[
     str | None,
     typer.Option("--export", metavar="FILE", help="Write what is drawn: .json, .jsonl, .csv or .parquet; - is stdout."),
 ]
+
+
+def _text(option: str, metavar: str, text: str) -> Any:
+    return Annotated[str, typer.Option(option, metavar=metavar, help=text)]
+
+
+def _whole(option: str, text: str) -> Any:
+    return Annotated[int, typer.Option(option, metavar="N", help=text)]
+
 
 SELECTORS: dict[str, tuple[Any, Any]] = {
     "arch": (options.Archs, None),
@@ -63,6 +73,7 @@ SELECTORS: dict[str, tuple[Any, Any]] = {
 }
 COMMON: dict[str, tuple[Any, Any]] = {
     "columns": (Columns, None),
+    "small": (Small, False),
     "compute": (Compute, False),
     "export": (ExportRows, None),
     "device": (options.Device, "auto"),
@@ -70,14 +81,6 @@ COMMON: dict[str, tuple[Any, Any]] = {
     "data_dir": (options.DataDir, None),
     "as_json": (options.Json, False),
 }
-
-
-def _text(option: str, metavar: str, text: str) -> Any:
-    return Annotated[str, typer.Option(option, metavar=metavar, help=text)]
-
-
-def _whole(option: str, text: str) -> Any:
-    return Annotated[int, typer.Option(option, metavar="N", help=text)]
 
 
 AGAINST = "kappa|fixed|epoch|PARAMETER"
@@ -107,7 +110,7 @@ OWN: dict[str, Any] = {
     "num_pairs": _whole("--num-pairs", "Pairs of models a draw."),
     "epochs": _whole("--epochs", "Epochs."),
 }
-# Options that are read from text: how, and the text that stands for the default.
+# Options that are read from text: how; and the text of a default, where it is none already.
 READ: dict[str, Callable[[Any], Any]] = {
     "layers": lambda text: options.indices(text, "layers"),
     "betas": lambda text: options.parse_numbers(text, "betas"),
@@ -146,7 +149,14 @@ def _command(name: str, kind: Kind) -> Callable[..., None]:
         own = {n: READ[n](given[n]) if n in READ else given[n] for n in kind.options}
         with options.context(given["registry"], given["data_dir"], given["device"]) as context:
             record, rows = plot(
-                context, name, chosen, given["out"], own, columns=given["columns"], compute=given["compute"]
+                context,
+                name,
+                chosen,
+                given["out"],
+                own,
+                columns=given["columns"],
+                small=given["small"],
+                compute=given["compute"],
             )
         if given["export"] is not None:
             output.write(f"nid.plot.{name}/1", rows, given["export"])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMATS = (".pdf", ".png", ".svg")
 SPLITS = ("train", "val", "test")
+DPI, SMALL_DPI = 300, 130
 COLUMNS = (1, 2)
 AGAINST = ("kappa", "fixed", "epoch")
 BARRIERS = ("chord", "max", "mid")
@@ -78,6 +79,7 @@ def _barrier(context: Context, selection: Selection, options: Options, compute: 
     _check_against(options["against"], AGAINST, _settings(context, selection))
     [records] = recorded(context, [call], compute=compute)
     _need_applicable(records)
+    _need_places(records, options["against"])
     return records, own | {"against": options["against"]}
 
 
@@ -90,6 +92,7 @@ def _match(context: Context, selection: Selection, options: Options, compute: bo
         "similarity": [_one_of("similarity", options["similarity"], SIMILARITIES)],
     }
     [records] = recorded(context, [_call("match", selection, parameters)], compute=compute)
+    _need_places(records, options["against"])
     return records, {"against": options["against"]}
 
 
@@ -143,7 +146,7 @@ def epochs_of(context: Context, selection: Selection) -> Records:
             for member in members:
                 identity = group.identity | {"model": member.number}
                 found += [identity | row for row in metrics[member.id]]
-    if not found:
+    if not any(record["epoch"] > 0 for record in found):
         raise NotFoundError(
             "the selected groups have no recorded epochs: they were imported, or trained for none",
             "nid train --epochs 5 records them",
@@ -267,6 +270,16 @@ def _need_applicable(records: Records) -> None:
         raise NotFoundError("none of the results can be drawn: the alignment is not applicable to these groups")
 
 
+def _need_places(records: Records, against: str) -> None:
+    """Raises a UsageError where no record has a place on the axis."""
+    from nid_cli.plots.against import value
+
+    if all(value(record, against) is None for record in records):
+        raise UsageError(
+            f"none of the selected groups has one {against} to put on the axis", "--against epoch suits every group"
+        )
+
+
 def check_target(target: Path) -> None:
     """Refuses a file that could not be drawn.
 
@@ -319,18 +332,30 @@ def draw(
     )
 
 
-def render(figure: Figure, suffix: str) -> bytes:
+def render(figure: Figure, suffix: str, *, small: bool = False) -> bytes:
     """A figure as a file's content: ``.pdf`` with its fonts embedded, ``.svg``, or ``.png`` at 300 dpi.
 
     Without dates in the metadata: the same results give the same bytes.
+
+    Args:
+        small: a ``.png`` for a web page, with fewer dots and 256 colours.
     """
     from nid_cli.plots.style import styled
 
     buffer = io.BytesIO()
     metadata: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[suffix]
     with styled():
-        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-    return buffer.getvalue()
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata, dpi=SMALL_DPI if small else DPI)
+    return _few_colours(buffer) if small and suffix == ".png" else buffer.getvalue()
+
+
+def _few_colours(picture: io.BytesIO) -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    plain = Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    plain.save(content, format="PNG", optimize=True, dpi=(SMALL_DPI, SMALL_DPI))
+    return content.getvalue()
 
 
 def plot(
@@ -341,6 +366,7 @@ def plot(
     options: Options | None = None,
     *,
     columns: int | None = None,
+    small: bool = False,
     compute: bool = False,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Draws a figure into a file, whole or not at all, and records it; returns its record and the rows behind it.
@@ -349,7 +375,7 @@ def plot(
     """
     check_target(target)
     drawn = draw(context, name, selection, options, columns=columns, compute=compute)
-    sha256 = artifacts.write_atomic(target.absolute(), render(drawn.figure, target.suffix))
+    sha256 = artifacts.write_atomic(target.absolute(), render(drawn.figure, target.suffix, small=small))
     registry = open_for_writing(context.registry)
     origin = invocations.describe(f"plot {name}", context.argv)
     with registry.write() as connection:

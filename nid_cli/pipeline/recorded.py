@@ -49,7 +49,7 @@ class Call:
     def command(self, context: Context) -> str:
         """The command line that makes its results."""
         defaults = {n: p.default for n, p in inspect.signature(ANALYSES[self.analysis][0]).parameters.items()}
-        given = {n: v for n, v in self.parameters.items() if v != defaults[n]}
+        given = {n: v for n, v in self.parameters.items() if _plain(v) != _plain(defaults[n])}
         return command(context, self.analysis, self.selection, given)
 
 
@@ -70,8 +70,12 @@ class SyntheticCall:
     def command(self, context: Context) -> str:
         """The command line that makes its results."""
         defaults = asdict(coherence.SyntheticSettings())
-        given = {name: value for name, value in self.options.items() if value != defaults[name]}
+        given = {name: value for name, value in self.options.items() if _plain(value) != _plain(defaults[name])}
         return command(context, "coherence synthetic", Selection(), given)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _number(value: Any) -> str:
@@ -97,7 +101,7 @@ def command(context: Context, name: str, selection: Selection, parameters: Mappi
         bundle = asdict(value) if is_dataclass(value) and not isinstance(value, type) else {parameter: value}
         usual = asdict(type(value)()) if is_dataclass(value) and not isinstance(value, type) else {}
         for option, own in bundle.items():
-            if option in usual and usual[option] == own:
+            if option in usual and _plain(usual[option]) == _plain(own):
                 continue
             text = ",".join(map(_number, own)) if isinstance(own, list | tuple) else _number(own)
             words += [f"--{option.replace('_', '-')}", *([] if own is True else [text])]

@@ -136,29 +136,45 @@ def matrix(records: Sequence[Record], across: str = LAYER, columns: int | None =
     places = _sorted(row["column"] for row in rows)
     series = list(cells(rows, "series"))
     with style.styled():
-        side = (style.WIDTHS[columns] - 1.25) / len(places)
-        figure = style.new_figure(columns, min(side, 1.9) * len(series) + 0.55)
+        side = min((style.WIDTHS[columns] - 1.25) / len(places), 1.9)
+        narrow = side < 1.2
+        figure = style.new_figure(columns, (side + 0.1 * narrow) * len(series) + 0.55)
         axes = figure.subplots(len(series), len(places), squeeze=False)
         for down, (text,) in enumerate(series):
-            own = {row["column"]: row for row in rows if row["series"] == text}
-            limit = max(float(np.quantile(np.abs(row["signed_root_swap"]), 1 - OUTSIDE)) for row in own.values()) or 1.0
-            values = np.concatenate([row["signed_root_swap"].ravel() for row in own.values()])
-            image: Any = None
+            own = {row["column"]: row["signed_root_swap"] for row in rows if row["series"] == text}
+            limit = max(float(np.quantile(np.abs(values), 1 - OUTSIDE)) for values in own.values()) or 1.0
+            images = [_image(axes[down, places.index(column)], own[column], limit) for column in own]
             for axis, column in zip(axes[down], places, strict=True):
                 if column not in own:
                     axis.axis("off")
-                    continue
-                image = _image(axis, own[column]["signed_root_swap"], limit)
                 axis.set_title(_column_title(column, across) if down == 0 else "")
                 axis.set_xlabel("neuron" if down == len(series) - 1 else "")
-            axes[down, 0].set_ylabel(text)
-            over, under = bool(values.max() > limit * 1.0001), bool(values.min() < -limit * 1.0001)
-            extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get((over, under), "neither")
-            bar = figure.colorbar(image, ax=list(axes[down]), label=TITLE, extend=extend, aspect=15, pad=0.02)
-            bar.outline.set_linewidth(0.5)
-            # The scale is symmetric; its bar shows the part that occurs.
-            bar.ax.set_ylim(min(max(values.min(), -limit), -0.15 * limit), limit)
+            axes[down, 0].set_ylabel(text.replace(", ", ",\n") if narrow else text, fontsize=7 if narrow else 8)
+            _colour_bar(figure, images[0], axes[down], list(own.values()), limit, "" if narrow else TITLE)
+        for axis in axes.flat:
+            _share_ticks(axis, axes)
+        if narrow:
+            figure.supxlabel(f"colours: swap cost {TITLE}", fontsize=8)
     return figure
+
+
+def _colour_bar(figure: Figure, image: Any, axes: Any, values: Sequence[np.ndarray], limit: float, label: str) -> None:
+    """The bar of one row of panels: its scale is symmetric around 0, it shows the part that occurs."""
+    low, high = min(v.min() for v in values), max(v.max() for v in values)
+    over, under = bool(high > limit * 1.0001), bool(low < -limit * 1.0001)
+    extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get((over, under), "neither")
+    bar = figure.colorbar(image, ax=list(axes), label=label, extend=extend, aspect=15, pad=0.02)
+    bar.outline.set_linewidth(0.5)
+    bar.ax.set_ylim(min(max(low, -limit), -0.15 * limit), limit)
+
+
+def _share_ticks(axis: Any, axes: Any) -> None:
+    """Leaves out the numbers of neurons where the panel at the edge has the same."""
+    [(down, across)] = np.argwhere(axes == axis)
+    axis.tick_params(
+        labelleft=not across or axis.get_ylim() != axes[down, 0].get_ylim(),
+        labelbottom=down == len(axes) - 1 or axis.get_xlim() != axes[-1, across].get_xlim(),
+    )
 
 
 def _sorted(values: Iterable[Any]) -> list[Any]:

@@ -16,6 +16,7 @@ from nid_cli.plots.rows import Record, Row
 DASHES = {"none": "-", "activation": "--", "weight": ":"}
 SPLITS = ("train", "test")
 NORMS = {"none": "no norm"}
+OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
 
 def _parts(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -49,7 +50,8 @@ def describe(records: Sequence[Record]) -> tuple[str, str]:
     first = records[0]
     settings = first["settings"]
     models = {r[key] for r in records for key in ("model", "model_a", "model_b") if key in r}
-    data = "".join(f", {style.parameter(name, value)}" for name, value in settings["data"].items())
+    parameters = {name: value for name, value in settings["data"].items() if not name.endswith("_seed")}
+    data = "".join(f", {style.parameter(name, value)}" for name, value in parameters.items())
     title = f"{style.label(first)}, on {style.DATASETS.get(settings['dataset'], settings['dataset'])}"
     norm = NORMS.get(settings["norm"], f"{settings['norm']} norm")
     said = [
@@ -59,8 +61,10 @@ def describe(records: Sequence[Record]) -> tuple[str, str]:
     if first.get("fixed_share"):
         said.append(f"{100 * first['fixed_share']:.3g} % of the weights are fixed.")
     said.append(
-        f"Trained for {settings['epochs']} epochs with {settings['optimizer']}, learning rate {settings['lr']:g}, "
-        f"weight decay {settings['weight_decay']:g}, batches of {settings['batch_size']}."
+        f"Trained for {settings['epochs']} epochs with {OPTIMIZERS[settings['optimizer']]}, learning rate "
+        f"{settings['lr']:g}, weight decay {settings['weight_decay']:g}, batches of {settings['batch_size']}."
+        if settings["epochs"]
+        else "Untrained."
     )
     measured = sorted({r["epoch"] for r in records if r["part"] != "training"})
     said.append(f"Measured at epoch {', '.join(map(str, measured))}.")
@@ -83,7 +87,8 @@ def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
         down = 4 if columns == 2 else 8
         height = head + down * (1.75 if columns == 2 else 1.3)
         figure = style.new_figure(columns, height)
-        upper, lower = figure.subfigures(2, 1, height_ratios=[head, height - head])
+        halves: Any = figure.subfigures(2, 1, height_ratios=[head, height - head])
+        upper, lower = halves
         upper.text(0.01, 1 - 0.06 / head, title, fontsize=10, va="top")
         upper.text(0.01, 1 - 0.27 / head, "\n".join(lines), fontsize=7, va="top", linespacing=1.25)
         axes = lower.subplots(down, columns).ravel()
@@ -95,7 +100,19 @@ def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
         for axis in axes:
             axis.grid(color="0.92", linewidth=0.5)
             axis.set_axisbelow(True)
+            _legend(axis)
     return figure
+
+
+def _legend(axis: Any) -> None:
+    """What the panel's artists are called, between its title and itself."""
+    handles, names = axis.get_legend_handles_labels()
+    if not names:
+        return
+    unique = dict(zip(names, handles, strict=True))
+    axis.set_title(axis.get_title(), pad=15)
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.97), "borderpad": 0.2, "columnspacing": 1.2}
+    axis.legend(unique.values(), unique.keys(), ncols=len(unique), **above)
 
 
 def _say(axis: Any, text: str) -> None:
@@ -108,13 +125,12 @@ def _say(axis: Any, text: str) -> None:
 def _training(axes: Any, records: Sequence[Record]) -> None:
     for axis, (quantity, title) in zip(axes, training.QUANTITIES.items(), strict=True):
         axis.set_title("training: " + title)
-        if not records:
-            _say(axis, "no recorded epochs")
+        if not any(r["epoch"] > 0 for r in records):
+            _say(axis, "not trained here")
             continue
         for split, dash in zip(SPLITS, ("-", "--"), strict=True):
             training.curves(axis, records, f"{split}_{quantity}", text=style.SPLITS[split], dash=dash)
         axis.set_xlabel("epoch")
-        axis.legend()
 
 
 def _connectivity(axes: Any, rows: Sequence[Row]) -> None:
@@ -128,7 +144,6 @@ def _connectivity(axes: Any, rows: Sequence[Row]) -> None:
             lmc.band(axis, row, f"train_{quantity}", lmc.TITLES[row["align"]], look)
         lmc.finish(axis)
         axis.set_xlabel(r"interpolation $\lambda$")
-        axis.legend()
 
 
 def _layer_axis(axis: Any, layers: Sequence[Any], title: str) -> None:
@@ -147,17 +162,14 @@ def _matching(axis: Any, rows: Sequence[Row]) -> None:
         colour = style.look(row)["color"]
         if "random_mean_mean" in row:
             low, high = (row["random_mean_mean"] + sign * 2 * row["random_sd_mean"] for sign in (-1, 1))
-            axis.fill_between([place - 0.3, place + 0.3], low, high, color="0.8", linewidth=0, label=match.RANDOM)
+            axis.fill_between([place - 0.3, place + 0.3], low, high, color="0.8", linewidth=0, label="random (±2 sd)")
         for shift, (kind, (_, marker)) in zip((-0.1, 0.1), match.LOOKS.items(), strict=True):
             axis.errorbar(
                 place + shift, row[f"{kind}_mean"], yerr=row[f"{kind}_sd"] or None, color=colour, marker=marker,
                 fillstyle="full" if kind == "optimal" else "none", linestyle="", elinewidth=0.7,
-                label=match.WORDS[kind],
+                label=kind,
             )  # fmt: skip
     _layer_axis(axis, [row["layer"] for row in rows], "hidden layer")
-    handles, names = axis.get_legend_handles_labels()
-    unique = dict(zip(names, handles, strict=True))
-    axis.legend(unique.values(), unique.keys())
 
 
 def _costs(axis: Any, rows: Sequence[Row]) -> None:
@@ -169,21 +181,20 @@ def _costs(axis: Any, rows: Sequence[Row]) -> None:
         axis.plot(place, row["median"], "o", color="white", markeredgecolor=colour, label="median")
     _layer_axis(axis, [row["layer"] for row in rows], "layer")
     axis.axhline(0, color="0.7", linewidth=0.6, zorder=0)
-    handles, names = axis.get_legend_handles_labels()
-    unique = dict(zip(names, handles, strict=True))
-    axis.legend(unique.values(), unique.keys())
 
 
 def _coherence(axes: Any, rows: Sequence[Row]) -> None:
     titles = {"coherence": r"coherence $\nu(U)$", "anisotropy_mean": r"anisotropy $\Vert S_i - p I\Vert_2$"}
     for axis, (name, title) in zip(axes, titles.items(), strict=True):
         own = [row for row in rows if f"{name}_mean" in row]
-        coherence.points(axis, np.arange(len(own)), own, name, "mean", "o")
-        bound = coherence.BOUNDS[name]
-        if any(row[bound] for row in own):
-            colour = style.look(own[0])["color"]
-            handle = style.key_line(color=colour, linestyle="", **coherence.DASH)
-            axis.legend([handle], [coherence.WORDS[bound]])
+        coherence.points(axis, np.arange(len(own)), own, name, "mean over models", "o")
+        for line in axis.get_lines():
+            line.set_label(coherence.WORDS.get(str(line.get_label()).removeprefix("_"), line.get_label()))
         axis.set_title(title)
+        if not any(row[f"{name}_mean"] for row in own):
+            axis.clear()
+            axis.set_title(title)
+            _say(axis, "no weights are fixed by a mask")
+            continue
         axis.set_ylim(bottom=0)
         _layer_axis(axis, [row["layer"] for row in own], "inputs of layer")

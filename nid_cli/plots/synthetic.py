@@ -46,7 +46,7 @@ def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
                     x, mean, sd = (np.array(row[k]) for k in ("lambdas", "test_loss_mean", "test_loss_sd"))
                     _band(axis, x, mean, sd, family, max(1, len(x) // 5))
         first.set_xlabel(r"coherence $\nu$ of the inputs")
-        first.set_ylabel("midpoint barrier (test MSE)")
+        first.set_ylabel("midpoint barrier\n(test MSE)")
         first.set_xlim(0, 1.02)
         for axis, end in zip(panels, ends, strict=True):
             axis.set_title(rf"$\nu = {style.number(end)}$")
@@ -74,4 +74,6 @@ def _layout(figure: Figure, columns: int, ends: int) -> list[Any]:
 def _band(axis: Any, x: np.ndarray, mean: np.ndarray, sd: np.ndarray, family: str, every: int | None) -> None:
     look = LOOKS[family]
     axis.plot(x, mean, label=f"{FAMILIES[family]} (±1 sd)", markevery=every, **look)
-    axis.fill_between(x, mean - sd, mean + sd, color=look["color"], alpha=0.18, linewidth=0)
+    # A test loss is not negative; a barrier may be.
+    bottom = mean - sd if every is None else np.maximum(mean - sd, 0)
+    axis.fill_between(x, bottom, mean + sd, color=look["color"], alpha=0.18, linewidth=0)
