@@ -15,7 +15,7 @@ from nid_cli.plots.rows import Record, Row, cells, head, spreads
 DELTA = "0.05"
 QUANTITIES = {
     "coherence": "coherence\n" + r"$\nu(U)$",
-    "subspace_dimension": "dimension $k$\nof the subspace",
+    "subspace_dimension": "subspace\ndimension $k$",
     "anisotropy_mean": "anisotropy\n" + r"$\Vert S_i - p I\Vert_2$",
 }
 # What a quantity is held against, drawn as a dash: what it cannot be below, or (with this probability) above.
@@ -112,9 +112,9 @@ def points(
     shown = [i for i, row in enumerate(rows) if f"{name}_mean" in row]
     if not shown:
         return
-    y, sd = ([rows[i][f"{name}_{part}"] for i in shown] for part in ("mean", "sd"))
+    y, sd = (np.array([rows[i][f"{name}_{part}"] for i in shown]) for part in ("mean", "sd"))
     axis.errorbar(
-        x[shown], y, yerr=sd if any(sd) else None, color=look["color"], marker=marker, elinewidth=0.7,
+        x[shown], y, yerr=sd if sd.any() else None, color=look["color"], marker=marker, elinewidth=0.7,
         linestyle=look["linestyle"] if joined else "", linewidth=1, label=text, zorder=3, clip_on=False,
     )  # fmt: skip
     bound = BOUNDS.get(name)

@@ -17,7 +17,7 @@ TITLE = r"$\mathrm{sign}(t^2)\,\sqrt{|t^2|}$"
 LAYER = "layer"
 
 # Zero is grey, what is negative brighter and yellow, what is positive darker and blue: the sign survives in grey.
-STOPS = ((0.0, "#FFE100"), (0.25, "#F3E38B"), (0.5, "#D3D3D3"), (0.65, "#8FA8C8"), (0.85, "#2F5C9E"), (1.0, "#08204D"))
+STOPS = ((0.0, "#FFF200"), (0.25, "#E3D98A"), (0.5, "#C4C4C4"), (0.65, "#8FA8C8"), (0.85, "#2F5C9E"), (1.0, "#08204D"))
 SIGNED = mpl.colors.LinearSegmentedColormap.from_list("signed", STOPS)
 # Colour scales and histograms leave out this share at either end: a few outliers would hide all others.
 OUTSIDE = 0.002

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from nid_cli.plots import style
 from nid_cli.plots.rows import IDENTITY, Record, Row, cells
@@ -66,5 +67,8 @@ def curves(axis: Any, records: Sequence[Record], name: str, *, text: str | None 
         label = text or f"{labels[group]} ({count})"
         axis.plot(common, mean, label=label, marker=markers[group], markevery=every, **look)
     axis.grid(color="0.92", linewidth=0.5)
-    if name.endswith("loss"):
+    positive = [r[name] for r in records if r[name]]
+    if name.endswith("loss") and positive and max(positive) > 10 * min(positive):
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, position: style.number(value))
+        axis.yaxis.set_minor_formatter(NullFormatter())
