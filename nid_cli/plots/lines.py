@@ -21,10 +21,11 @@ def _colour(rows: Sequence[Row]) -> str:
 
 
 def _fills(rows: Sequence[Row]) -> dict[str, Any]:
-    """For each series how its markers are filled: series of one colour differ."""
+    """For each series how its markers are filled: series of one colour differ, and all where they are many."""
     by_colour: dict[str, list[str]] = {}
-    for (text,), own in cells(rows, "series").items():
-        by_colour.setdefault(_colour(own), []).append(text)
+    series = cells(rows, "series")
+    for (text,), own in series.items():
+        by_colour.setdefault("" if len(series) > style.MOST_ALIKE else _colour(own), []).append(text)
     return {text: FILLS[i % len(FILLS)] for texts in by_colour.values() for i, text in enumerate(texts)}
 
 

@@ -59,7 +59,7 @@ def draw(records: Sequence[Record], split: str = "train", columns: int | None = 
 
 def curves(axis: Any, records: Sequence[Record], rows: Sequence[Row], align: str, quantity: str, split: str) -> None:
     """All groups' curves of one alignment, and the lambda axis; earlier epochs are paler."""
-    labels, markers = style.group_labels(records), style.twin_markers(records)
+    labels, markers = style.group_labels(records), style.markers(records)
     for row in rows:
         if row["align"] != align:
             continue

@@ -47,6 +47,8 @@ COLORS = {"standard": "#000000", "sigma": "#CC79A7"}
 COLORMAPS = {"w": "viridis_r", "syre": "YlOrBr"}
 DASHES = {"standard": "-", "sigma": ":", "w": "-", "syre": "-."}
 GREY = "0.55"
+# So many lines of one dash can be told apart by how dark they are.
+MOST_ALIKE = 3
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 NETWORKS = {"mlp": "MLP", "resnet": "ResNet"}
@@ -200,16 +202,22 @@ def _place(record: Record, without: str | None) -> Any:
     return (record.get("settings") or {}).get("data", {}).get(without)
 
 
-def twin_markers(records: Sequence[Record]) -> dict[str, str]:
-    """A marker for each group whose colour and dash an earlier group has already; "" for the others."""
-    seen: dict[tuple[Any, ...], int] = {}
-    markers = {}
-    for record in records:
-        if record["group"] not in markers:
-            key = tuple(look(record).values())
-            markers[record["group"]] = "" if key not in seen else MARKERS[(seen[key] - 1) % len(MARKERS)]
-            seen[key] = seen.get(key, 0) + 1
-    return markers
+def markers(records: Sequence[Record]) -> dict[str, str]:
+    """A marker for each group that needs one to be told from the others, also in grey; "" for the others.
+
+    Those need one whose colour and dash an earlier group has already, and all of one dash where they are many.
+    """
+    first = {record["group"]: look(record) for record in reversed(records)}
+    looks = {group: first[group] for group in dict.fromkeys(r["group"] for r in records)}
+    found = {}
+    for group, own in looks.items():
+        alike = [other for other, look in looks.items() if look["linestyle"] == own["linestyle"]]
+        if len(alike) <= MOST_ALIKE:
+            alike = [other for other in alike if looks[other] == own]
+            found[group] = ("", *MARKERS)[alike.index(group) % (1 + len(MARKERS))]
+        else:
+            found[group] = MARKERS[alike.index(group) % len(MARKERS)]
+    return found
 
 
 def new_figure(columns: int, height: float) -> Figure:

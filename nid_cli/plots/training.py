@@ -50,7 +50,7 @@ def curves(axis: Any, records: Sequence[Record], name: str, *, text: str | None 
         text: a label instead of the group's.
         dash: a dash instead of the group's.
     """
-    labels, markers = style.group_labels(records), style.twin_markers(records)
+    labels, markers = style.group_labels(records), style.markers(records)
     for (group,), own in cells(records, "group").items():
         look = style.look(own[0]) | ({} if dash is None else {"linestyle": dash})
         seeds = cells([r for r in own if r[name] is not None], "model")
