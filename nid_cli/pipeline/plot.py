@@ -107,7 +107,11 @@ def _cost(context: Context, selection: Selection, options: Options, compute: boo
         parameters["explained_variance"] = options["explained_variance"]
         calls.append(_call("cost", selection, parameters))
     records = [record for found in recorded(context, calls, compute=compute) for record in found]
-    places = {str(r["layer"] if across == "layer" else r["settings"]["data"].get(across)) for r in records}
+    if across != "layer" and (without := [r for r in records if across not in r["settings"]["data"]]):
+        raise UsageError(
+            f"the data of {without[0]['group']} have no {across}", "choose groups with --dataset or --group"
+        )
+    places = {str(r["layer"] if across == "layer" else r["settings"]["data"][across]) for r in records}
     if kind == "matrix" and len(places) > MOST_COLUMNS:
         raise UsageError(f"{len(places)} columns of panels are too many to be read", "choose some with --layers 0,1,2")
     return records, {"kind": kind, "across": across}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import partial
 from typing import Any
@@ -86,6 +86,16 @@ def _kappa(kappa: Kappa) -> str:
     return "null" if kappa is None else ",".join(map(_number, kappa if isinstance(kappa, list) else [kappa]))
 
 
+def _spelled(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each option with its value; a bundle of settings is an option each, its usual values left out."""
+    for name, value in parameters.items():
+        if not is_dataclass(value) or isinstance(value, type):
+            yield name, value
+            continue
+        usual = asdict(type(value)())
+        yield from ((n, v) for n, v in asdict(value).items() if _plain(v) != _plain(usual[n]))
+
+
 def command(context: Context, name: str, selection: Selection, parameters: Mapping[str, Any]) -> str:
     """``nid NAME`` with these selectors and parameters, ready for a shell."""
     words = ["nid", *name.split()]
@@ -96,15 +106,9 @@ def command(context: Context, name: str, selection: Selection, parameters: Mappi
         words += ["--models", selection.models]
     if selection.epochs != "last":
         words += ["--epochs", selection.epochs]
-    for parameter, value in parameters.items():
-        # A bundle of settings is one option each; those that its command would take anyhow are left out.
-        bundle = asdict(value) if is_dataclass(value) and not isinstance(value, type) else {parameter: value}
-        usual = asdict(type(value)()) if is_dataclass(value) and not isinstance(value, type) else {}
-        for option, own in bundle.items():
-            if option in usual and _plain(usual[option]) == _plain(own):
-                continue
-            text = ",".join(map(_number, own)) if isinstance(own, list | tuple) else _number(own)
-            words += [f"--{option.replace('_', '-')}", *([] if own is True else [text])]
+    for option, value in _spelled(parameters):
+        text = ",".join(map(_number, value)) if isinstance(value, list | tuple) else _number(value)
+        words += [f"--{option.replace('_', '-')}", text]
     for option, path in (("--registry", context.registry), ("--data-dir", context.data_dir)):
         words += [option, str(path)] if path is not None else []
     return shlex.join(words)

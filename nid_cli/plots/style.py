@@ -146,7 +146,7 @@ PARAMETERS = {"k": "$k = {}$", "coherence": r"$\nu = {}$", "sep": "separation {}
 
 def parameter(name: str, value: Any) -> str:
     """A value of a data parameter in words and mathematics."""
-    return PARAMETERS.get(name, name.replace("_", " ") + " {}").format("unset" if value is None else number(value))
+    return PARAMETERS.get(name, name.replace("_", " ") + " {}").format(number(value))
 
 
 def _told_apart(record: Record, ignored: str | None) -> dict[str, str]:
