@@ -30,7 +30,7 @@ def cost(
     epochs: options.Epochs = "last",
     method: Annotated[str, typer.Option(metavar="mahalanobis|ridge", help="Which estimate.")] = "mahalanobis",
     explained_variance: options.ExplainedVariance = 0.9,
-    layers: Annotated[str | None, typer.Option(metavar="0,1,NAME", help="Layers, by index or name [all].")] = None,
+    layers: options.LayersOption = None,
     betas: Annotated[str | None, typer.Option(metavar="B[,B..]", help="Ridge: temperatures [.001,.01,.1,1].")] = None,
     neurons: Annotated[
         int | None, typer.Option(metavar="N", help="Ridge: all ordered pairs of the first N neurons [16].")
@@ -65,7 +65,7 @@ def cost(
             chosen,
             method=method,
             explained_variance=explained_variance,
-            layers=[part.strip() for part in layers.split(",")] if layers is not None else None,
+            layers=options.layers(layers),
             ridge=ridge,
             force=force,
             matrices=as_json or export is not None,

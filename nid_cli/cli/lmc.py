@@ -32,9 +32,7 @@ def lmc(
         str, typer.Option(metavar="none,activation,weight", help="Alignments of the second model before interpolation.")
     ] = ",".join(DEFAULT_ALIGNMENTS),
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = 9,
-    bn_reset: Annotated[
-        bool, typer.Option("--bn-reset", help="Estimate batch-norm statistics anew after interpolation.")
-    ] = False,
+    bn_reset: options.BnReset = False,
     force: options.Force = False,
     device: options.Device = "auto",
     registry: options.RegistryOption = None,

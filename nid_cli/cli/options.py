@@ -136,6 +136,12 @@ def examples(*commands: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
 
 
+BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
+LayersOption = Annotated[
+    str | None, typer.Option("--layers", metavar="0,1,NAME", help="Layers, by index or name [all].")
+]
+
+
 def indices(text: str | None, what: str) -> list[int] | None:
     """``0,2`` as whole numbers; None stays None.
 
@@ -147,6 +153,11 @@ def indices(text: str | None, what: str) -> list[int] | None:
     if not all(part.strip().isdecimal() for part in text.split(",")):
         raise UsageError(f"{what} must be whole numbers like 0,2, not {text!r}")
     return list(dict.fromkeys(int(part) for part in text.split(",")))
+
+
+def layers(text: str | None) -> list[str] | None:
+    """``0,2`` or ``stem.conv,linear`` as names of layers; None stays None."""
+    return None if text is None else [part.strip() for part in text.split(",")]
 
 
 @contextmanager

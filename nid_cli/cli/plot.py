@@ -1,55 +1,190 @@
-"""``nid plot``."""
+"""``nid plot``: one command a figure, made from the pipeline's table of figures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nid_cli.cli import options, output, render
-from nid_cli.errors import unknown
-from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.lmc import parse_alignments
-from nid_cli.pipeline.plot import plot_lmc
+from nid_cli.pipeline.plot import FIGURES, Kind, plot
 
-app = typer.Typer(help="Draw figures from recorded results.", no_args_is_help=True, rich_markup_mode=None)
-
-
-@app.callback()
-def _figures() -> None:
-    """Draw figures from recorded results; what is missing is named with the command that makes it."""
-
-
-@app.command(
-    epilog=options.examples(
-        "nid plot lmc --arch mlp --out lmc.pdf", "nid plot lmc --dataset mnist --split test --out lmc.png"
-    )
+app = typer.Typer(
+    help="Draw figures from recorded results; what is missing is named with the command that makes it.",
+    rich_markup_mode=None,
+    invoke_without_command=True,
 )
-def lmc(
-    out: Annotated[Path, typer.Option(metavar="FILE.pdf|.png|.svg", help="The file to draw.")],
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
-    models: options.Models = None,
-    epochs: options.Epochs = "last",
-    pairs: options.Pairs = "all",
-    align: Annotated[
-        str, typer.Option(metavar="none,activation,weight", help="Panels, left to right.")
-    ] = "none,activation",
-    points: Annotated[int, typer.Option(metavar="N", help="Points on each segment.")] = 9,
-    split: Annotated[str, typer.Option(metavar="train|val|test", help="Which split's curves.")] = "train",
-    registry: options.RegistryOption = None,
+
+
+@app.callback(epilog=options.examples("nid plot --list", "nid plot lmc --arch mlp --out lmc.pdf"))
+def _figures(
+    typer_context: typer.Context,
+    listed: Annotated[bool, typer.Option("--list", help="Describe each figure with what it needs.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Accuracy and loss over lambda, mean and band over pairs, unaligned and aligned side by side."""
-    if split not in ("train", "val", "test"):
-        raise unknown("split", split, ("train", "val", "test"))
-    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
-    context = Context(registry=registry, argv=options.command_line(), say=render.say)
-    record = plot_lmc(context, chosen, out, pairs=pairs, align=parse_alignments(align), points=points, split=split)
+    """Draw figures from recorded results; what is missing is named with the command that makes it."""
+    if typer_context.invoked_subcommand is not None:
+        return
+    if not listed:
+        render.say(typer_context.get_help())
+        raise typer.Exit(2)
+    records = [{"figure": name, "needs": kind.needs, "description": kind.description} for name, kind in FIGURES.items()]
+    rows = [(name, "; ".join(kind.needs), kind.description) for name, kind in FIGURES.items()]
     output.show(
-        "nid.plot/1", [record], as_json=as_json, export=None, human=lambda: render.say(f"drew {record['path']}")
+        "nid.figures/1",
+        records,
+        as_json=as_json,
+        export=None,
+        human=lambda: render.table(("figure", "needs", "shows"), rows),
     )
+
+
+Out = Annotated[Path, typer.Option("--out", metavar="FILE.pdf|.png|.svg", help="The file to draw.")]
+Columns = Annotated[
+    int | None, typer.Option("--columns", metavar="1|2", help="As wide as one or two columns of a page [what suits].")
+]
+Small = Annotated[bool, typer.Option("--small", help="A .png for a web page: 130 dpi instead of 300, 256 colours.")]
+Compute = Annotated[bool, typer.Option("--compute", help="Compute the results that are missing.")]
+ExportRows = Annotated[
+    str | None,
+    typer.Option("--export", metavar="FILE", help="Write what is drawn: .json, .jsonl, .csv or .parquet; - is stdout."),
+]
+
+
+def _text(option: str, metavar: str, text: str) -> Any:
+    return Annotated[str, typer.Option(option, metavar=metavar, help=text)]
+
+
+def _whole(option: str, text: str) -> Any:
+    return Annotated[int, typer.Option(option, metavar="N", help=text)]
+
+
+SELECTORS: dict[str, tuple[Any, Any]] = {
+    "arch": (options.Archs, None),
+    "dataset": (options.Datasets, None),
+    "symmetry": (options.Symmetries, None),
+    "kappa": (options.Kappas, None),
+    "group": (options.Groups, None),
+    "models": (options.Models, None),
+    "epochs": (options.Epochs, "last"),
+}
+COMMON: dict[str, tuple[Any, Any]] = {
+    "columns": (Columns, None),
+    "small": (Small, False),
+    "compute": (Compute, False),
+    "export": (ExportRows, None),
+    "device": (options.Device, "auto"),
+    "registry": (options.RegistryOption, None),
+    "data_dir": (options.DataDir, None),
+    "as_json": (options.Json, False),
+}
+
+
+AGAINST = "kappa|fixed|epoch|PARAMETER"
+# The figures' own options; one that two figures understand differently is listed as figure.option.
+OWN: dict[str, Any] = {
+    "pairs": options.Pairs,
+    "align": _text("--align", "none,activation,weight", "Which alignments."),
+    "bn_reset": options.BnReset,
+    "points": _whole("--points", "Points on each segment, as they were measured."),
+    "split": _text("--split", "train|val|test", "Which split."),
+    "training.split": _text("--split", "train,val,test", "Columns of panels, left to right."),
+    "against": _text("--against", AGAINST, "The horizontal axis; fixed is the share of fixed weights."),
+    "coherence.against": _text("--against", "layer|epoch", "The horizontal axis."),
+    "barrier.kind": _text("--kind", "chord|max|mid", "Above the chord, above the worse end, or at the midpoint."),
+    "cost.kind": _text("--kind", "matrix|distribution|scatter", "What is drawn."),
+    "at": _text("--at", "post_linear|post_norm|post_activation", "Where neurons are recorded."),
+    "similarity": _text("--similarity", "pearson|dot", "How neurons are compared."),
+    "across": _text("--across", "layer|PARAMETER", "Columns of panels: layers, or a parameter of the data."),
+    "method": _text("--method", "mahalanobis,ridge", "Which estimates."),
+    "layers": options.LayersOption,
+    "betas": _text("--betas", "B[,B..]", "Ridge: temperatures."),
+    "neurons": _whole("--neurons", "Ridge: so many neurons, as they were measured."),
+    "explained_variance": options.ExplainedVariance,
+    "copies": _whole("--copies", "Copies of the inputs; 1..N of them active."),
+    "width": _whole("--width", "Hidden neurons."),
+    "density": Annotated[float, typer.Option("--density", metavar="P", help="Probability that a weight is trained.")],
+    "outer_seeds": _whole("--outer-seeds", "Draws of mask, data and frame."),
+    "num_pairs": _whole("--num-pairs", "Pairs of models a draw."),
+    "epochs": _whole("--epochs", "Epochs."),
+}
+# Options that are read from text: how; and the text of a default, where it is none already.
+READ: dict[str, Callable[[Any], Any]] = {
+    "layers": options.layers,
+    "betas": lambda text: options.parse_numbers(text, "betas"),
+}
+SHOWN = {"betas": ".01"}
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "lmc": ("nid plot lmc --arch mlp --out lmc.pdf", "nid plot lmc --dataset mnist --split test --out lmc.png"),
+    "barrier": (
+        "nid plot barrier --symmetry w --out barrier.pdf",
+        "nid plot barrier --dataset mnist-coherence --against coherence --out barrier.pdf",
+    ),
+    "match": (
+        "nid plot match --symmetry w --symmetry standard --out match.pdf",
+        "nid plot match --against epoch --compute --out match.png --export match.csv",
+    ),
+    "cost": (
+        "nid plot cost --dataset mnist --layers 0,1,2 --out cost.pdf",
+        "nid plot cost --dataset gaussian-subspace --across k --method mahalanobis,ridge --neurons 64 --layers 0 "
+        "--out cost.pdf",
+        "nid plot cost --kind scatter --layers 0 --out scatter.pdf",
+    ),
+    "coherence": ("nid plot coherence --out coherence.pdf", "nid plot coherence --against epoch --out coherence.pdf"),
+    "synthetic": ("nid plot synthetic --out synthetic.pdf",),
+    "training": ("nid plot training --dataset digits --split train,val,test --out training.pdf",),
+    "summary": ("nid plot summary --group mlp-digits-w-k1 --compute --out summary.pdf",),
+}
+
+
+def _command(name: str, kind: Kind) -> Callable[..., None]:
+    """The command of one figure: the selectors, the figure's own options, and what all figures take."""
+
+    def command(**given: Any) -> None:
+        output.check(given["export"])
+        chosen = options.selection(**{n: given[n] for n in kind.selectors})
+        own = {n: READ[n](given[n]) if n in READ else given[n] for n in kind.options}
+        with options.context(given["registry"], given["data_dir"], given["device"]) as context:
+            record, rows = plot(
+                context,
+                name,
+                chosen,
+                given["out"],
+                own,
+                columns=given["columns"],
+                small=given["small"],
+                compute=given["compute"],
+            )
+        if given["export"] is not None:
+            output.write(f"nid.plot.{name}/1", rows, given["export"])
+        if given["export"] != "-":
+            output.show(
+                "nid.plot/1",
+                [record],
+                as_json=given["as_json"],
+                export=None,
+                human=lambda: render.say(f"drew {record['path']}"),
+            )
+
+    def parameter(option: str, annotation: Any, default: Any) -> Parameter:
+        return Parameter(option, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+    own = {
+        option: (OWN.get(f"{name}.{option}", OWN.get(option)), SHOWN.get(option, default))
+        for option, default in kind.options.items()
+    }
+    taken = {n: declared for n, declared in SELECTORS.items() if n in kind.selectors} | own | COMMON
+    # Typer reads a command's options from its signature.
+    command.__signature__ = Signature(  # type: ignore[attr-defined]
+        [parameter("out", Out, Parameter.empty), *(parameter(n, *declared) for n, declared in taken.items())]
+    )
+    command.__doc__ = kind.description[0].upper() + kind.description[1:] + f". Needs: {'; '.join(kind.needs)}."
+    return command
+
+
+for _name, _kind in FIGURES.items():
+    app.command(_name, epilog=options.examples(*EXAMPLES[_name]))(_command(_name, _kind))

@@ -22,17 +22,15 @@ from nid_cli.registry.selection import Selection, select_models
 OUTPUT = "output"
 
 
-def coherence(
-    context: Context, selection: Selection, *, explained_variance: float = 0.9, force: bool = False
-) -> list[dict[str, Any]]:
-    """Records (``nid.coherence/1``): one for each model, epoch and layer, whose inputs are meant, and for the output.
+def subjects(context: Context, selection: Selection, *, explained_variance: float = 0.9) -> list[Subject]:
+    """The (group, epoch, model, layer) that a call speaks of, in order; the last layer of a model is its output.
 
     Raises:
         UsageError, NotFoundError: a selector cannot be read, or nothing is selected.
     """
     check_share(explained_variance)
     registry = open_for_writing(context.registry)
-    subjects = []
+    found = []
     with registry.read() as connection:
         for selected in select_models(connection, selection):
             layers = [op.name for op in graph_of(selected.group.settings).weighted] + [OUTPUT]
@@ -40,9 +38,21 @@ def coherence(
                 for model in selected.models:
                     for layer in layers:
                         parameters = {"layer": layer, "explained_variance": explained_variance}
-                        subjects.append(Subject("coherence", selected.group, epoch, (model,), parameters))
-    need_models(subjects)
-    return analyse(context, "coherence", subjects, _compute, force=force)
+                        found.append(Subject("coherence", selected.group, epoch, (model,), parameters))
+    need_models(found)
+    return found
+
+
+def coherence(
+    context: Context, selection: Selection, *, explained_variance: float = 0.9, force: bool = False
+) -> list[dict[str, Any]]:
+    """Records (``nid.coherence/1``): one for each model, epoch and layer, whose inputs are meant, and for the output.
+
+    Raises:
+        UsageError, NotFoundError: see :func:`subjects`.
+    """
+    wanted = subjects(context, selection, explained_variance=explained_variance)
+    return analyse(context, "coherence", wanted, _compute, force=force)
 
 
 def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Values]]:
@@ -66,30 +76,38 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
 SIZE = ("families", "outer_seeds", "num_pairs")
 
 
+CASE = ("family", "active_copies", "outer_seed", "pair")
+
+
+def _settings(options: Mapping[str, Any]) -> SyntheticSettings:
+    try:
+        return SyntheticSettings(**options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from None
+
+
+def synthetic_subjects(options: Mapping[str, Any]) -> list[Subject]:
+    """The (family, active copies, outer seed, pair) of an experiment, in order.
+
+    Raises:
+        UsageError: a setting that cannot be.
+    """
+    settings = _settings(options)
+    common = {name: value for name, value in asdict(settings).items() if name not in SIZE}
+    cases = product(
+        settings.families, range(1, settings.copies + 1), range(settings.outer_seeds), range(settings.num_pairs)
+    )
+    return [Subject("synthetic", None, None, (), common | dict(zip(CASE, case, strict=True))) for case in cases]
+
+
 def synthetic(context: Context, options: Mapping[str, Any], *, force: bool = False) -> list[dict[str, Any]]:
     """Records of the synthetic coherence experiment (``nid.synthetic/1``, section 9).
 
     Raises:
         UsageError: a setting that cannot be.
     """
-    try:
-        settings = SyntheticSettings(**options)
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from None
-    common = {name: value for name, value in asdict(settings).items() if name not in SIZE}
-    subjects = [
-        Subject("synthetic", None, None, (), common | dict(zip(CASE, case, strict=True)))
-        for case in product(
-            settings.families,
-            range(1, settings.copies + 1),
-            range(settings.outer_seeds),
-            range(settings.num_pairs),
-        )
-    ]
-    return analyse(context, "coherence synthetic", subjects, partial(_train, settings=settings), force=force)
-
-
-CASE = ("family", "active_copies", "outer_seed", "pair")
+    train = partial(_train, settings=_settings(options))
+    return analyse(context, "coherence synthetic", synthetic_subjects(options), train, force=force)
 
 
 def _train(lab: Lab, missing: Sequence[Subject], settings: SyntheticSettings) -> Iterator[tuple[Subject, Values]]:

@@ -51,7 +51,7 @@ class Ridge:
                 raise UsageError(f"{name} must be at least 1, not {value}")
 
 
-def cost(
+def subjects(
     context: Context,
     selection: Selection,
     *,
@@ -59,10 +59,8 @@ def cost(
     explained_variance: float = 0.9,
     layers: Sequence[str] | None = None,
     ridge: Ridge | None = None,
-    force: bool = False,
-    matrices: bool = False,
-) -> list[dict[str, Any]]:
-    """Records (``nid.cost/1``): one for each model, epoch and layer, and (ridge) beta.
+) -> list[Subject]:
+    """The (group, epoch, model, layer and, for ridge, beta) that a call speaks of, in order.
 
     Args:
         layers: weighted layers by their 0-based index or their name in records; None takes all.
@@ -79,7 +77,7 @@ def cost(
         shared = {name: getattr(settings, name) for name in ("neurons", "solver", "iterations", "subsample")}
         own = [{"method": method, "beta": beta, **shared} for beta in dict.fromkeys(settings.betas)]
     registry = open_for_writing(context.registry)
-    subjects = []
+    found = []
     with registry.read() as connection:
         for selected in select_models(connection, selection):
             names = _layer_names(graph_of(selected.group.settings), layers)
@@ -88,9 +86,31 @@ def cost(
                     for layer in names:
                         for parameters in own:
                             full = {"layer": layer, "explained_variance": explained_variance, **parameters}
-                            subjects.append(Subject("cost", selected.group, epoch, (model,), full))
-    need_models(subjects)
-    return analyse(context, "cost", subjects, _compute, force=force, matrices=matrices)
+                            found.append(Subject("cost", selected.group, epoch, (model,), full))
+    need_models(found)
+    return found
+
+
+def cost(
+    context: Context,
+    selection: Selection,
+    *,
+    method: str = "mahalanobis",
+    explained_variance: float = 0.9,
+    layers: Sequence[str] | None = None,
+    ridge: Ridge | None = None,
+    force: bool = False,
+    matrices: bool = False,
+) -> list[dict[str, Any]]:
+    """Records (``nid.cost/1``): one for each model, epoch and layer, and (ridge) beta.
+
+    Raises:
+        UsageError, NotFoundError: see :func:`subjects`.
+    """
+    wanted = subjects(
+        context, selection, method=method, explained_variance=explained_variance, layers=layers, ridge=ridge
+    )
+    return analyse(context, "cost", wanted, _compute, force=force, matrices=matrices)
 
 
 def _layer_names(graph: Graph, layers: Sequence[str] | None) -> list[str]:

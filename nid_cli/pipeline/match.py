@@ -31,6 +31,43 @@ def parse_choices(text: str, what: str, choices: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
+def subjects(
+    context: Context,
+    selection: Selection,
+    *,
+    pairs: str = "all",
+    at: Sequence[str] = ("post_activation",),
+    similarity: Sequence[str] = ("pearson",),
+    random: int = 100,
+) -> list[Subject]:
+    """The (group, epoch, pair, recording point, similarity, layer) that a call speaks of, in order.
+
+    Raises:
+        UsageError, NotFoundError: a selector cannot be read, or nothing has two models to pair.
+    """
+    if not 0 <= random <= 100_000:
+        raise UsageError(f"random must lie between 0 and 100000, not {random}")
+    registry = open_for_writing(context.registry)
+    with registry.read() as connection:
+        chosen = list(select_models(connection, selection, least=2))
+    found = []
+    for selected in chosen:
+        by_number = {m.number: m for m in selected.models}
+        spaces = graph_of(selected.group.settings).spaces
+        for epoch in selected.epochs:
+            for a, b in parse_pairs(pairs, sorted(by_number)):
+                for point in at:
+                    for kind in similarity:
+                        for space in spaces:
+                            if point in space.points:
+                                parameters = {"layer": space.name, "at": point, "similarity": kind, "random": random}
+                                models = (by_number[a], by_number[b])
+                                found.append(Subject("match", selected.group, epoch, models, parameters))
+    if not found:
+        raise NotFoundError("no selected group has two complete models to match", "nid train --seeds 2 makes them")
+    return found
+
+
 def match(
     context: Context,
     selection: Selection,
@@ -44,29 +81,10 @@ def match(
     """Records of matching (``nid.match/1``): one for each pair, epoch, recording point, similarity and layer.
 
     Raises:
-        UsageError, NotFoundError: a selector cannot be read, or nothing has two models to pair.
+        UsageError, NotFoundError: see :func:`subjects`.
     """
-    if not 0 <= random <= 100_000:
-        raise UsageError(f"random must lie between 0 and 100000, not {random}")
-    registry = open_for_writing(context.registry)
-    with registry.read() as connection:
-        chosen = list(select_models(connection, selection, least=2))
-    subjects = []
-    for selected in chosen:
-        by_number = {m.number: m for m in selected.models}
-        spaces = graph_of(selected.group.settings).spaces
-        for epoch in selected.epochs:
-            for a, b in parse_pairs(pairs, sorted(by_number)):
-                for point in at:
-                    for kind in similarity:
-                        for space in spaces:
-                            if point in space.points:
-                                parameters = {"layer": space.name, "at": point, "similarity": kind, "random": random}
-                                models = (by_number[a], by_number[b])
-                                subjects.append(Subject("match", selected.group, epoch, models, parameters))
-    if not subjects:
-        raise NotFoundError("no selected group has two complete models to match", "nid train --seeds 2 makes them")
-    return analyse(context, "match", subjects, _compute, force=force)
+    wanted = subjects(context, selection, pairs=pairs, at=at, similarity=similarity, random=random)
+    return analyse(context, "match", wanted, _compute, force=force)
 
 
 def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Values]]:

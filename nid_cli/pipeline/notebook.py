@@ -109,7 +109,9 @@ def _selection(given: Mapping[str, Any]) -> Selection:
     """Selectors of groups, each one value or several."""
     if wrong := [name for name in given if name not in SELECTORS]:
         raise unknown("selector", wrong[0], SELECTORS)
-    many: dict[str, Any] = {name: value if isinstance(value, (list, tuple)) else [value] for name, value in given.items()}
+    many: dict[str, Any] = {
+        name: value if isinstance(value, (list, tuple)) else [value] for name, value in given.items()
+    }
     if "kappa" in many:
         many["kappa"] = [_kappa(value) for value in many["kappa"]]
     if "symmetry" in many:

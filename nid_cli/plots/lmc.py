@@ -2,63 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from nid_cli.plots import style
+from nid_cli.plots.rows import Record, Row, cells, head, spreads
 
 TITLES = {"none": "no alignment", "activation": "aligned by activations", "weight": "aligned by weights"}
 QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
-SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 
 
-def draw(records: Sequence[Mapping[str, Any]], split: str = "train") -> Figure:
-    """One column of panels an alignment, accuracy above loss; mean over pairs, band of one standard deviation.
+def table(records: Sequence[Record], split: str = "train") -> list[Row]:
+    """What is drawn: for each group, epoch and alignment the mean and sd over pairs at each lambda."""
+    usable = [r for r in records if r["status"] == "ok"]
+    return [
+        head(own)
+        | {"align": align, "split": split, "lambdas": own[0]["lambdas"]}
+        | spreads(own, *(f"{split}_{quantity}" for quantity in QUANTITIES))
+        for (_, _, align), own in cells(usable, "group", "epoch", "align").items()
+    ]
+
+
+def draw(records: Sequence[Record], split: str = "train", columns: int | None = None) -> Figure:
+    """A panel for each alignment, accuracy above loss; mean over pairs, band of one standard deviation.
 
     Args:
         records: ``nid.lmc/1`` records; those that are not applicable are left out.
         split: ``train``, ``val`` or ``test``.
+        columns: the width of one or of two columns of a page; None takes two for more than one alignment.
     """
-    usable = [r for r in records if r["status"] == "ok"]
-    alignments = [name for name in TITLES if any(r["align"] == name for r in usable)]
-    labels = style.group_labels(usable)
-    epochs = {g: sorted({r["epoch"] for r in usable if r["group"] == g}) for g in labels}
+    rows = table(records, split)
+    alignments = [name for name in TITLES if any(row["align"] == name for row in rows)]
+    reset = ",\nbatch-norm statistics reset" if any(r.get("bn_reset") for r in records) else ""
+    columns = columns or (2 if len(alignments) > 1 else 1)
+    across = columns == 2 or len(alignments) < 3
     with style.styled():
-        width = style.TWO_COLUMNS if len(alignments) > 1 else style.ONE_COLUMN
-        figure = style.new_figure(width, 3.9)
-        axes = figure.subplots(2, len(alignments), sharex=True, sharey="row", squeeze=False)
-        for row, (quantity, title) in zip(axes, QUANTITIES.items(), strict=True):
+        figure = style.new_figure(columns, 3.4 if across else 1.3 * len(alignments) + 0.3)
+        if across:
+            axes = figure.subplots(2, len(alignments), sharex=True, sharey="row", squeeze=False)
+        else:
+            axes = figure.subplots(len(alignments), 2, sharex=True, sharey="col", squeeze=False).T
+        for row, quantity in zip(axes, QUANTITIES, strict=True):
             for axis, align in zip(row, alignments, strict=True):
-                own = [r for r in usable if r["align"] == align]
-                for group, epoch in dict.fromkeys((r["group"], r["epoch"]) for r in own):
-                    pairs = [r for r in own if (r["group"], r["epoch"]) == (group, epoch)]
-                    name = labels[group] if len(epochs[group]) == 1 else f"{labels[group]}, epoch {epoch}"
-                    shade = (1 + epochs[group].index(epoch)) / len(epochs[group])
-                    _curve(axis, pairs, f"{split}_{quantity}", name, shade)
-                axis.grid(color="0.92", linewidth=0.5)
-            row[0].set_ylabel(f"{SPLIT_NAMES[split]} {title}")
+                curves(axis, records, rows, align, quantity, split)
+            for axis in row[:1] if across else row:
+                axis.set_ylabel(f"{style.SPLITS[split]} {QUANTITIES[quantity]}")
         for axis, align in zip(axes[0], alignments, strict=True):
-            axis.set_title(TITLES[align])
-        for axis in axes[-1]:
+            axis.set_title(TITLES[align] + reset)
+        for axis in axes[-1] if across else axes[:, -1]:
             axis.set_xlabel(r"interpolation $\lambda$")
-            axis.set_xlim(0, 1)
-            axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-        handles = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
-        columns = style.legend_columns(list(handles), width)
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
-        figure.set_figheight(3.4 + 0.16 * -(-len(handles) // columns))
+        style.legend(figure, style.handles_of(axes.flat))
     return figure
 
 
-def _curve(axis: Any, records: Sequence[Mapping[str, Any]], key: str, label: str, shade: float) -> None:
-    """Mean and band of one group's pairs at one epoch; earlier epochs are paler."""
-    x = np.array(records[0]["lambdas"])
-    values = np.array([r[key] for r in records])
-    mean, sd = values.mean(0), values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(x))
-    look = style.look(records[0])
-    pairs = f"{len(values)} pair{'s' if len(values) > 1 else ''}"
-    axis.plot(x, mean, label=f"{label} ({pairs})", alpha=0.25 + 0.75 * shade, **look)
-    axis.fill_between(x, mean - sd, mean + sd, color=look["color"], alpha=0.18 * shade, linewidth=0)
+def curves(axis: Any, records: Sequence[Record], rows: Sequence[Row], align: str, quantity: str, split: str) -> None:
+    """All groups' curves of one alignment, and the lambda axis; earlier epochs are paler."""
+    labels, markers = style.group_labels(records), style.markers(records)
+    for row in rows:
+        if row["align"] != align:
+            continue
+        epochs = sorted({r["epoch"] for r in rows if r["group"] == row["group"]})
+        name = labels[row["group"]] if len(epochs) == 1 else f"{labels[row['group']]}, epoch {row['epoch']}"
+        shade = (1 + epochs.index(row["epoch"])) / len(epochs)
+        pairs = f"{row['count']} pair{'s' if row['count'] > 1 else ''}"
+        look = style.look(row) | {"marker": markers[row["group"]]}
+        band(axis, row, f"{split}_{quantity}", f"{name} ({pairs})", look, shade)
+    finish(axis)
+
+
+def band(axis: Any, row: Row, name: str, label: str, look: dict[str, Any], shade: float = 1.0) -> None:
+    """One row's mean over lambda, and around it one standard deviation over pairs."""
+    x, mean, sd = (np.array(row[key]) for key in ("lambdas", f"{name}_mean", f"{name}_sd"))
+    axis.plot(x, mean, label=label, alpha=0.25 + 0.75 * shade, markevery=max(1, len(x) // 8), **look)
+    # A standard deviation around a mean near 100 % would pass it; no pair does.
+    top = np.minimum(mean + sd, 100) if name.endswith("accuracy") else mean + sd
+    axis.fill_between(x, np.maximum(mean - sd, 0), top, color=look["color"], alpha=0.18 * shade, linewidth=0)
+
+
+def finish(axis: Any) -> None:
+    """The lambda axis, and a pale grid."""
+    axis.grid(color="0.92", linewidth=0.5)
+    axis.set_xlim(0, 1)
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])

@@ -9,7 +9,8 @@ from nid_cli.plots.style import group_labels, look
 def record(group: str, symmetry: str, kappa: object, align: str, height: float) -> dict:
     x = [0.0, 0.5, 1.0]
     return {
-        "group": group, "arch": "mlp", "dataset": "digits", "symmetry": symmetry, "kappa": kappa, "align": align,
+        "result_id": f"{group}-{align}-{height}", "group": group, "arch": "mlp", "dataset": "digits",
+        "symmetry": symmetry, "kappa": kappa, "align": align,
         "epoch": 3, "status": "ok", "lambdas": x,
         "train_accuracy": [100.0, 100 - height, 100.0], "train_loss": [0.0, height, 0.0],
     }  # fmt: skip

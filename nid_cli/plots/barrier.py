@@ -1,0 +1,63 @@
+"""The barrier figure: how high the barrier is against kappa, share of fixed weights, epoch or a data parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from nid_cli.plots import against as x_axis
+from nid_cli.plots import lines, style
+from nid_cli.plots.lmc import TITLES
+from nid_cli.plots.rows import Record, Row, cells, head, spreads
+
+# The three definitions of the literature: the key's ending, and what the barrier is measured from.
+KINDS = {"chord": "", "max": "_max", "mid": "_mid"}
+WORDS = {"chord": "barrier", "max": "barrier above the worse end", "mid": "barrier at the midpoint"}
+QUANTITIES = {"error_barrier": "error {} (points)", "loss_barrier": "loss {}"}
+LOOKS: dict[str, lines.Look] = {"none": ("-", "o"), "activation": ("--", "s"), "weight": (":", "^")}
+
+
+def table(records: Sequence[Record], against: str = "kappa", split: str = "train", kind: str = "chord") -> list[Row]:
+    """What is drawn: for each group, epoch and alignment its place on the axis, and mean and sd over pairs."""
+    usable = [r for r in records if r["status"] == "ok"]
+    series = x_axis.series(usable, against)
+    names = [f"{split}_{quantity}{KINDS[kind]}" for quantity in QUANTITIES]
+    return [
+        head(own)
+        | {"series": series[group, epoch], "align": align, "against": against, "x": x_axis.value(own[0], against)}
+        | spreads(own, *names)
+        for (group, epoch, align), own in cells(usable, "group", "epoch", "align").items()
+    ]
+
+
+def draw(
+    records: Sequence[Record],
+    against: str = "kappa",
+    split: str = "train",
+    kind: str = "chord",
+    columns: int | None = None,
+) -> Figure:
+    """Two panels, error and loss barrier: a line a family of groups and alignment, bars of one sd over pairs.
+
+    Args:
+        records: ``nid.lmc/1`` records with their groups' settings.
+        against: see :mod:`nid_cli.plots.against`.
+        kind: ``chord``, ``max`` or ``mid``.
+    """
+    rows = table(records, against, split, kind)
+    columns = columns or 2
+    alignments = lines.present(TITLES, (row["align"] for row in rows))
+    with style.styled():
+        figure = style.new_figure(columns, 2.1 if columns == 2 else 3.6)
+        axes = figure.subplots(*((1, 2) if columns == 2 else (2, 1)), sharex=True)
+        for axis, (quantity, title) in zip(axes, QUANTITIES.items(), strict=True):
+            for align in alignments:
+                own = [row for row in rows if row["align"] == align]
+                lines.draw(axis, own, f"{split}_{quantity}{KINDS[kind]}", LOOKS[align])
+            lines.finish(axis, rows, against)
+            axis.set_ylabel(f"{style.SPLITS[split]} {title.format(WORDS[kind])}")
+        if columns == 1:
+            axes[0].set_xlabel("")
+        style.legend(figure, lines.handles(rows, {a: LOOKS[a] for a in alignments}, TITLES))
+    return figure

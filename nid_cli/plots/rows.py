@@ -1,0 +1,44 @@
+"""From records to the rows that a figure draws and exports: means and spreads over the members of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+Record = Mapping[str, Any]
+Row = dict[str, Any]
+R = TypeVar("R", bound=Record)
+
+IDENTITY = ("group", "arch", "dataset", "symmetry", "kappa", "epoch")
+
+
+def cells(records: Iterable[R], *keys: str) -> dict[tuple[Any, ...], list[R]]:
+    """Records by the values of ``keys``, in the order of their first."""
+    found: dict[tuple[Any, ...], list[R]] = {}
+    for record in records:
+        found.setdefault(tuple(record.get(key) for key in keys), []).append(record)
+    return found
+
+
+def head(records: Sequence[Record]) -> Row:
+    """What a row says of the records behind it: their group and epoch, how many there are, their ids."""
+    first = records[0]
+    common = {name: first[name] for name in IDENTITY if name in first}
+    return {"result_ids": [r["result_id"] for r in records], **common, "count": len(records)}
+
+
+def spread(values: Sequence[Any]) -> tuple[Any, Any]:
+    """Mean and standard deviation (0 for one value) of numbers, or of lists position by position."""
+    array = np.asarray(values, dtype=float)
+    sd = array.std(0, ddof=1) if len(array) > 1 else np.zeros(array.shape[1:])
+    return array.mean(0).tolist(), sd.tolist()
+
+
+def spreads(records: Sequence[Record], *names: str) -> Row:
+    """``name_mean`` and ``name_sd`` of each of ``names`` over the records."""
+    row: Row = {}
+    for name in names:
+        row[f"{name}_mean"], row[f"{name}_sd"] = spread([r[name] for r in records])
+    return row

@@ -1,0 +1,92 @@
+"""Records as the registry gives them, with numbers made up so that what a figure must show is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Record = dict[str, Any]
+
+
+def group(symmetry: str = "w", kappa: Any = 1.0, epoch: int = 5, **settings: Any) -> Record:
+    """What every record of a group has; ``data`` and others go into its settings."""
+    data = settings.pop("data", {})
+    name = f"mlp-digits-{symmetry}-k{kappa}" + "".join(f"-{k}{v}" for k, v in (data | settings).items())
+    full = {
+        "arch": "mlp", "dataset": "digits", "data": data, "symmetry": symmetry, "kappa": kappa, "num_fixed": None,
+        "width": 8, "depth": 3, "norm": "layer", "activation": "gelu", "optimizer": "adamw", "lr": 0.001,
+        "weight_decay": 0.01, "batch_size": 64, "epochs": 5, **settings,
+    }  # fmt: skip
+    identity = {key: full[key] for key in ("arch", "dataset", "symmetry", "kappa")}
+    share = 0.125 if symmetry == "w" else None
+    return {"group": name, **identity, "epoch": epoch, "settings": full, "fixed_share": share}
+
+
+def pair(of: Record, height: float, align: str = "none") -> Record:
+    """An ``nid.lmc/1`` record whose curves bend by ``height`` in the middle."""
+    x = np.linspace(0, 1, 5)
+    bend = height * (1 - np.abs(2 * x - 1))
+    record = of | {"result_id": f"{of['group']}{height}{align}", "align": align, "status": "ok", "lambdas": x.tolist()}
+    for split in ("train", "val", "test"):
+        record |= {f"{split}_accuracy": (100 - bend).tolist(), f"{split}_loss": (bend / 10).tolist()}
+        for kind in ("", "_max", "_mid"):
+            record |= {f"{split}_error_barrier{kind}": height, f"{split}_loss_barrier{kind}": height / 10}
+    return record
+
+
+def match(of: Record, layer: Any, optimal: float, identity: float, neurons: int = 8, pair: int = 2) -> Record:
+    """An ``nid.match/1`` record."""
+    return of | {
+        "result_id": f"{of['group']}{layer}{pair}", "model_a": 1, "model_b": pair, "layer": layer,
+        "at": "post_activation", "similarity": "pearson", "optimal": optimal, "identity": identity,
+        "random_mean": 0.0, "random_sd": 0.01, "permutation": list(range(neurons)),
+    }  # fmt: skip
+
+
+def cost(of: Record, layer: Any, swap: np.ndarray, method: str = "mahalanobis", model: int = 1) -> Record:
+    """An ``nid.cost/1`` record; the ridge estimate has the other one beside it, twice as large."""
+    record = of | {
+        "result_id": f"{of['group']}{layer}{method}", "model": model, "layer": layer, "method": method,
+        "neurons": len(swap), "swap_squared": swap,
+    }  # fmt: skip
+    ridge = {"beta": 0.01, "mahalanobis_swap_squared": 2 * swap, "rank_correlation": 1.0}
+    return record | (ridge if method == "ridge" else {})
+
+
+def swaps(size: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
+    """A symmetric matrix with zero diagonal and both signs."""
+    values = np.random.default_rng(seed).normal(0.5, 1, (size, size)) * scale
+    values = values + values.T
+    np.fill_diagonal(values, 0)
+    return values
+
+
+def coherence(of: Record, layer: Any, value: float, anisotropy: float | None = 0.4, model: int = 1) -> Record:
+    """An ``nid.coherence/1`` record of a subspace of 4 in 16 dimensions."""
+    return of | {
+        "result_id": f"{of['group']}{layer}{model}", "model": model, "layer": layer, "coherence": value,
+        "subspace_dimension": 4, "full_dimension": 16, "explained_variance": 0.91, "anisotropy_mean": anisotropy,
+        "anisotropy_bounds": {"0.05": 0.0 if anisotropy is None else 1.5},
+    }  # fmt: skip
+
+
+def epochs(of: Record, losses: list[float], model: int = 1) -> list[Record]:
+    """The training metrics of one model, an epoch a loss."""
+    return [
+        of
+        | {"model": model, "epoch": epoch}
+        | {f"{split}_loss": loss for split in ("train", "val", "test")}
+        | {f"{split}_accuracy": 100 - loss for split in ("train", "val", "test")}
+        for epoch, loss in enumerate(losses)
+    ]
+
+
+def synthetic(family: str, copies: int, barrier: float, pair: int = 0) -> Record:
+    """An ``nid.synthetic/1`` record."""
+    x = np.linspace(0, 1, 5)
+    return {
+        "result_id": f"{family}{copies}{pair}", "family": family, "active_copies": copies, "coherence": 1 / copies,
+        "outer_seed": 0, "pair": pair, "lambdas": x.tolist(), "test_loss": (barrier * (1 - np.abs(2 * x - 1))).tolist(),
+        "barrier_mid": barrier, "barrier_peak": barrier,
+    }  # fmt: skip
