@@ -160,6 +160,8 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
     values = _numbers(values)
     if values["momentum"] >= 1:
         raise UsageError(f"momentum must lie below 1, not {values['momentum']:g}")
+    if values["norm"] == "batch" and values["batch_size"] == 1:
+        raise UsageError("a batch of one sample has no statistics for batch norms", "--batch-size 2 has")
     if values["optimizer"] != "sgd":
         values["momentum"] = 0.0
     if not values["milestones"]:
@@ -170,6 +172,8 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
     for name in ("kappa", "num_fixed"):
         if name not in takes and options.get(name) is not None:
             raise UsageError(f"the symmetry type {values['symmetry']} has no {name.replace('_', '-')}", "leave it out")
+    if graph.gated and values["activation"] != _GENERAL[arch]["activation"]:
+        raise UsageError("sigma networks have gates in the place of activations", "leave --activation out")
     values["kappa"] = _kappas(values["kappa"], graph) if "kappa" in takes else None
     values["num_fixed"] = _num_fixed(values["num_fixed"], graph) if "num_fixed" in takes else None
     values["milestones"] = tuple(values["milestones"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import Permutation
 
 SplitMetrics = dict[str, Metrics]
+
+# Interpolated networks that exist at one time take at most this many bytes (but one at least).
+STATE_BYTES = 2**28
 
 # Logits of a permuted network may differ from the original's by rounding: this share of their magnitude.
 SAME_FUNCTION = 1e-4
@@ -46,41 +50,71 @@ def segments(
     ends: Sequence[Endpoint],
     weights: Sequence[float],
     data: Data,
-    advance: Callable[[int], None] = lambda samples: None,
+    advance: Callable[[float], None] = lambda samples: None,
     reset: bool = False,
 ) -> list[list[SplitMetrics]]:
-    """Metrics inside the segments from A to each of ``ends``, all in one pass over the data.
+    """Metrics inside the segments from A to each of ``ends``.
 
-    The first layer is affine in its weights, so its values for an interpolated network are the interpolation of the
-    values of the two ends, and those of a permuted B are a reordering of B's: two products serve all networks.
+    A pass over the data serves as many interpolated networks as fit into ``STATE_BYTES`` at once. The first layer is
+    affine in its weights, so its values for an interpolated network are the interpolation of the values of the two
+    ends, and those of a permuted B are a reordering of B's: two products serve all networks.
 
     Args:
         weights: interpolation weights, 0 and 1 excluded (the ends' own metrics are known).
-        advance: told the samples done, of ``len(ends) * len(weights)`` networks each.
+        advance: told the samples done, of ``len(ends) * len(weights)`` networks each (in parts, where several passes).
         reset: estimate the statistics of batch norms anew, of each interpolated network.
 
     Returns:
         for each end and weight the metrics by split.
     """
-    first = graph.ops[0].name
-    networks = [[interpolate(a, end.state, weight) for weight in weights] for end in ends]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in a.values())
+    networks = [(end, weight) for end in ends for weight in weights]
+    at_once = max(1, STATE_BYTES // size)
+    parts = [networks[start : start + at_once] for start in range(0, len(networks), at_once)]
+    found: list[SplitMetrics] = []
+    for part in parts:
+        share = len(part) / len(networks)
+        found += _one_pass(graph, a, b, part, data, partial(_tell, advance, share), reset)
+    return [found[i * len(weights) : (i + 1) * len(weights)] for i in range(len(ends))]
+
+
+def _tell(advance: Callable[[float], None], share: float, samples: float) -> None:
+    advance(share * samples)
+
+
+def _one_pass(
+    graph: Graph,
+    a: State,
+    b: State,
+    networks: Sequence[tuple[Endpoint, float]],
+    data: Data,
+    advance: Callable[[float], None],
+    reset: bool,
+) -> list[SplitMetrics]:
+    """Metrics of some interpolated networks, each an end and a weight, in one pass over the data."""
+    first, neurons = graph.ops[0].name, graph.spaces[0].name
+    states = [interpolate(a, end.state, weight) for end, weight in networks]
     if reset:
-        networks = [[reset_statistics(graph, state, data) for state in row] for row in networks]
-    found: list[list[SplitMetrics]] = [[{} for _ in weights] for _ in ends]
+        states = [reset_statistics(graph, state, data) for state in states]
+    found: list[SplitMetrics] = [{} for _ in networks]
     for split in SPLITS:
-        tallies = [[Tally() for _ in weights] for _ in ends]
+        tallies = [Tally() for _ in networks]
         for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
             from_a, from_b = apply(graph, first, a, x), apply(graph, first, b, x)
-            for end, states, row in zip(ends, networks, tallies, strict=True):
-                permutation = end.permutation
-                other = from_b if permutation is None else from_b.index_select(1, permutation[graph.spaces[0].name])
-                for weight, state, tally in zip(weights, states, row, strict=True):
-                    given = {first: torch.lerp(from_a, other, weight)}
-                    tally.add(record(graph, state, given, (graph.output.name,))[graph.output.name], targets)
+            reordered: dict[int, Tensor] = {}
+            for (end, weight), state, tally in zip(networks, states, tallies, strict=True):
+                if id(end) not in reordered:
+                    permutation = end.permutation
+                    reordered[id(end)] = (
+                        from_b
+                        if permutation is None
+                        else from_b.index_select(1, permutation[neurons].to(from_b.device))
+                    )
+                given = {first: torch.lerp(from_a, reordered[id(end)], weight)}
+                tally.add(record(graph, state, given, (graph.output.name,))[graph.output.name], targets)
             advance(len(targets))
-        for i, row in enumerate(tallies):
-            for j, tally in enumerate(row):
-                found[i][j][split] = tally.result()
+        for metrics, tally in zip(found, tallies, strict=True):
+            metrics[split] = tally.result()
     return found
 
 

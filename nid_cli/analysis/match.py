@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from nid_cli.data.tensors import Data
+from nid_cli.errors import NidError
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, Graph, Space
 from nid_cli.nets.permutation import Permutation
@@ -94,6 +95,9 @@ def stream_moments(
 ) -> dict[tuple[str, str], CrossMoments]:
     """Moments for every hidden layer and each of ``points`` it has, in one pass over the training set.
 
+    Raises:
+        NidError: activations overflow, so that their moments are no numbers.
+
     Returns:
         by (space name, point). Where a space has several recordings of a point, their samples pool.
     """
@@ -101,7 +105,7 @@ def stream_moments(
     names = tuple({op for _, _, ops in wanted for op in ops})
     moments: dict[tuple[str, str], CrossMoments] = {}
     recorded = sum(graph.sizes[name] for name in names)
-    for x, _ in data.batches("train", graph.batch(BATCH, recorded, *graph.sizes.values())):
+    for x, _ in data.batches("train", graph.batch(BATCH, recorded)):
         values_a, values_b = (record(graph, state, {INPUT: x}, names) for state in (a, b))
         for space, point, ops in wanted:
             for op in ops:
@@ -109,6 +113,11 @@ def stream_moments(
                 if (space.name, point) not in moments:
                     moments[space.name, point] = CrossMoments.start(u, v)
                 moments[space.name, point].add(u, v)
+    for (name, _), found in moments.items():
+        if not (found.cross.isfinite().all() and found.square_a.isfinite().all() and found.square_b.isfinite().all()):
+            raise NidError(
+                f"the activations of {name} are too large to be compared", "the network has not been trained well"
+            )
     return moments
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,24 +57,54 @@ def samples_of(op: Op | None, values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def stream_input_moments(graph: Graph, state: Mapping[str, Tensor], data: Data) -> dict[str, Moments]:
-    """Moments of the inputs of every weighted layer, and of the network's output, in one pass over the training set.
+def stream_input_moments(
+    graph: Graph, state: Mapping[str, Tensor], data: Data, layers: Sequence[str] | None = None
+) -> dict[str, Moments]:
+    """Moments of the inputs of weighted layers, and of the network's output, in one pass over the training set.
+
+    Args:
+        layers: names of weighted layers, and ``"output"``; None takes all of them.
 
     Returns:
         by the name of the layer whose inputs they are, and by ``"output"``.
     """
-    sources = [(op.name, op, op.inputs[0]) for op in graph.weighted]
-    wanted = {source for _, _, source in sources} | {graph.output.name}
+    every: list[tuple[str, Op | None, str]] = [(op.name, op, op.inputs[0]) for op in graph.weighted]
+    every.append((OUTPUT, None, graph.output.name))
+    sources = [known for known in every if layers is None or known[0] in layers]
+    wanted = {source for _, _, source in sources}
     moments: dict[str, Moments] = {}
-    widths = [sum(graph.sizes[name] for name in wanted), *map(graph.patches_size, graph.weighted)]
-    for x, _ in data.batches("train", graph.batch(BATCH, *widths, *graph.sizes.values())):
+    patches = [graph.patches_size(op) for _, op, _ in sources if op]
+    for x, _ in data.batches("train", graph.batch(BATCH, sum(graph.sizes[name] for name in wanted), *patches)):
         values = record(graph, state, {INPUT: x}, wanted)
-        for name, op, source in (*sources, (OUTPUT, None, graph.output.name)):
+        for name, op, source in sources:
             samples = samples_of(op, values[source])
             if name not in moments:
                 moments[name] = Moments.start(samples)
             moments[name].add(samples)
     return moments
+
+
+@torch.no_grad()
+def sample_inputs(
+    graph: Graph, state: Mapping[str, Tensor], data: Data, op: Op, count: int | None, seed: int
+) -> Tensor:
+    """Inputs of a weighted layer's neurons on the validation split (rows x d), of a convolution patches.
+
+    Args:
+        count: so many rows, drawn without replacement by ``seed``, in the split's order; None takes all.
+    """
+    rows = graph.patches_size(op) // op.fan_in
+    total = rows * len(data.val)
+    chosen = torch.arange(total)
+    if count is not None and count < total:
+        chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].sort().values
+    parts, seen = [], 0
+    for x, _ in data.batches("val", graph.batch(BATCH, graph.patches_size(op))):
+        samples = samples_of(op, record(graph, state, {INPUT: x}, (op.inputs[0],))[op.inputs[0]])
+        own = chosen[(chosen >= seen) & (chosen < seen + len(samples))] - seen
+        parts.append(samples[own.to(samples.device)])
+        seen += len(samples)
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True)

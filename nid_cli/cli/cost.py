@@ -37,7 +37,10 @@ def cost(
     ] = None,
     solver: Annotated[str | None, typer.Option(metavar="lbfgs|adamw", help="Ridge: solver [lbfgs].")] = None,
     iterations: Annotated[int | None, typer.Option(metavar="N", help="Ridge: at most so many.")] = None,
-    subsample: Annotated[int | None, typer.Option(metavar="N", help="Ridge: only so many validation samples.")] = None,
+    subsample: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Ridge: so many validation samples, or patches [20000 of a convolution]."),
+    ] = None,
     force: options.Force = False,
     device: options.Device = "auto",
     registry: options.RegistryOption = None,

@@ -36,14 +36,26 @@ def load_image_folder(parameters: Parameters, folder: Path) -> RawData:
         raise UsageError(
             f"{root} has {len(classes)} classes, not {parameters['classes']:g}", f"--data classes={len(classes)}"
         )
-    train, test = (Split(_images(part, root, size), torch.tensor(part.targets)) for part in parts)
-    # Sums of bytes are exact, for any number of threads.
-    pixels = train.inputs.transpose(0, 1).flatten(1).to(torch.int64)
-    count, totals, squares = pixels.shape[1], pixels.sum(1).tolist(), pixels.square().sum(1).tolist()
-    means = [total / count for total in totals]
-    deviations = [max(square / count - mean * mean, 1.0) ** 0.5 for square, mean in zip(squares, means, strict=True)]
-    scaled = tuple(m / 255 for m in means), tuple(d / 255 for d in deviations)
-    return RawData(train, test, Normalization(255.0, *scaled), augmented=bool(parameters["augment"]))
+    train, test = (
+        Split(_images(part, root, name, size), torch.tensor(part.targets))
+        for name, part in zip(PARTS, parts, strict=True)
+    )
+    mean, deviation = _statistics(train.inputs)
+    return RawData(train, test, Normalization(255.0, mean, deviation), augmented=bool(parameters["augment"]))
+
+
+def _statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, of values scaled to 0..1; from counts, which are exact."""
+    values = torch.arange(256, dtype=torch.float64)
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = sum(torch.bincount(part[:, channel].flatten(), minlength=256) for part in images.split(256))
+        shares = torch.as_tensor(counts, dtype=torch.float64) / (images.numel() / images.shape[1])
+        mean = float(shares @ values)
+        variance = float(shares @ (values - mean).square())
+        means.append(mean / 255)
+        deviations.append(max(variance, 1.0) ** 0.5 / 255)
+    return tuple(means), tuple(deviations)
 
 
 def _listing(path: Path) -> Any:
@@ -58,18 +70,21 @@ def _listing(path: Path) -> Any:
         ) from None
 
 
-def _images(part: Any, root: Path, size: int) -> torch.Tensor:
+def _images(part: Any, root: Path, part_name: str, size: int) -> torch.Tensor:
     """N x 3 x size x size bytes, from the cache where no picture has changed since."""
     listing = [
         (os.path.relpath(path, root), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path, _ in part.samples
     ]
     name = hashlib.sha256(repr((size, listing)).encode()).hexdigest()[:16]
-    cache = root / f".cache-{size}-{name}.safetensors"
+    kind = f".cache-{part_name}-{size}"
+    cache = root / f"{kind}-{name}.safetensors"
     try:
         return load(cache.read_bytes())["images"]
     except (OSError, SafetensorError, KeyError):
         images = torch.stack([_image(path, size) for path, _ in part.samples])
     _keep(cache, save({"images": images}))
+    for old in set(root.glob(f"{kind}-*.safetensors")) - {cache}:
+        old.unlink(missing_ok=True)
     return images
 
 
@@ -79,6 +94,8 @@ def _image(path: str, size: int) -> torch.Tensor:
 
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise NidError(f"the picture {path} has more than 8 bits a channel", "convert it to 8 bits first")
             return torch.from_numpy(np.array(image.convert("RGB").resize((size, size)))).permute(2, 0, 1)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise NidError(f"the picture {path} cannot be read: {error}", "remove or replace it") from None

@@ -32,6 +32,10 @@ def load(name: str, parameters: Parameters, folder: Path) -> Data:
         if size > len(train):
             raise UsageError(f"train-size {size} exceeds the {len(train)} training samples of {name}")
         train = train.take(slice(0, int(size)))
+    if empty := [
+        part for part, split in (("validation", val), ("test", raw.test), ("training", train)) if not len(split)
+    ]:
+        raise UsageError(f"the {empty[0]} split of {name} is empty", "--data val-share=0.2, or more data, fills it")
     identity = None
     if raw.generator is not None:
         identity = canonical_json({"name": name, "parameters": dict(parameters), "generator": raw.generator})

@@ -83,10 +83,14 @@ def record(
     given: Mapping[str, Tensor],
     wanted: Collection[str],
     training: bool = False,
+    observe: Callable[[Op, Tensor], None] = lambda op, x: None,
 ) -> dict[str, Tensor]:
     """The values of the operations in ``wanted``, starting from ``given`` values (of the input or of operations).
 
     Operations whose values are given are not run, nor is what only they need or what comes after the last wanted one.
+
+    Args:
+        observe: shown each operation with its (first) input before it runs; nothing is kept for it.
     """
     values = dict(given)
     kept = {*wanted, *given}
@@ -96,6 +100,7 @@ def record(
             break
         if op.name in values or any(source not in values for source in op.inputs):
             continue
+        observe(op, values[op.inputs[0]])
         values[op.name] = KERNELS[op.kind](op, state, training, *(values[source] for source in op.inputs))
         remaining.discard(op.name)
         for source in op.inputs:

@@ -151,10 +151,13 @@ class Graph:
             shapes[op.name] = (op.channels, *pixels)
         return {name: math.prod(shape) for name, shape in shapes.items()}
 
-    def batch(self, most: int, *widths: int) -> int:
-        """Samples a batch, at most ``most``, so that none of the named widths (default: any operation's value) fills
-        more than ``BATCH_ENTRIES`` numbers: memory grows neither with the data set nor with the images."""
-        widest = max(widths or self.sizes.values())
+    def batch(self, most: int, *kept: int) -> int:
+        """Samples a batch, at most ``most``: memory grows neither with the data set nor with the images.
+
+        No operation's value fills more than ``BATCH_ENTRIES`` numbers, nor anything ``kept`` (numbers a sample, such as
+        all recorded values together) more than four times as many.
+        """
+        widest = max(*self.sizes.values(), *(-(-size // 4) for size in kept))
         return max(1, min(most, BATCH_ENTRIES // widest))
 
     def patches_size(self, op: Op) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import IntegrityError
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     from nid_cli.nets.functional import State
     from nid_cli.nets.symmetry import Constraint
 
-STATES_IN_MEMORY = 16
+# Models kept in memory between pairs take at most this many bytes (but two at least).
+STATE_BYTES = 2**30
 
 Values = Mapping[str, Any]
 Computation = Callable[["Lab", Sequence[Subject]], Iterable[tuple[Subject, Values]]]
@@ -36,7 +36,7 @@ class Lab:
         self.registry = registry
         self.context = context
         self.device = context.torch_device()
-        self.state = lru_cache(maxsize=STATES_IN_MEMORY)(self._state)
+        self._states: dict[tuple[str | None, ...], State] = {}
         self._data: dict[str, Data] = {}
         self._fingerprints: dict[str, str] = {}
         self._agreed: set[int] = set()
@@ -53,11 +53,19 @@ class Lab:
             return {}
         return self._read(group.fixed_path, group.fixed_sha256)
 
-    def _state(self, path: str, sha256: str, fixed_path: str | None, fixed_sha256: str | None) -> State:
+    def _state(self, path: str, sha256: str, group: Group) -> State:
+        """Effective weights and gates; the most recently used ones stay in memory."""
         from nid_cli.nets.symmetry import gates
 
-        fixed = self._read(fixed_path, fixed_sha256) if fixed_path and fixed_sha256 else {}
-        return self._read(path, sha256) | gates(fixed)
+        key = path, sha256, group.fixed_path
+        state = self._states.pop(key, None)
+        if state is None:
+            state = self._read(path, sha256) | gates(self.fixed(group))
+        self._states[key] = state
+        size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+        while len(self._states) > max(2, STATE_BYTES // size):
+            del self._states[next(iter(self._states))]
+        return state
 
     def constraint(self, group: Group) -> Constraint:
         """Pinned entries and anchors of a group's weights."""
@@ -84,7 +92,7 @@ class Lab:
             IntegrityError: the file is not the one that was recorded.
         """
         checkpoint = model.checkpoints[epoch]
-        state: State = self.state(checkpoint.path, checkpoint.sha256, group.fixed_path, group.fixed_sha256)
+        state = self._state(checkpoint.path, checkpoint.sha256, group)
         expected = graph_of(group.settings).parameters
         if any(name not in state or tuple(state[name].shape) != shape for name, shape in expected.items()):
             raise IntegrityError(f"checkpoint {checkpoint.path} does not hold the network of {group.name}")

@@ -60,7 +60,7 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
     from nid_cli.analysis.cost import layer_constraint
 
     for group, epoch, model, batch in by_model(lab, missing, "coherence"):
-        subspaces = Subspaces(lab, group, epoch, model)
+        subspaces = Subspaces(lab, group, epoch, model, [s.parameters["layer"] for s in batch])
         rule = lab.constraint(group)
         for subject in batch:
             layer = subject.parameters["layer"]

@@ -49,6 +49,8 @@ class Context:
         """
         import torch
 
+        # Convolutions in TF32 keep three digits: less than what permuted networks and other machines are held against.
+        torch.backends.cudnn.allow_tf32 = False
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import UsageError, unknown
-from nid_cli.nets.graph import Graph, layer_label
+from nid_cli.nets.graph import Graph, Op, layer_label
 from nid_cli.pipeline.analyse import Lab, Values, analyse
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.subspaces import Subspaces, by_model, check_share, need_models
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 METHODS = ("mahalanobis", "ridge")
 SOLVERS = ("lbfgs", "adamw")
+# Of a convolution the ridge estimate takes so many patches where no --subsample is given.
+PATCHES = 20_000
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -75,17 +77,20 @@ def subjects(
     if method == "ridge":
         settings = ridge or Ridge()
         shared = {name: getattr(settings, name) for name in ("neurons", "solver", "iterations", "subsample")}
-        own = [{"method": method, "beta": beta, **shared} for beta in dict.fromkeys(settings.betas)]
+        own = [{"method": method, **shared, "beta": beta} for beta in dict.fromkeys(settings.betas)]
     registry = open_for_writing(context.registry)
     found = []
     with registry.read() as connection:
         for selected in select_models(connection, selection):
-            names = _layer_names(graph_of(selected.group.settings), layers)
+            graph = graph_of(selected.group.settings)
+            names = _layer_names(graph, layers)
             for epoch in selected.epochs:
                 for model in selected.models:
                     for layer in names:
                         for parameters in own:
                             full = {"layer": layer, "explained_variance": explained_variance, **parameters}
+                            if method == "ridge" and graph.by_name[layer].kind == "conv":
+                                full["subsample"] = full["subsample"] or PATCHES
                             found.append(Subject("cost", selected.group, epoch, (model,), full))
     need_models(found)
     return found
@@ -126,7 +131,8 @@ def _layer_names(graph: Graph, layers: Sequence[str] | None) -> list[str]:
 def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Values]]:
     """One pass over the data a model serves all its layers."""
     for group, epoch, model, batch in by_model(lab, missing, "cost"):
-        subspaces = Subspaces(lab, group, epoch, model)
+        subspaces = Subspaces(lab, group, epoch, model, [s.parameters["layer"] for s in batch])
+        graph = graph_of(group.settings)
         for layer in dict.fromkeys(s.parameters["layer"] for s in batch):
             own = [s for s in batch if s.parameters["layer"] == layer]
             subspace = subspaces.of(layer, own[0].parameters["explained_variance"])
@@ -138,7 +144,8 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
                 continue
             fits = _ridge(lab, group, layer, subspaces, own)
             for subject, fit in zip(own, fits, strict=True):
-                yield subject, common | {"beta": fit.beta} | _ridge_values(fit, costs)
+                about = {"beta": fit.beta, "activation": _ridge_activation(graph, graph.by_name[layer], group)}
+                yield subject, common | about | _ridge_values(fit, costs)
 
 
 def _mahalanobis(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subspace: Subspace) -> Costs:
@@ -188,34 +195,30 @@ def _ridge(lab: Lab, group: Group, layer: str, subspaces: Subspaces, own: list[S
 
 
 def _ridge_layer(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subsample: int | None) -> Layer:
-    """A layer with its inputs on the validation split (the first ``subsample`` samples of it)."""
-    import torch
-
+    """A layer with its inputs on the validation split, or ``subsample`` of them drawn at random."""
     from nid_cli.analysis.cost import layer_constraint
     from nid_cli.analysis.ridge import Layer
-    from nid_cli.analysis.subspace import BATCH, samples_of
-    from nid_cli.nets.functional import ACTIVATIONS, record
-    from nid_cli.nets.graph import INPUT
+    from nid_cli.analysis.subspace import sample_inputs
+    from nid_cli.nets.functional import ACTIVATIONS
+    from nid_cli.specs import derive_seed
 
     graph, state, rule = graph_of(group.settings), subspaces.state, lab.constraint(group)
     op = graph.by_name[layer]
-    with torch.no_grad():
-        parts = [
-            samples_of(op, record(graph, state, {INPUT: x}, (op.inputs[0],))[op.inputs[0]])
-            for x, _ in lab.data(group).batches("val", BATCH)
-        ]
     weight = state[f"{layer}.weight"].flatten(1)
     fixed, mask = layer_constraint(layer, weight, rule.pinned, rule.anchor)
-    # The output layer has no activation; a sigma layer's gate mixes neurons and does not enter.
-    plain = op is graph.output or graph.gated
     return Layer(
-        inputs=torch.cat(parts)[:subsample],
+        inputs=sample_inputs(graph, state, lab.data(group), op, subsample, derive_seed(0, "ridge", layer)),
         weight=weight,
         bias=state.get(f"{layer}.bias", weight.new_zeros(len(weight))),
-        mask=torch.ones_like(weight, dtype=torch.bool) if mask is None else mask,
+        mask=mask if mask is not None else weight.new_ones(weight.shape).bool(),
         fixed=fixed,
-        activation=ACTIVATIONS["identity" if plain else group.settings["activation"]],
+        activation=ACTIVATIONS[_ridge_activation(graph, op, group)],
     )
+
+
+def _ridge_activation(graph: Graph, op: Op, group: Group) -> str:
+    """The output layer has no activation; a sigma layer's gate mixes neurons and does not enter."""
+    return "identity" if op is graph.output or graph.gated else str(group.settings["activation"])
 
 
 def _ridge_values(fit: RidgeFit, mahalanobis: Costs) -> dict[str, Any]:

@@ -148,9 +148,9 @@ def _pair(
     applicable = [s for s in batch if s.parameters["align"] == "none" or not graph.gated]
     targets = [_endpoint(graph, s, a, b, data) for s in applicable]
     total = (len(data.train) + len(data.val) + len(data.test)) or 1
-    seen = 0
+    seen = 0.0
 
-    def count(samples: int) -> None:
+    def count(samples: float) -> None:
         nonlocal seen
         seen += samples
         advance(seen / total)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from nid_cli.errors import NotFoundError, UsageError
+from nid_cli.nets.graph import Graph
 from nid_cli.pipeline.analyse import Lab
+from nid_cli.recipes import graph_of
 from nid_cli.registry.groups import Group
 from nid_cli.registry.results import Subject
 from nid_cli.registry.runs import Model
 
 if TYPE_CHECKING:
-    from nid_cli.analysis.subspace import Subspace
+    from nid_cli.analysis.subspace import Moments, Subspace
 
 
 def check_share(explained_variance: float) -> None:
@@ -39,18 +41,43 @@ def by_model(lab: Lab, missing: Sequence[Subject], what: str) -> Iterator[tuple[
     lab.context.progress(what, len(batches), len(batches), "done")
 
 
+# Covariances of layers that are streamed together take at most this many bytes.
+MOMENT_BYTES = 2**30
+
+
 class Subspaces:
-    """The principal subspaces of one model's layers: the data are read once, each layer decomposed when asked for."""
+    """The principal subspaces of one model's layers: the data are read once, each layer decomposed when asked for.
 
-    def __init__(self, lab: Lab, group: Group, epoch: int, model: Model) -> None:
-        from nid_cli.analysis.subspace import stream_input_moments
-        from nid_cli.recipes import graph_of
+    Where the covariances of all ``layers`` are too large to be held at once, they are taken in several passes.
+    """
 
+    def __init__(self, lab: Lab, group: Group, epoch: int, model: Model, layers: Sequence[str]) -> None:
         self.state = lab.model(group, model, epoch)
-        self._moments = stream_input_moments(graph_of(group.settings), self.state, lab.data(group))
+        self._graph, self._data = graph_of(group.settings), lab.data(group)
+        self._passes = _together(self._graph, dict.fromkeys(layers))
+        self._moments: dict[str, Moments] = {}
 
     def of(self, layer: str, explained_variance: float) -> Subspace:
         """The subspace of the inputs of ``layer`` (or of the ``output``) with this share of their variance."""
-        from nid_cli.analysis.subspace import principal_subspace
+        from nid_cli.analysis.subspace import principal_subspace, stream_input_moments
 
+        if layer not in self._moments:
+            [own] = [names for names in self._passes if layer in names]
+            self._moments = {}  # freed before the next are made
+            self._moments = stream_input_moments(self._graph, self.state, self._data, own)
         return principal_subspace(self._moments[layer].covariance(), explained_variance)
+
+
+def _together(graph: Graph, layers: Iterable[str]) -> list[list[str]]:
+    """The layers in order, cut into runs whose covariances fit into ``MOMENT_BYTES``."""
+    runs: list[list[str]] = []
+    room = 0
+    for name in layers:
+        inputs = graph.by_name[name].fan_in if name in graph.by_name else graph.outputs
+        size = 8 * inputs * inputs
+        if size > room:
+            runs.append([])
+            room = MOMENT_BYTES
+        runs[-1].append(name)
+        room -= size
+    return runs

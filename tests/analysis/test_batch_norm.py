@@ -7,7 +7,9 @@ from torch import nn
 from nid_cli.analysis import batch_norm
 from nid_cli.analysis.batch_norm import reset_statistics
 from nid_cli.analysis.lmc import Endpoint, interpolate, segments
+from nid_cli.errors import UsageError
 from nid_cli.metrics import evaluate
+from nid_cli.nets import graph as graphs
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT
 from tests.analysis.conv_networks import image_data, trained_resnet
@@ -29,6 +31,7 @@ def test_the_first_norms_statistics_are_those_of_its_inputs() -> None:
 def test_one_batch_agrees_with_torchs_cumulative_average(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, state = network(1, "batch")
     data = random_data()
+    monkeypatch.setattr(batch_norm, "BATCH", len(data.train))
     found = reset_statistics(graph, state, data)
     layers: list[nn.Module] = []
     for i in range(3):
@@ -43,14 +46,32 @@ def test_one_batch_agrees_with_torchs_cumulative_average(monkeypatch: pytest.Mon
         torch.testing.assert_close(found[f"norm.{i}.running_var"], norm.running_var, rtol=1e-4, atol=1e-5)
 
 
-def test_batches_pool_and_the_given_statistics_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_the_given_statistics_nor_the_memory_bound_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, state = trained_resnet("batch", 1)
-    monkeypatch.setattr(batch_norm, "BATCH", 16)
     found = reset_statistics(graph, state, image_data())
     other = dict(state) | {name: torch.full_like(state[name], 7.0) for name in graph.buffers}
+    monkeypatch.setattr(graphs, "BATCH_ENTRIES", 1)
     again = reset_statistics(graph, other, image_data())
     assert all(torch.equal(found[name], again[name]) for name in graph.buffers)
     assert all((other[name] == 7).all() for name in graph.buffers)
+
+
+def test_batches_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, state = trained_resnet("batch", 1)
+    whole = reset_statistics(graph, state, image_data())
+    monkeypatch.setattr(batch_norm, "BATCH", 17)
+    parts = reset_statistics(graph, state, image_data())
+    # Exact for the first norm; later ones see inputs that were normalized in smaller batches.
+    torch.testing.assert_close(parts["stem.norm.running_var"], whole["stem.norm.running_var"], rtol=1e-5, atol=1e-6)
+    last = "stage3.0.norm2.running_mean"
+    assert not torch.equal(parts[last], whole[last])
+    torch.testing.assert_close(parts[last], whole[last], rtol=0.3, atol=0.1)
+
+
+def test_one_sample_has_no_statistics() -> None:
+    graph, state = trained_resnet("batch", 1)
+    with pytest.raises(UsageError, match="one training sample"):
+        reset_statistics(graph, state, image_data(1))
 
 
 def test_segments_evaluate_the_reset_networks() -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from nid_cli.analysis import match, subspace
+from nid_cli.analysis import lmc, match, subspace
 from nid_cli.analysis.cost import layer_constraint, realization_costs
 from nid_cli.analysis.lmc import Endpoint, check_function, segments
 from nid_cli.analysis.match import match_activations, stream_moments
-from nid_cli.analysis.subspace import principal_subspace, stream_input_moments
+from nid_cli.analysis.subspace import principal_subspace, sample_inputs, stream_input_moments
 from nid_cli.analysis.weight_matching import match_weights
 from nid_cli.metrics import evaluate
 from nid_cli.nets import graph as graphs
@@ -16,6 +16,7 @@ from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT
 from nid_cli.nets.permutation import permute
 from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed
+from nid_cli.recipes import graph_of, resolve
 from tests.analysis.conv_networks import image_data, trained_resnet
 from tests.analysis.test_cost import slow_costs
 from tests.conftest import small_spec
@@ -118,6 +119,38 @@ def test_planted_permutations_of_residual_networks_are_recovered(norm: str, dept
     assert all(later > earlier for earlier, later in zip(by_weights.history, by_weights.history[1:], strict=False))
     restored = permute(graph, planted, by_weights.permutation)
     assert all(torch.equal(restored[name], a[name]) for name in graph.parameters | graph.buffers)
+
+
+def test_several_passes_of_few_networks_give_the_same_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    (graph, a), (_, b) = trained_resnet("batch", 1), trained_resnet("batch", 2)
+    data, ends, told = image_data(), [Endpoint(b), Endpoint(a)], []
+    once = segments(graph, a, b, ends, [0.2, 0.5, 0.7], data)
+    monkeypatch.setattr(lmc, "STATE_BYTES", 2 * sum(t.numel() * 4 for t in a.values()))
+    assert segments(graph, a, b, ends, [0.2, 0.5, 0.7], data, told.append) == once
+    assert sum(told) == pytest.approx(len(data.train) + len(data.val) + len(data.test))
+
+
+@pytest.mark.parametrize("depth", [8, 20, 110])
+def test_batches_of_the_papers_networks_are_neither_one_picture_nor_too_large(depth: int) -> None:
+    graph = graph_of(resolve({"arch": "resnet", "dataset": "cifar10", "depth": depth})[0])
+    assert 16 <= graph.batch(2048) <= 64
+    recorded = sum(graph.sizes[op.name] for op in graph.ops if op.kind == "activation")
+    assert graph.batch(1024, recorded) * recorded <= 4 * graphs.BATCH_ENTRIES
+    patches = max(map(graph.patches_size, graph.weighted))
+    assert graph.batch(1024, patches) * patches <= 4 * graphs.BATCH_ENTRIES
+
+
+def test_sampled_patches_are_patches_of_the_validation_split() -> None:
+    graph, state = trained_resnet("group", 1)
+    data, op = image_data(), graph.by_name["stage2.0.conv1"]
+    every = sample_inputs(graph, state, data, op, None, 0)
+    values = record(graph, state, {INPUT: data.val.inputs}, (op.inputs[0],))[op.inputs[0]]
+    np.testing.assert_allclose(every.numpy(), explicit_patches(values.numpy(), 3, 2), atol=1e-5)
+    some = sample_inputs(graph, state, data, op, 50, 0)
+    rows = {row.numpy().tobytes(): i for i, row in enumerate(every)}
+    places = [rows[row.numpy().tobytes()] for row in some]
+    assert len(some) == 50 and places == sorted(places) and max(places) > len(every) / 2
+    assert torch.equal(sample_inputs(graph, state, data, op, 50, 0), some)
 
 
 def test_a_segment_between_equal_or_permuted_networks_is_flat(small_batches: None) -> None:

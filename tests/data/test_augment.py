@@ -52,3 +52,20 @@ def test_training_alone_sees_augmented_images() -> None:
     assert after.metrics["train"] != plain_after.metrics["train"]
     assert after.metrics == again.metrics
     assert torch.equal(next(replace(data, augmented=True).batches("train", 9))[0], next(data.batches("train", 9))[0])
+
+
+def test_a_resumed_training_sees_the_same_augmentation() -> None:
+    data = replace(load("digits", {"train_size": 64}, Path("/nonexistent")), augmented=True)
+    spec, _ = resolve({"arch": "resnet", "width": 1, "epochs": 2})
+    graph = graph_of(spec)
+    start = Snapshot(0, initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 1))
+    middle = None
+    for epoch in train_model(graph, spec, data, Constraint(), {}, start, order_seed=3):
+        if epoch.snapshot.epoch == 1:
+            state, optimizer = (
+                {n: t.clone() for n, t in s.items()} for s in (epoch.snapshot.state, epoch.snapshot.optimizer)
+            )
+            middle = Snapshot(1, state, optimizer)
+    [again] = train_model(graph, spec, data, Constraint(), {}, middle, order_seed=3)
+    assert again.metrics == epoch.metrics
+    assert all(torch.equal(tensor, epoch.snapshot.state[name]) for name, tensor in again.snapshot.state.items())

@@ -62,7 +62,8 @@ def test_record_starts_from_given_values() -> None:
 @pytest.mark.parametrize(
     ("arch", "norm", "depth"),
     [("mlp", "layer", 4), ("mlp", "batch", 3), ("mlp", "none", 5)]
-    + [("resnet", norm, depth) for norm in ("group", "batch") for depth in (8, 20, 32)],
+    + [("resnet", norm, depth) for norm in ("group", "batch") for depth in (8, 20, 56)]
+    + [("resnet", "batch", 110)],
 )
 @pytest.mark.parametrize("symmetry", ["standard", "w", "syre"])
 def test_a_permutation_leaves_the_function_unchanged_and_its_inverse_undoes_it(
