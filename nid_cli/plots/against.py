@@ -83,7 +83,7 @@ def scale(axis: Any, against: str, values: Iterable[float]) -> None:
         if against != "epoch" and apart and max(map(len, texts)) < 5:
             axis.set_xticks(present, texts)
         else:
-            axis.xaxis.set_major_locator(MaxNLocator(4))
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=against == "epoch"))
         return
     positive = [v for v in present if v > 0]
     least, most = positive[0], positive[-1]
