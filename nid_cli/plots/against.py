@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
+
+from matplotlib.ticker import MaxNLocator
 
 from nid_cli.plots import style
 from nid_cli.plots.rows import Record
@@ -12,9 +15,9 @@ TITLES = {
     "kappa": r"$\kappa$",
     "fixed": "share of fixed weights",
     "epoch": "epoch",
-    "coherence": r"coherence of the inputs $\nu$",
-    "k": "dimension of the inputs $k$",
-    "sep": "separation of the classes",
+    "coherence": r"coherence $\nu$",
+    "k": "dimension $k$",
+    "sep": "class separation",
 }
 # The setting that an axis stands for, where it is not the data parameter of its own name.
 SETTINGS = {"kappa": ("kappa",), "fixed": ("num_fixed", "fixed_share"), "epoch": ()}
@@ -75,8 +78,12 @@ def scale(axis: Any, against: str, values: Iterable[float]) -> None:
         axis.set_xticks([])
         return
     if against != "kappa" or present[-1] == 0:
-        if against != "epoch" and len(present) <= 7:
-            axis.set_xticks(present, [style.number(v) for v in present])
+        texts = [style.number(v) for v in present]
+        apart = min((b - a for a, b in pairwise(present)), default=1) >= 0.15 * (present[-1] - present[0])
+        if against != "epoch" and apart and max(map(len, texts)) < 5:
+            axis.set_xticks(present, texts)
+        else:
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=against == "epoch"))
         return
     positive = [v for v in present if v > 0]
     least, most = positive[0], positive[-1]

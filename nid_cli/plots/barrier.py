@@ -56,6 +56,7 @@ def draw(
                 own = [row for row in rows if row["align"] == align]
                 lines.draw(axis, own, f"{split}_{quantity}{KINDS[kind]}", LOOKS[align])
             lines.finish(axis, rows, against)
+            axis.set_ylim(bottom=min(axis.get_ylim()[0], 0))
             axis.set_ylabel(f"{style.SPLITS[split]} {title.format(WORDS[kind])}")
         if columns == 1:
             axes[0].set_xlabel("")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nid_cli.plots import style
 from nid_cli.plots.rows import Record, Row, cells, head, spreads
@@ -87,6 +88,7 @@ def _over_epochs(records: Sequence[Record], rows: Sequence[Row], columns: int) -
             empty = not axes[2, place].has_data()
             axes[1 if empty else 2, place].set_xlabel("epoch")
             axes[1, place].tick_params(labelbottom=empty)
+            axes[2, place].xaxis.set_major_locator(MaxNLocator(3, integer=True))
             if empty:  # the output has no neurons that a mask could cut
                 axes[2, place].axis("off")
         _finish(figure, axes[:, 0], list(axes.flat))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from nid_cli.plots import style
 from nid_cli.plots.rows import IDENTITY, Record, Row, cells
@@ -66,6 +66,7 @@ def curves(axis: Any, records: Sequence[Record], name: str, *, text: str | None 
         every = max(1, len(common) // 6)
         label = text or f"{labels[group]} ({count})"
         axis.plot(common, mean, label=label, marker=markers[group], markevery=every, **look)
+    axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axis.grid(color="0.92", linewidth=0.5)
     positive = [r[name] for r in records if r[name]]
     if name.endswith("loss") and positive and max(positive) > 10 * min(positive):

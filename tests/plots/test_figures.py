@@ -42,6 +42,17 @@ def of_matching(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
     ]
 
 
+def of_shares() -> list[dict]:
+    shares = (0.09375, 0.305254, 0.59375)
+    groups = [made.group(num_fixed=[i]) | {"fixed_share": share} for i, share in enumerate(shares)]
+    return [made.match(g, layer, 0.9, g["fixed_share"]) for g in groups for layer in (0, 1, 2)]
+
+
+def of_dimensions() -> list[dict]:
+    groups = [made.group(data={"k": k}) for k in (2, 8, 32, 128)]
+    return [made.match(g, layer, 0.9, 0.5) for g in groups for layer in (0, 1, 2)]
+
+
 def of_costs(method: str = "mahalanobis") -> list[dict]:
     groups = [made.group(kappa=kappa, data={"k": k}) for kappa in (0.0, 1.0) for k in (32, 2, 8)]
     return [made.cost(g, 0, made.swaps(6, 1 + 9 * g["kappa"], seed), method) for seed, g in enumerate(groups)]
@@ -92,6 +103,8 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
     "lmc, three alignments": lambda c: lmc.draw([*of_pairs(), made.pair(made.group(), 1.0, "weight")], columns=c),
     "barrier": lambda c: barrier.draw(of_pairs(), columns=c),
     "match": lambda c: match.draw(of_matching((0, 1, 2)), columns=c),
+    "match, fixed": lambda c: match.draw(of_shares(), against="fixed", columns=c),
+    "match, k": lambda c: match.draw(of_dimensions(), against="k", columns=c),
     "match, resnet": lambda c: match.draw(of_matching(("stream.1", "stage1.block0", "stream.2")), columns=c),
     "matrix": lambda c: cost.draw(of_costs() + of_costs("ridge"), across="k", columns=c),
     "distribution": lambda c: cost.draw(of_costs(), kind="distribution", across="k", columns=c),
