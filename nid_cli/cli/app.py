@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import nid_cli
-from nid_cli.cli import coherence, cost, group, lmc, match, plot, register, train
+from nid_cli.cli import coherence, cost, db, doctor, group, lmc, match, plot, register, train
 from nid_cli.cli.render import OutputClosed, say
 from nid_cli.errors import NidError
 
@@ -51,6 +51,8 @@ app.command("match", epilog=match.EXAMPLES)(match.match)
 app.command("cost", epilog=cost.EXAMPLES)(cost.cost)
 app.add_typer(coherence.app, name="coherence")
 app.add_typer(plot.app, name="plot")
+app.add_typer(db.app, name="db")
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -123,7 +123,7 @@ class Registry:
         return path
 
     def set_journal(self) -> None:
-        """The journal that suits the file system: a write-ahead log, so that a writer blocks no reader, or a rollback one."""
+        """The journal that suits the file system: a write-ahead log (a writer blocks no reader), or rollback."""
         wanted = "delete" if self.on_network else "wal"
         if not self.can_write:
             return

@@ -177,6 +177,7 @@ def test_a_group_in_training_is_not_removed(tmp_path: Path) -> None:
         process.wait()
     time.sleep(0.5)
     assert execute(tmp_path, "group", "rm", "mlp-digits-standard").returncode == 0
+    assert execute(tmp_path, "db", "gc").returncode == 0
     assert not list((tmp_path / ".nid/runs").rglob("*"))
 
 

@@ -28,8 +28,8 @@ REVISIONS = sorted(path.name.removesuffix(".tar.gz") for path in FROZEN.iterdir(
 def frozen(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with the registry of an older schema."""
     with tarfile.open(FROZEN / f"{request.param}.tar.gz") as tar:
-        tar.extractall(tmp_path, filter="data")
-    return tmp_path
+        tar.extractall(tmp_path / "old", filter="data")
+    return tmp_path / "old"
 
 
 def rows(path: Path) -> dict[str, list[dict]]:
