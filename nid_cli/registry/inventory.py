@@ -51,26 +51,27 @@ def recorded(connection: Connection) -> list[Recorded]:
     found: list[Recorded] = []
 
     def add(path: str, sha256: str, what: str, group: str | None) -> None:
-        found.append(Recorded(path, sha256, what.format(gone.get(group or "", group)), group, group in gone))
+        whose = f" of {gone.get(group, group)}" if group else ""
+        found.append(Recorded(path, sha256, what + whose, group, group in gone))
 
-    query = (
+    weights = (
         select(checkpoints.c.path, checkpoints.c.sha256, checkpoints.c.epoch, models.c.number, groups.c.name)
         .join(models, models.c.id == checkpoints.c.model_id)
         .join(groups, groups.c.id == models.c.group_id)
         .order_by(checkpoints.c.path)
     )
-    for row in connection.execute(query):
-        add(row.path, row.sha256, f"epoch {row.epoch} of model {row.number} of {{}}", row.name)
+    for row in connection.execute(weights):
+        add(row.path, row.sha256, f"epoch {row.epoch} of model {row.number}", row.name)
     # Groups that differ in settings alone (epochs, say) share one file.
     fixed = select(groups.c.name, groups.c.fixed_path, groups.c.fixed_sha256).where(groups.c.fixed_path.is_not(None))
-    for row in connection.execute(fixed.group_by(groups.c.fixed_path)):
-        add(row.fixed_path, row.fixed_sha256, "the file of the fixed tensors of {}", row.name)
-    query = (
+    for one in connection.execute(fixed.group_by(groups.c.fixed_path)):
+        add(one.fixed_path, one.fixed_sha256, "the file of the fixed tensors", one.name)
+    matrices = (
         select(results.c.artifact_path, results.c.artifact_sha256, results.c.result_id, results.c.kind, groups.c.name)
         .outerjoin(groups, groups.c.id == results.c.group_id)
         .where(results.c.artifact_path.is_not(None))
     )
-    for row in connection.execute(query):
+    for row in connection.execute(matrices):
         add(row.artifact_path, row.artifact_sha256, f"the file of {row.kind} result {row.result_id}", row.name)
     return found
 
