@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -56,6 +58,7 @@ def copied(source: Path, target: Path) -> Iterator[Path]:
         NidError: the disk is full, the folder cannot be written. IntegrityError: the copy is not sound.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    _sweep(target)
     try:
         with closing(sqlite3.connect(address(source), uri=True, timeout=BUSY_TIMEOUT_S)) as origin:
             temporary.touch()
@@ -78,6 +81,14 @@ def copied(source: Path, target: Path) -> Iterator[Path]:
     finally:
         for left in (temporary, temporary.with_name(f"{temporary.name}-journal")):
             left.unlink(missing_ok=True)
+
+
+def _sweep(target: Path) -> None:
+    """Removes what copies to the same target left that were killed on the way, an hour ago or more."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink()
 
 
 def copy(source: Path, target: Path) -> None:

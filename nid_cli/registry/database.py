@@ -164,6 +164,11 @@ def _explain(error: OperationalError, path: Path) -> NidError:
         )
     if "full" in reason:
         return NidError(f"cannot write the registry {path}: the disk is full", "free some space; nothing was lost")
+    if "I/O" in reason:
+        return NidError(
+            f"the registry {path} cannot be read or written: {reason}",
+            "the disk may be full or failing, or a file-size limit in force; what was recorded is kept",
+        )
     if "readonly" in reason or "unable to open" in reason:
         return RegistryError(f"the registry {path} cannot be opened for this: {reason}", "check its permissions")
     return RegistryError(f"the registry {path} cannot be used: {reason}")
@@ -300,6 +305,8 @@ def _create(path: Path) -> None:
             sync_folder(path.parent)
     except OSError as error:
         raise NidError(f"cannot create the registry {path}: {error.strerror}", "check permissions") from None
+    except NidError as error:
+        raise type(error)(error.message.replace(str(temporary), str(path)), error.hint) from None
     finally:
         for left in (temporary, temporary.with_name(f"{temporary.name}-journal")):
             with suppress(OSError):

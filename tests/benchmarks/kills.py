@@ -60,11 +60,11 @@ def nid(folder: Path, *arguments: str) -> str:
     """One call of the command line that must succeed, in this process (the killed ones are processes of their own)."""
     from nid_cli.cli.app import run
 
-    said = io.StringIO()
-    with contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    out, said = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
         code = run(list(arguments))
-    assert code == 0, f"nid {' '.join(arguments)} ended with {code}: {said.getvalue()}"
-    return said.getvalue()
+    assert code == 0, f"nid {' '.join(arguments)} ended with {code}: {out.getvalue()} {said.getvalue()}"
+    return out.getvalue()
 
 
 def reference_run(folder: Path, models: int) -> None:

@@ -25,7 +25,7 @@ def rows(database: Path) -> Rows:
     """The rows that are committed at this moment; none where there is no registry yet."""
     if not database.exists():
         return set()
-    with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=60)) as connection:
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as connection:
         connection.execute("BEGIN")
         return {
             (table, *row)
@@ -43,7 +43,7 @@ def hashed_files(database: Path) -> int:
     )
     if not database.exists():
         return 0
-    with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=60)) as connection:
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as connection:
         named = [row for query in queries for row in connection.execute(query)]
     for path, sha256 in named:
         found = hashlib.sha256((database.parent / path).read_bytes()).hexdigest()
