@@ -95,10 +95,9 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _explain(message: str, hint: str | None) -> None:
-    # One line each, without control characters: a name from a file must not steer the terminal.
     for label, text in (("error", message), ("hint", hint)):
         if text:
-            say(f"{label}: " + "".join(c if c.isprintable() else " " for c in text))
+            say(f"{label}: {text}")
 
 
 def _unless_debugging(error: Exception, code: int) -> int:

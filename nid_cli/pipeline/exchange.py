@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nid_cli.errors import NidError, NotFoundError, UsageError
+from nid_cli.errors import IntegrityError, NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.registry import artifacts, groups, invocations, locks, runs, transfer
@@ -78,6 +78,8 @@ def take_over(context: Context, registry: Registry, source: Path, name: str | No
             raise UsageError(f"{source} is this registry")
         with other.read() as connection:
             names = [group.name for group in groups.all_groups(connection)]
+        if odd := [found for found in names if not groups.NAME.fullmatch(found)]:
+            raise IntegrityError(f"{source} names a group {odd[0]!r}, as nid never does", "do not trust this registry")
         if name is not None and len(names) != 1:
             raise UsageError(f"--name names one group, but {source} has {len(names)}", "rename them afterwards")
         origin = invocations.describe("register", context.argv)
