@@ -38,7 +38,7 @@ def back_up(context: Context, target: Path, force: bool) -> dict[str, Any]:
     target = target.absolute()
     if not target.parent.is_dir():
         raise UsageError(f"the folder of {str(target)!r} does not exist", "make it first")
-    if target.is_dir() or (target.exists() and target.samefile(registry.path)):
+    if target.exists() and (not target.is_file() or target.samefile(registry.path)):  # a folder, or /dev/null
         raise UsageError(f"{target} cannot be overwritten", "name a file of its own")
     if target.exists() and not force:
         raise UsageError(f"{target} exists already", "--force replaces it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -21,6 +22,8 @@ from nid_cli.registry.tables import SCHEMA_REVISION, VERSION_TABLE
 
 FOLDER, FILE = ".nid", "registry.db"
 BUSY_TIMEOUT_S = backup.BUSY_TIMEOUT_S
+# A Ctrl-C while a connection closes is raised all the same, and needs no report of its own.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
 # File systems on which SQLite's WAL is unsafe: its shared-memory index does not span machines.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "lustre", "gpfs", "beegfs", "ceph", "9p", "pvfs2", "orangefs"}

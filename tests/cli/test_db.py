@@ -111,6 +111,8 @@ def test_a_backup_is_consistent_while_others_write_and_never_overwrites(terminal
     assert terminal("db", "backup", "copy.db", "--force") == 0
     assert terminal("db", "backup", "copy.db") == 2 and terminal("db", "backup", "no/folder.db") == 2
     assert terminal("db", "backup", str(terminal.database), "--force") == 2
+    os.mkfifo(terminal.folder / "pipe")
+    assert terminal("db", "backup", "pipe", "--force") == 2
     assert not list(terminal.folder.glob(".*tmp*"))
 
 
