@@ -13,6 +13,7 @@ import nid_cli
 from nid_cli.cli import coherence, cost, db, doctor, group, lmc, match, plot, register, train
 from nid_cli.cli.render import OutputClosed, say
 from nid_cli.errors import NidError
+from nid_cli.pipeline import stopping
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -57,6 +58,7 @@ app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs one command line; returns its exit code."""
+    stopping.requested.clear()
     try:
         code = app(arguments, standalone_mode=False, prog_name="nid")
         if code == INTERRUPTED:
@@ -85,7 +87,7 @@ def run(arguments: list[str] | None = None) -> int:
         _explain(f"cannot read or write: {error.strerror or error}", None)
         return _unless_debugging(error, 1)
     except Exception as error:
-        if _stopped:  # an import that a signal cuts off fails in its own words
+        if stopping.requested.is_set():  # an import that a signal cuts off fails in its own words
             _explain("interrupted", None)
             return INTERRUPTED
         _explain(
@@ -106,12 +108,8 @@ def _unless_debugging(error: Exception, code: int) -> int:
     return code
 
 
-_stopped = False
-
-
 def _stop(signum: int, frame: Any) -> NoReturn:
-    global _stopped
-    _stopped = True
+    stopping.requested.set()
     raise KeyboardInterrupt
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import IntegrityError
+from nid_cli.pipeline import stopping
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.recipes import graph_of
@@ -148,6 +149,7 @@ def analyse(
         with writing_files(registry, context), ending(registry, invocation, "the results so far are kept"):
             for subject, values in compute(lab, missing):
                 _record(lab, subject, values, invocation)
+                stopping.check()
     with registry.read() as connection:
         found = results.records(connection, keys)
     return [_with_matrices(registry, record, matrices) for record in found]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from nid_cli.errors import Interrupted, NidError
+from nid_cli.pipeline import stopping
 from nid_cli.pipeline.context import Context
 from nid_cli.registry import invocations, locks
 from nid_cli.registry.database import Registry
@@ -38,7 +39,9 @@ def ending(registry: Registry, invocation: int, kept: str) -> Iterator[None]:
     try:
         yield
         status = "done"
-    except (KeyboardInterrupt, Interrupted):
+    except BaseException as error:
+        if not (isinstance(error, KeyboardInterrupt | Interrupted) or stopping.requested.is_set()):
+            raise
         status = "interrupted"
         raise Interrupted(f"stopped; {kept}", "the same command goes on from there") from None
     finally:

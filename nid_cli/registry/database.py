@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
+import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,8 +23,6 @@ from nid_cli.registry.tables import SCHEMA_REVISION, VERSION_TABLE
 
 FOLDER, FILE = ".nid", "registry.db"
 BUSY_TIMEOUT_S = backup.BUSY_TIMEOUT_S
-# A Ctrl-C while a connection closes is raised all the same, and needs no report of its own.
-logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
 # File systems on which SQLite's WAL is unsafe: its shared-memory index does not span machines.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "lustre", "gpfs", "beegfs", "ceph", "9p", "pvfs2", "orangefs"}
@@ -62,6 +61,26 @@ def file_system(path: Path) -> str:
     return kind
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Puts Ctrl-C off to the end of a transaction, which is short: what it interrupts there fails in its own words."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread alone
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda signum, frame: came.append(signum))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for signum in dict.fromkeys(came):
+            signal.raise_signal(signum)
+
+
 class Registry:
     """A registry: ``folder`` holds all files, which rows name by paths relative to it; the database lies there too.
 
@@ -95,7 +114,11 @@ class Registry:
     @contextmanager
     def _transaction(self, write: bool) -> Iterator[Connection]:
         try:
-            with self._engine.connect().execution_options(nid_write=write) as connection, connection.begin():
+            with (
+                _undisturbed(),
+                self._engine.connect().execution_options(nid_write=write) as connection,
+                connection.begin(),
+            ):
                 yield connection
         except OperationalError as error:
             raise _explain(error, self.path) from None
