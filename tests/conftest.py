@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,44 @@ def execute(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
 def nid(tmp_path: Path) -> Run:
     """The command line in an empty folder; ``ok`` asserts success and returns stdout."""
     return lambda *arguments, **environment: execute(tmp_path, *arguments, **environment)
+
+
+class Terminal:
+    """The command line in this process, in a folder that has a registry: cheap enough to be called often."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture) -> None:
+        self.folder, self.capsys = folder, capsys
+        self.database = folder / ".nid/registry.db"
+        self.errors = ""
+
+    def __call__(self, *arguments: str) -> int:
+        """Runs one command; returns its exit code."""
+        from nid_cli.cli.app import run
+
+        self.capsys.readouterr()
+        code = run(list(arguments))
+        self.printed, self.errors = self.capsys.readouterr()
+        return code
+
+    def records(self, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+        """The records of a command that must end with ``code``."""
+        assert self(*arguments, "--json") == code, self.errors
+        return json.loads(self.printed)["records"]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Terminal:
+    """The frozen registry of the first schema, upgraded: groups baseline (w), mlp-digits-standard and, cut off by a
+    kill, mlp-digits-syre-k1; results of three analyses."""
+    from nid_cli.registry.database import open_for_writing
+
+    with tarfile.open(Path(__file__).parent / "registry/frozen/0001.tar.gz") as tar:
+        tar.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NID_REGISTRY", raising=False)
+    terminal = Terminal(tmp_path, capsys)
+    open_for_writing(terminal.database)
+    return terminal
 
 
 def records(done: subprocess.CompletedProcess) -> list[dict[str, Any]]:

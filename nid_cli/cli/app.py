@@ -10,9 +10,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import nid_cli
-from nid_cli.cli import coherence, cost, group, lmc, match, plot, register, train
+from nid_cli.cli import coherence, cost, db, doctor, group, lmc, match, plot, register, train
 from nid_cli.cli.render import OutputClosed, say
 from nid_cli.errors import NidError
+from nid_cli.pipeline import stopping
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -51,10 +52,13 @@ app.command("match", epilog=match.EXAMPLES)(match.match)
 app.command("cost", epilog=cost.EXAMPLES)(cost.cost)
 app.add_typer(coherence.app, name="coherence")
 app.add_typer(plot.app, name="plot")
+app.add_typer(db.app, name="db")
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs one command line; returns its exit code."""
+    stopping.requested.clear()
     try:
         code = app(arguments, standalone_mode=False, prog_name="nid")
         if code == INTERRUPTED:
@@ -83,7 +87,7 @@ def run(arguments: list[str] | None = None) -> int:
         _explain(f"cannot read or write: {error.strerror or error}", None)
         return _unless_debugging(error, 1)
     except Exception as error:
-        if _stopped:  # an import that a signal cuts off fails in its own words
+        if stopping.requested.is_set():  # an import that a signal cuts off fails in its own words
             _explain("interrupted", None)
             return INTERRUPTED
         _explain(
@@ -93,10 +97,9 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _explain(message: str, hint: str | None) -> None:
-    # One line each, without control characters: a name from a file must not steer the terminal.
     for label, text in (("error", message), ("hint", hint)):
         if text:
-            say(f"{label}: " + "".join(c if c.isprintable() else " " for c in text))
+            say(f"{label}: {text}")
 
 
 def _unless_debugging(error: Exception, code: int) -> int:
@@ -105,12 +108,8 @@ def _unless_debugging(error: Exception, code: int) -> int:
     return code
 
 
-_stopped = False
-
-
 def _stop(signum: int, frame: Any) -> NoReturn:
-    global _stopped
-    _stopped = True
+    stopping.requested.set()
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""``nid group``: list, show, rename, note, rm. Fast: torch is never imported."""
+"""``nid group``: list, show, rename, note, rm, restore, export. Fast: torch is never imported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.errors import NidError
 from nid_cli.pipeline import manage
 from nid_cli.pipeline.context import Context
 
@@ -133,9 +134,30 @@ def rm(
     registry: options.RegistryOption = None,
     as_json: options.Json = False,
 ) -> None:
-    """Remove groups with their models, checkpoints and results."""
+    """Remove groups with their models, checkpoints and results (until nid db gc, they can be restored)."""
     removed = manage.remove_groups(Context(registry=registry, argv=options.command_line()), names, yes)
-    _done([{"name": name, "removed": True} for name in removed], as_json, f"removed {', '.join(removed)}")
+    sentence = f"removed {', '.join(removed)}; nid group restore NAME brings it back until nid db gc"
+    _done([{"name": name, "removed": True} for name in removed], as_json, sentence)
+
+
+def _complete_removed() -> list[str]:
+    try:
+        return manage.removed_names(Context())
+    except NidError:
+        return []
+
+
+@app.command(epilog=options.examples("nid group restore old-group"))
+def restore(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A removed group's name.", autocompletion=_complete_removed)
+    ],
+    registry: options.RegistryOption = None,
+    as_json: options.Json = False,
+) -> None:
+    """Bring back a removed group, with everything that hung on it."""
+    restored = manage.restore_group(Context(registry=registry, argv=options.command_line()), name)
+    _done([{"name": restored, "restored_from": name}], as_json, f"restored {restored}")
 
 
 @app.command(

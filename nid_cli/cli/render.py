@@ -34,10 +34,10 @@ def emit(text: str, end: str = "\n") -> None:
 
 
 def say(sentence: str) -> None:
-    """One line to the user, on stderr."""
+    """One line to the user, on stderr, without control characters: a name from a file must not steer the terminal."""
     if sys.stderr is None:
         return
-    print(sentence, file=sys.stderr, flush=True)
+    print("".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr, flush=True)
 
 
 def document(schema: str, records: Sequence[Record]) -> str:

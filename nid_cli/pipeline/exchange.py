@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nid_cli.errors import NidError, NotFoundError, UsageError
+from nid_cli.errors import IntegrityError, NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.lineage import ending
+from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.registry import artifacts, groups, invocations, locks, runs, transfer
-from nid_cli.registry.database import FILE, FOLDER, Registry, open_for_reading, open_for_writing
+from nid_cli.registry.database import FILE, FOLDER, Registry, open_copy, open_for_reading, open_for_writing
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def _opened(source: Path) -> Iterator[Registry]:
         if source.is_file() and source.suffix == ".tar":
             _unpack(source, Path(scratch))
             source = Path(scratch)
-        yield open_for_reading(source if source.is_file() else _database(source))
+        yield open_copy(source if source.is_file() else _database(source), Path(scratch))
 
 
 def _database(folder: Path) -> Path:
@@ -78,13 +78,15 @@ def take_over(context: Context, registry: Registry, source: Path, name: str | No
             raise UsageError(f"{source} is this registry")
         with other.read() as connection:
             names = [group.name for group in groups.all_groups(connection)]
+        if odd := [found for found in names if not groups.NAME.fullmatch(found)]:
+            raise IntegrityError(f"{source} names a group {odd[0]!r}, as nid never does", "do not trust this registry")
         if name is not None and len(names) != 1:
             raise UsageError(f"--name names one group, but {source} has {len(names)}", "rename them afterwards")
         origin = invocations.describe("register", context.argv)
         with registry.write() as connection:
             invocation = invocations.begin(connection, origin)
         found = []
-        with ending(registry, invocation, "the groups done so far are kept"):
+        with writing_files(registry, context), ending(registry, invocation, "the groups done so far are kept"):
             for done, group_name in enumerate(names):
                 context.progress("groups", done, len(names), group_name)
                 with locks.hold(registry.file("locks/register.lock"), lambda h: context.say(f"waiting: {h} registers")):

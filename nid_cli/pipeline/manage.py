@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -119,7 +117,7 @@ def note_group(context: Context, name: str, note: str) -> None:
 
 
 def remove_groups(context: Context, names: Sequence[str], yes: bool) -> list[str]:
-    """Removes groups with their models and files; returns their names.
+    """Removes groups from sight, with all that hangs on them, until ``nid db gc``; returns their names.
 
     Raises:
         NotFoundError: one does not exist (nothing is removed then).
@@ -136,17 +134,27 @@ def remove_groups(context: Context, names: Sequence[str], yes: bool) -> list[str
             if count and not yes:
                 raise UsageError(f"{count} results hang on {group.name}", "--yes removes them with it")
         invocation = invocations.begin(connection, origin)
-        doomed = []
         for group in chosen:
-            doomed += groups.files(connection, group)
             groups.remove(connection, group)
         invocations.finish(connection, invocation, "done")
-    # Files go after the rows: a kill in between leaves unreferenced files, never rows without their files.
-    for path in (registry.file(relative) for relative in doomed):
-        if path.is_relative_to(registry.folder / "runs"):
-            shutil.rmtree(path.parent, ignore_errors=True)  # a model's folder, with what was never recorded
-        else:
-            path.unlink(missing_ok=True)
-        with suppress(OSError):
-            path.parent.parent.rmdir()
     return [group.name for group in chosen]
+
+
+def restore_group(context: Context, name: str) -> str:
+    """Brings back the group that was last removed under ``name``; returns its name, which has a suffix where it must.
+
+    Raises:
+        NotFoundError: none was, or ``nid db gc`` deleted it.
+    """
+    registry = open_for_writing(context.registry)
+    origin = invocations.describe("group restore", context.argv)
+    with registry.write() as connection:
+        group = groups.restore(connection, name)
+        invocations.finish(connection, invocations.begin(connection, origin), "done")
+    return group.name
+
+
+def removed_names(context: Context) -> list[str]:
+    """The names of removed groups, for shell completion."""
+    with open_for_reading(context.registry).read() as connection:
+        return [groups.original_name(group) for group in groups.removed(connection)]

@@ -14,8 +14,9 @@ from nid_cli.pipeline import exchange, reference
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.exchange import Registered
 from nid_cli.pipeline.fixed import write_fixed
-from nid_cli.pipeline.lineage import ending
+from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.pipeline.reference import Directory, Refused
+from nid_cli.pipeline.removal import bring_back
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
 from nid_cli.registry.database import FILE, Registry, open_for_writing
 from nid_cli.registry.groups import FixedFile
@@ -96,7 +97,8 @@ def register(context: Context, paths: Sequence[Path], *, name: str | None, recur
             if directory is None:
                 outcomes += exchange.take_over(context, registry, source, name)
             else:
-                outcomes.append(_register_directory(context, registry, directory, name))
+                with writing_files(registry, context):
+                    outcomes.append(_register_directory(context, registry, directory, name))
         except Interrupted:
             raise
         except NidError as error:
@@ -115,6 +117,10 @@ def _register_directory(context: Context, registry: Registry, directory: Directo
             known = runs.models_by_source(connection, list(hashes.values()))
         new = {key: digest for key, digest in hashes.items() if digest not in known}
         by_index = {index: known[digest] for (index, _), digest in hashes.items() if digest in known}
+        for group_id in {model.group_id for model in by_index.values()}:
+            with registry.read() as connection:
+                key = groups.by_id(connection, group_id).key
+            bring_back(registry, context, key, name)
         if not new:
             with registry.read() as connection:
                 group = groups.by_id(connection, next(iter(by_index.values())).group_id)
@@ -141,7 +147,8 @@ def _import(
     invocation: int,
 ) -> Registered:
     run_hash = _run_hash(registry, new, by_index)
-    files, fixed, spec = _convert(context, registry, directory, new, f"runs/{run_hash[:16]}")
+    files, fixed, spec = _convert(context, registry, directory, new, run_hash)
+    bring_back(registry, context, groups.group_key(spec.settings(), fixed.hash if fixed else None), name)
     with registry.write() as connection:
         existing = groups.with_settings(connection, spec.settings())
         group = groups.find_or_create(
@@ -170,7 +177,7 @@ def _run_hash(registry: Registry, new: dict[tuple[int, int], str], by_index: dic
 
 
 def _convert(
-    context: Context, registry: Registry, directory: Directory, new: dict[tuple[int, int], str], folder: str
+    context: Context, registry: Registry, directory: Directory, new: dict[tuple[int, int], str], run_hash: str
 ) -> tuple[list[NewFile], FixedFile | None, RunSpec]:
     """Writes effective weights and fixed tensors; all checkpoints must share the latter."""
     from nid_cli.nets.storage import to_bytes
@@ -187,7 +194,7 @@ def _convert(
         elif fixed_hash(shared) != fixed_hash(fixed):
             raise Refused(f"{directory.path}: {file.name} has other fixed tensors than {directory.first_file.name}")
         content = to_bytes(state)
-        path = f"{folder}/model-{index:04d}/epoch-{epoch:06d}.safetensors"
+        path = f"{runs.model_folder(run_hash, index)}/epoch-{epoch:06d}.safetensors"
         sha256 = artifacts.write_atomic(registry.file(path), content)
         written.append(NewFile(index, Checkpoint(epoch, path, sha256), len(content), digest))
     context.progress(directory.path.name, len(new), len(new), "")

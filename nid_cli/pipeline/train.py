@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nid_cli import recipes
+from nid_cli.errors import RegistryError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.fixed import write_fixed
-from nid_cli.pipeline.lineage import ending
+from nid_cli.pipeline.lineage import ending, writing_files
+from nid_cli.pipeline.removal import bring_back
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
 from nid_cli.registry.database import Registry, locate, open_for_writing, run_lock
 from nid_cli.registry.groups import FixedFile, Group
@@ -52,14 +54,25 @@ def train(
     existing = locate(context.registry)
     if existing is not None and existing.exists():
         registry = open_for_writing(context.registry)
+        _bring_back(registry, spec, name, context)
         if done := _already(registry, spec, seeds, save_every, name, context):
             return done
     data = _load(context, spec)  # before the registry is made: data that are not there leave nothing behind
     registry = open_for_writing(context.registry, create=True)
     lock = registry.file(run_lock(spec.hash))
-    with locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already")):
+    waiting = locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already"))
+    with writing_files(registry, context), waiting:
         done = _already(registry, spec, seeds, save_every, name, context)
         return done or _train(registry, context, data, spec, seeds, save_every, name, workers)
+
+
+def _bring_back(registry: Registry, spec: RunSpec, name: str | None, context: Context) -> None:
+    """The group of this run, if it was removed: what is asked for is there already."""
+    with registry.read() as connection:
+        found = runs.find_run(connection, spec)
+        group = groups.by_id(connection, found[1]) if found else None
+    if group is not None:
+        bring_back(registry, context, group.key, name)
 
 
 def _load(context: Context, spec: RunSpec) -> Data:
@@ -120,7 +133,9 @@ def _train(
         context.say(
             f"{registry.folder} is on a network file system: SQLite uses a rollback journal there, and is slower"
         )
+    bring_back(registry, context, groups.group_key(spec.settings(), fixed.hash if fixed else None), name)
     with registry.write() as connection:
+        _refuse_training_elsewhere(connection, spec)
         invocation = invocations.begin(connection, origin)
         group, left = _prepare(connection, spec, seeds, name, fixed, fingerprint, invocation)
     tasks = [_task(registry, spec, save_every, fixed, model) for model in left]
@@ -148,6 +163,19 @@ def _train(
         members = [m for m in runs.models_of(connection, run_id=run[0]) if m.member <= seeds]
         metrics = runs.metrics_of(connection, [m.id for m in members])
     return Trained(group, members, metrics, [t.number for t in tasks], problems)
+
+
+def _refuse_training_elsewhere(connection: Connection, spec: RunSpec) -> None:
+    """We hold the run's lock, which keeps this machine's processes apart; where it does not reach, heartbeats do."""
+    found = runs.find_run(connection, spec)
+    members = runs.models_of(connection, run_id=found[0]) if found else []
+    busy = runs.invocations_of(connection, [m.id for m in members if m.status == "training"])
+    for call in invocations.running(connection):
+        if call.id in busy and not call.is_here and call.is_alive:
+            raise RegistryError(
+                f"{call} trains this; its last sign of life came at {call.last_sign}",
+                "wait for it; five minutes without a sign and it is taken for gone",
+            )
 
 
 def _cores() -> int:
@@ -215,7 +243,7 @@ def _task(registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile |
     from nid_cli.pipeline.member import Task
 
     assert model.init_seed is not None and model.order_seed is not None
-    relative = f"runs/{spec.hash[:16]}/model-{model.member:04d}"
+    relative = runs.model_folder(spec.hash, model.member)
     return Task(
         model_id=model.id,
         number=model.number,

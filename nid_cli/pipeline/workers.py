@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from nid_cli.errors import NidError
+from nid_cli.pipeline import stopping
 from nid_cli.pipeline.member import Failed, Finished, Message, Task, train_member
 
 
@@ -72,7 +73,8 @@ def train_in_workers(tasks: list[Task], data: Any, workers: int) -> Generator[Me
                 process.start()
                 theirs.close()
                 running[ours] = (process, task)
-            for connection in wait(list(running)):
+            stopping.check()
+            for connection in wait(list(running), timeout=0.5):
                 assert isinstance(connection, Connection)
                 process, task = running[connection]
                 try:

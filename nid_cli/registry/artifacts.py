@@ -30,7 +30,8 @@ def file_sha256(path: Path) -> str:
         raise NidError(f"cannot read {path}: {error.strerror}", "check permissions") from None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Has the names in a folder on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -55,7 +56,7 @@ def write_atomic(path: Path, content: bytes) -> str:
         os.replace(temporary, path)
         # A new name is safe once its folder is, and a new folder once its own is.
         for folder in (path.parent, *(new.parent for new in made)):
-            _sync_folder(folder)
+            sync_folder(folder)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise NidError(f"cannot write {path}: {error.strerror}", "free some space or check permissions") from None

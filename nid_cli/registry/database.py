@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
-import nid_cli
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, RegistryError
+from nid_cli.registry import backup, invocations, locks, schema
+from nid_cli.registry.artifacts import sync_folder
 from nid_cli.registry.tables import SCHEMA_REVISION, VERSION_TABLE
 
 FOLDER, FILE = ".nid", "registry.db"
-BUSY_TIMEOUT_S = 30
+BUSY_TIMEOUT_S = backup.BUSY_TIMEOUT_S
 # File systems on which SQLite's WAL is unsafe: its shared-memory index does not span machines.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "lustre", "gpfs", "beegfs", "ceph", "9p", "pvfs2", "orangefs"}
@@ -59,15 +61,38 @@ def file_system(path: Path) -> str:
     return kind
 
 
-class Registry:
-    """A registry: ``folder`` holds the database and all files, which rows name by paths relative to it."""
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Puts Ctrl-C off to the end of a transaction, which is short: what it interrupts there fails in its own words."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread alone
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda signum, frame: came.append(signum))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for signum in dict.fromkeys(came):
+            signal.raise_signal(signum)
 
-    def __init__(self, path: Path) -> None:
+
+class Registry:
+    """A registry: ``folder`` holds all files, which rows name by paths relative to it; the database lies there too.
+
+    (A copy of a database may stand for it: then ``folder`` is given.)
+    """
+
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
         self.path = path
-        self.folder = path.parent
+        self.folder = folder or path.parent
         self.on_network = file_system(self.folder) in NETWORK_FILE_SYSTEMS
-        # A URI with mode=rw: a read must never create a database.
-        uri = f"file:{quote(str(path))}?mode=rw"
+        uri = backup.address(path)
+        self.can_write = "mode=rw" in uri
         self._engine = create_engine(
             "sqlite://",
             creator=lambda: sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None),
@@ -89,7 +114,11 @@ class Registry:
     @contextmanager
     def _transaction(self, write: bool) -> Iterator[Connection]:
         try:
-            with self._engine.connect().execution_options(nid_write=write) as connection, connection.begin():
+            with (
+                _undisturbed(),
+                self._engine.connect().execution_options(nid_write=write) as connection,
+                connection.begin(),
+            ):
                 yield connection
         except OperationalError as error:
             raise _explain(error, self.path) from None
@@ -120,8 +149,10 @@ class Registry:
         return path
 
     def set_journal(self) -> None:
-        """Write-ahead logging, so that a writer blocks no reader; a rollback journal on network file systems."""
+        """The journal that suits the file system: a write-ahead log (a writer blocks no reader), or rollback."""
         wanted = "delete" if self.on_network else "wal"
+        if not self.can_write:
+            return
         with self._engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None
@@ -159,6 +190,11 @@ def _explain(error: OperationalError, path: Path) -> NidError:
         )
     if "full" in reason:
         return NidError(f"cannot write the registry {path}: the disk is full", "free some space; nothing was lost")
+    if "I/O" in reason:
+        return NidError(
+            f"the registry {path} cannot be read or written: {reason}",
+            "the disk may be full or failing, or a file-size limit in force; what was recorded is kept",
+        )
     if "readonly" in reason or "unable to open" in reason:
         return RegistryError(f"the registry {path} cannot be opened for this: {reason}", "check its permissions")
     return RegistryError(f"the registry {path} cannot be used: {reason}")
@@ -176,6 +212,8 @@ def _not_a_registry(path: Path) -> RegistryError:
 def open_for_reading(given: Path | None) -> Registry:
     """The registry that commands without writing use.
 
+    All that may be written is what became of commands whose processes are gone.
+
     Raises:
         NotFoundError: there is none.
         RegistryError: its schema is newer than this program, or older than it can read.
@@ -191,10 +229,9 @@ def open_for_reading(given: Path | None) -> Registry:
     if revision is None:
         raise _not_a_registry(path)
     if revision != SCHEMA_REVISION:
-        _refuse_newer(path, revision)
-        raise RegistryError(
-            f"the registry {path} has the older schema {revision}", "nid train or nid register upgrades it"
-        )
+        refuse_newer(path, revision)
+        raise RegistryError(f"the registry {path} has the older schema {revision}", "nid db upgrade upgrades it")
+    recognize_interrupted(registry)
     return registry
 
 
@@ -213,59 +250,105 @@ def open_for_writing(given: Path | None, create: bool = False) -> Registry:
         if not create:
             return open_for_reading(given)
         path = path or Path.cwd() / FOLDER / FILE
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        except OSError as error:
-            raise NidError(f"cannot create the registry {path}: {error.strerror}", "check permissions") from None
+        _create(path)
     registry = Registry(path)
-    revision = registry.revision()
-    if revision != SCHEMA_REVISION:
-        if revision is not None:
-            _refuse_newer(path, revision)
-        elif not registry.is_empty():
-            raise _not_a_registry(path)
-        _upgrade(registry, revision)
+    if registry.revision() != SCHEMA_REVISION:
+        _upgrade(registry)
     registry.set_journal()
+    recognize_interrupted(registry)
     return registry
 
 
-def migrations_folder() -> Path:
-    """The Alembic folder: inside the installed package, or beside it in a checkout."""
-    package = Path(nid_cli.__file__).parent
-    packaged = package / "migrations"
-    return packaged if packaged.is_dir() else package.parent / "migrations"
+def open_copy(path: Path, scratch: Path) -> Registry:
+    """Another's registry, for reading; where its schema is older, a copy of the database is upgraded in ``scratch``.
+
+    Raises:
+        RegistryError: it is newer than this program, or not a registry.
+    """
+    registry = Registry(path)
+    if registry.revision() == SCHEMA_REVISION:
+        return registry
+    _refuse_foreign(registry)
+    copy = scratch / "older.db"
+    backup.copy(path, copy)
+    upgraded = Registry(copy, folder=registry.folder)
+    with upgraded.write() as connection:
+        schema.upgrade(connection)
+    return upgraded
 
 
-def _alembic_config() -> Any:
-    from alembic.config import Config
+def recognize_interrupted(registry: Registry) -> list[invocations.Running]:
+    """Closes the commands whose processes are gone, and the trainings that they left; returns them."""
+    with registry.read() as connection:
+        gone = [call for call in invocations.running(connection) if not call.is_alive]
+    if gone and registry.can_write:
+        with registry.write() as connection:
+            invocations.abandon(connection, [call.id for call in gone])
+    return gone
 
-    config = Config()
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-    return config
 
+def refuse_newer(path: Path, revision: str) -> None:
+    """Holds a file's revision against those that this program knows.
 
-def _refuse_newer(path: Path, revision: str) -> None:
-    from alembic.script import ScriptDirectory
-
-    known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
-    if revision not in known:
+    Raises:
+        RegistryError: it is none of them.
+    """
+    if revision not in schema.revisions():
         raise RegistryError(
             f"the registry {path} was written by a newer nid (schema {revision}; this one knows {SCHEMA_REVISION})",
             "upgrade nid",
         )
 
 
-def _upgrade(registry: Registry, revision: str | None) -> None:
-    """Brings the schema to this program's revision, in one transaction; an existing file is copied aside before."""
-    from alembic import command
-
+def _refuse_foreign(registry: Registry) -> str | None:
+    """The revision of a file that may be upgraded; None for an empty one."""
+    revision = registry.revision()
     if revision is not None:
-        aside = registry.path.with_name(f"{registry.path.name}.before-{SCHEMA_REVISION}")
-        with sqlite3.connect(registry.path) as source, sqlite3.connect(aside) as target:
-            source.backup(target)
-        shutil.copystat(registry.path, aside)
-    config = _alembic_config()
-    with registry.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        refuse_newer(registry.path, revision)
+    elif not registry.is_empty():
+        raise _not_a_registry(registry.path)
+    return revision
+
+
+@contextmanager
+def _schema_lock(folder: Path) -> Iterator[None]:
+    with locks.hold(folder / "locks/schema.lock", lambda holder: None):
+        yield
+
+
+def _create(path: Path) -> None:
+    """A new registry, which appears whole: a kill on the way leaves none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _schema_lock(path.parent):
+            if path.exists():
+                return
+            temporary.touch()
+            with Registry(temporary).write() as connection:
+                schema.upgrade(connection)
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+    except OSError as error:
+        raise NidError(f"cannot create the registry {path}: {error.strerror}", "check permissions") from None
+    except NidError as error:
+        raise type(error)(error.message.replace(str(temporary), str(path)), error.hint) from None
+    finally:
+        for left in (temporary, temporary.with_name(f"{temporary.name}-journal")):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _upgrade(registry: Registry) -> None:
+    """Brings the schema to this program's revision, in one transaction; an existing file is copied aside before."""
+    _refuse_foreign(registry)
+    with _schema_lock(registry.folder):
+        revision = registry.revision()
+        if revision == SCHEMA_REVISION:  # another process was faster
+            return
+        if revision is not None:
+            aside = registry.path.with_name(f"{registry.path.name}.before-{SCHEMA_REVISION}")
+            backup.copy(registry.path, aside)
+            shutil.copystat(registry.path, aside)
+        with registry.write() as connection:
+            schema.upgrade(connection)

@@ -12,10 +12,12 @@ from sqlalchemy import Connection, Row, func, select
 
 from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
 from nid_cli.registry.invocations import now
-from nid_cli.registry.tables import architectures, checkpoints, groups, inserted_id, models, results
+from nid_cli.registry.tables import architectures, groups, inserted_id, models, results
 from nid_cli.specs import Kappa, canonical_json, short_kappa, stable_hash
 
 NAME = re.compile(r"\w[\w.,+=@-]{0,99}")
+# After the name of a removed group comes this and its id: no name that check_name admits, so that the name is free.
+REMOVED = "~"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class FixedFile:
 
 @dataclass(frozen=True)
 class Group:
-    """One group as the registry knows it. ``settings`` is the specification that its members share."""
+    """One group as the registry knows it. ``settings`` is the specification that its members share.
+
+    ``deleted_at``: when it was removed; such a group is found by its id or key alone.
+    """
 
     id: int
     name: str
@@ -41,6 +46,7 @@ class Group:
     data_fingerprint: str | None
     note: str
     created_at: str
+    deleted_at: str | None
 
     @property
     def kappa(self) -> Kappa:
@@ -67,7 +73,7 @@ def kappa_column(kappa: Kappa) -> str:
 def _group(row: Row[Any]) -> Group:
     return Group(
         row.id, row.name, row.key, json.loads(row.settings), row.fixed_hash, row.fixed_path, row.fixed_sha256,
-        row.data_fingerprint, row.note, row.created_at,
+        row.data_fingerprint, row.note, row.created_at, row.deleted_at,
     )  # fmt: skip
 
 
@@ -119,7 +125,7 @@ def find_or_create(
     data_fingerprint: str | None,
     name: str | None,
 ) -> Group:
-    """The group with these settings and fixed tensors, made where there is none.
+    """The group with these settings and fixed tensors, made where there is none, brought back where it was removed.
 
     Args:
         fixed: None for standard networks.
@@ -130,6 +136,8 @@ def find_or_create(
     """
     key = group_key(settings, fixed.hash if fixed else None)
     row = connection.execute(select(groups).where(groups.c.key == key)).one_or_none()
+    if row is not None and row.deleted_at is not None:
+        return revive(connection, _group(row), name)
     if row is not None:
         if name is not None and row.name != name:
             raise UsageError(
@@ -171,8 +179,9 @@ def find_or_create(
 
 
 def names(connection: Connection) -> list[str]:
-    """All names, sorted."""
-    return list(connection.execute(select(groups.c.name).order_by(groups.c.name)).scalars())
+    """All names, sorted, without those of removed groups."""
+    query = select(groups.c.name).where(groups.c.deleted_at.is_(None)).order_by(groups.c.name)
+    return list(connection.execute(query).scalars())
 
 
 def by_name(connection: Connection, name: str) -> Group:
@@ -181,17 +190,21 @@ def by_name(connection: Connection, name: str) -> Group:
     Raises:
         NotFoundError: there is none; the hint names the nearest, or all.
     """
-    row = connection.execute(select(groups).where(groups.c.name == name)).one_or_none()
-    if row is None:
-        known = names(connection)
-        problem = unknown("group", name, known)
-        raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {', '.join(known) or 'none'}")
-    return _group(row)
+    query = select(groups).where(groups.c.name == name, groups.c.deleted_at.is_(None))
+    row = connection.execute(query).one_or_none()
+    if row is not None:
+        return _group(row)
+    if gone := [group for group in removed(connection) if original_name(group) == name]:
+        raise NotFoundError(f"the group {name!r} was removed on {gone[-1].deleted_at}", f"nid group restore {name}")
+    known = names(connection)
+    problem = unknown("group", name, known)
+    raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {', '.join(known) or 'none'}")
 
 
 def with_settings(connection: Connection, settings: Mapping[str, Any]) -> list[str]:
     """Names of the groups with these settings, whatever their fixed tensors."""
-    query = select(groups.c.name).where(groups.c.settings == canonical_json(dict(settings))).order_by(groups.c.id)
+    query = select(groups.c.name).where(groups.c.settings == canonical_json(dict(settings)))
+    query = query.where(groups.c.deleted_at.is_(None)).order_by(groups.c.id)
     return list(connection.execute(query).scalars())
 
 
@@ -210,7 +223,7 @@ def all_groups(
     name: tuple[str, ...] = (),
 ) -> list[Group]:
     """Groups that match: values of one selector are alternatives, selectors all hold; none given matches all."""
-    query = select(groups).order_by(groups.c.created_at, groups.c.id)
+    query = select(groups).where(groups.c.deleted_at.is_(None)).order_by(groups.c.created_at, groups.c.id)
     wanted = {"arch": arch, "dataset": dataset, "symmetry": symmetry, "name": name}
     wanted["kappa"] = tuple(kappa_column(k) for k in kappa)
     for column, values in wanted.items():
@@ -244,25 +257,63 @@ def count_results(connection: Connection, group: Group) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def files(connection: Connection, group: Group) -> list[str]:
-    """The files of a group, by their paths in the registry: checkpoints, result files, fixed tensors."""
-    own = select(models.c.id).where(models.c.group_id == group.id)
-    paths = list(connection.execute(select(checkpoints.c.path).where(checkpoints.c.model_id.in_(own))).scalars())
-    artifacts = select(results.c.artifact_path).where(
-        results.c.group_id == group.id, results.c.artifact_path.is_not(None)
-    )
-    paths += [path for path in connection.execute(artifacts).scalars() if path]
-    if group.fixed_path:
-        # Groups that differ in settings alone (epochs, say) share one file of fixed tensors.
-        users = select(func.count()).select_from(groups).where(groups.c.fixed_path == group.fixed_path)
-        if connection.execute(users).scalar_one() == 1:
-            paths.append(group.fixed_path)
-    return sorted(set(paths))
-
-
 def remove(connection: Connection, group: Group) -> None:
-    """Deletes a group with its runs, models, checkpoints' rows and results; the files are the caller's."""
-    connection.execute(groups.delete().where(groups.c.id == group.id))
+    """Takes a group out of sight, with everything that hangs on it; :func:`revive` brings it back."""
+    hidden = {"name": f"{group.name}{REMOVED}{group.id}", "deleted_at": now()}
+    connection.execute(groups.update().where(groups.c.id == group.id).values(hidden))
+
+
+def removed(connection: Connection) -> list[Group]:
+    """The removed groups, in the order of their removal."""
+    query = select(groups).where(groups.c.deleted_at.is_not(None)).order_by(groups.c.deleted_at, groups.c.id)
+    return [_group(row) for row in connection.execute(query)]
+
+
+def original_name(group: Group) -> str:
+    """The name that a group had before it was removed."""
+    return group.name.rpartition(REMOVED)[0] if group.deleted_at else group.name
+
+
+def by_key(connection: Connection, key: str) -> Group | None:
+    """The group with this identity, removed or not."""
+    row = connection.execute(select(groups).where(groups.c.key == key)).one_or_none()
+    return _group(row) if row is not None else None
+
+
+def revive(connection: Connection, group: Group, name: str | None = None) -> Group:
+    """Brings a removed group back, under ``name`` or the one it had (with a suffix where that is taken by now).
+
+    Raises:
+        UsageError: ``name`` is taken.
+    """
+    if name is not None and name in names(connection):
+        raise UsageError(f"the name {name} is taken by another group", "choose another --name")
+    visible = {"name": name or free_name(connection, original_name(group)), "deleted_at": None}
+    connection.execute(groups.update().where(groups.c.id == group.id).values(visible))
+    return by_id(connection, group.id)
+
+
+def restore(connection: Connection, name: str) -> Group:
+    """Brings back the group that was removed last under ``name``.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    gone = [group for group in removed(connection) if original_name(group) == name]
+    if not gone:
+        known = ", ".join(dict.fromkeys(original_name(group) for group in removed(connection)))
+        raise NotFoundError(f"there is no removed group {name!r}", f"removed groups: {known or 'none'}")
+    return revive(connection, gone[-1])
+
+
+def delete_removed(connection: Connection) -> list[str]:
+    """Deletes the removed groups for good, with runs, models, rows of checkpoints, and results; returns their names.
+
+    Their files are the caller's.
+    """
+    gone = [original_name(group) for group in removed(connection)]
+    connection.execute(groups.delete().where(groups.c.deleted_at.is_not(None)))
+    return gone
 
 
 def set_fingerprint(connection: Connection, group_id: int, fingerprint: str) -> None:

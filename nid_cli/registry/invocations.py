@@ -7,15 +7,17 @@ import os
 import platform
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 import nid_cli
-from nid_cli.registry.tables import inserted_id, invocations
+from nid_cli.registry import processes
+from nid_cli.registry.tables import inserted_id, invocations, models
 
 
 def now() -> str:
@@ -56,12 +58,20 @@ def describe(command: str, argv: Sequence[str], device: str | None = None) -> di
         "git_commit": commit,
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
         "pid": os.getpid(),
+        "process": processes.identity(),
     }
 
 
 def begin(connection: Connection, origin: Mapping[str, Any]) -> int:
     """Records the start of what :func:`describe` described; returns its id."""
-    return inserted_id(connection.execute(invocations.insert().values(**origin, started_at=now(), status="running")))
+    moment = now()
+    row = {**origin, "started_at": moment, "heartbeat_at": moment, "status": "running"}
+    return inserted_id(connection.execute(invocations.insert().values(row)))
+
+
+def beat(connection: Connection, invocation_id: int) -> None:
+    """A sign of life."""
+    connection.execute(invocations.update().where(invocations.c.id == invocation_id).values(heartbeat_at=now()))
 
 
 def finish(connection: Connection, invocation_id: int, status: str) -> None:
@@ -71,7 +81,48 @@ def finish(connection: Connection, invocation_id: int, status: str) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Running:
+    """A command that has not said that it ended. ``last_sign``: its last heartbeat."""
+
+    id: int
+    command: str
+    pid: int
+    host: str
+    process: str | None
+    started_at: str
+    last_sign: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process is still there."""
+        return processes.is_alive(self.process, self.last_sign)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it belongs to this machine."""
+        return processes.is_here(self.process)
+
+    def __str__(self) -> str:
+        return f"nid {self.command} (process {self.pid} on {self.host})"
+
+
+def running(connection: Connection) -> list[Running]:
+    """The commands that have not ended, oldest first, whether or not their processes are alive."""
+    query = select(invocations).where(invocations.c.status == "running").order_by(invocations.c.id)
+    return [
+        Running(
+            row.id, row.command, row.pid, json.loads(row.machine)["host"], row.process, row.started_at,
+            row.heartbeat_at or row.started_at,
+        )
+        for row in connection.execute(query)
+    ]  # fmt: skip
+
+
 def abandon(connection: Connection, invocation_ids: Collection[int]) -> None:
-    """Closes invocations whose process ended without a word."""
+    """Closes invocations whose process ended without a word (now is as good as any end), and their trainings."""
     query = invocations.update().where(invocations.c.id.in_(invocation_ids), invocations.c.status == "running")
-    connection.execute(query.values(status="interrupted"))
+    connection.execute(query.values(status="interrupted", ended_at=func.coalesce(invocations.c.ended_at, now())))
+    over = select(invocations.c.id).where(invocations.c.status != "running")
+    left = models.update().where(models.c.status == "training", models.c.invocation_id.in_(over))
+    connection.execute(left.values(status="interrupted"))

@@ -49,6 +49,11 @@ class Model:
         return {"init": self.init_seed, "order": self.order_seed, "mask": self.mask_seed}
 
 
+def model_folder(run_hash: str, member: int) -> str:
+    """Where a model's checkpoints lie, within the registry's folder."""
+    return f"runs/{run_hash[:16]}/model-{member:04d}"
+
+
 def find_run(connection: Connection, spec: RunSpec) -> tuple[int, int] | None:
     """(run id, group id) of the run with this specification."""
     row = connection.execute(select(runs.c.id, runs.c.group_id).where(runs.c.hash == spec.hash)).one_or_none()

@@ -28,7 +28,7 @@ def inserted_id(inserted: CursorResult[Any]) -> int:
 
 
 # The Alembic revision that these tables are; a test holds it against migrations/.
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 VERSION_TABLE = "nid_version"
 
 metadata = MetaData(
@@ -43,7 +43,8 @@ metadata = MetaData(
 
 MODEL_STATES = ("training", "complete", "interrupted", "failed")
 
-# One row a command that wrote something: where every other row comes from. Times are ISO 8601, UTC.
+# One row a command that wrote something: where every other row comes from. Times are ISO 8601, UTC. `process` tells
+# whether it still runs (processes.py), `heartbeat_at` does so to other machines.
 invocations = Table(
     "invocations",
     metadata,
@@ -59,6 +60,8 @@ invocations = Table(
     Column("started_at", Text, nullable=False, index=True),
     Column("ended_at", Text),
     Column("status", Text, nullable=False),
+    Column("process", Text),
+    Column("heartbeat_at", Text),
 )
 
 architectures = Table(
@@ -71,7 +74,8 @@ architectures = Table(
     Column("parameter_count", Integer, nullable=False),
 )
 
-# Models that may be interpolated and compared. `key` hashes the settings and the fixed tensors.
+# Models that may be interpolated and compared. `key` hashes the settings and the fixed tensors. A removed group
+# (`deleted_at`) is there until `nid db gc`, under a name that no other group can want.
 groups = Table(
     "groups",
     metadata,
@@ -90,6 +94,7 @@ groups = Table(
     Column("data_fingerprint", Text),
     Column("note", Text, nullable=False, server_default=""),
     Column("created_at", Text, nullable=False, index=True),
+    Column("deleted_at", Text, index=True),
 )
 
 # `source`, for imported runs: where they came from and their configuration there, as JSON.

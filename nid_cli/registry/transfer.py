@@ -157,6 +157,8 @@ def insert(connection: Connection, planned: Plan, name: str) -> tuple[str, list[
         architecture_id=architecture,
         name=group_rows.free_name(connection, name),
     )
+    if (there := group_rows.by_id(connection, group_id)).deleted_at:
+        group_rows.revive(connection, there)
     calls = {
         row["id"]: put.put(invocations, row, {k: row[k] for k in ("started_at", "pid", "argv", "machine")})
         for row in rows.invocations

@@ -169,6 +169,8 @@ def test_group_commands(lab: Path, tmp_path: Path) -> None:
     refused = execute(tmp_path, "group", "rm", "baseline")
     assert refused.returncode == 2 and "3 results" in refused.stderr and "baseline" in names()
     assert execute(tmp_path, "group", "rm", "baseline", "--yes").returncode == 0
+    assert "baseline" not in names() and len(list((tmp_path / ".nid/runs").iterdir())) == 4
+    assert execute(tmp_path, "db", "gc").returncode == 0
     assert "baseline" not in names() and len(list((tmp_path / ".nid/runs").iterdir())) == 3
     assert len(list((tmp_path / ".nid/fixed").iterdir())) == 2
 
@@ -179,5 +181,10 @@ def test_nothing_outside_the_folder_is_removed(lab: Path, tmp_path: Path) -> Non
     victim.write_text("mine")
     with sqlite3.connect(tmp_path / "in/.nid/registry.db") as connection:
         connection.execute("UPDATE checkpoints SET path = '../../victim.txt' WHERE id = 1")
-    assert execute(tmp_path / "in", "group", "rm", "mlp-digits-standard", "--yes").returncode == 5
-    assert victim.read_text() == "mine"
+    assert execute(tmp_path / "in", "db", "check").returncode == 5
+    assert execute(tmp_path / "in", "group", "rm", "mlp-digits-standard", "--yes").returncode == 0
+    for name in ("runs/link.safetensors", "results/folder"):
+        (tmp_path / "in/.nid" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in/.nid" / name).symlink_to(victim if "." in name else tmp_path)
+    assert execute(tmp_path / "in", "db", "gc").returncode == 0
+    assert victim.read_text() == "mine" and not (tmp_path / "in/.nid/runs/link.safetensors").is_symlink()

@@ -177,6 +177,7 @@ def test_a_group_in_training_is_not_removed(tmp_path: Path) -> None:
         process.wait()
     time.sleep(0.5)
     assert execute(tmp_path, "group", "rm", "mlp-digits-standard").returncode == 0
+    assert execute(tmp_path, "db", "gc").returncode == 0
     assert not list((tmp_path / ".nid/runs").rglob("*"))
 
 
@@ -188,3 +189,25 @@ def test_a_model_whose_last_step_diverges_is_not_complete(nid: Run) -> None:
 def test_batch_norm_meets_a_last_batch_of_one(nid: Run) -> None:
     done = nid("train", *SMALL, "--norm", "batch", "--data", "train-size=65", "--epochs", "2", "--json")
     assert all(r["status"] == "complete" for r in records(done))
+
+
+@pytest.mark.parametrize("moment", ["at once", "while it trains"])
+def test_ctrl_c_stops_within_a_second_and_says_how_to_go_on(tmp_path: Path, moment: str) -> None:
+    arguments = ("train", *SMALL, "--epochs", "30000", "--save-every", "10000")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nid_cli", *arguments], cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE
+    )
+    if moment == "at once":
+        time.sleep(1)
+    while moment != "at once" and len(tree(tmp_path)) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    began = time.perf_counter()
+    _, errors = process.communicate(timeout=60)
+    took = time.perf_counter() - began
+    assert process.returncode == 130 and b"Traceback" not in errors, errors
+    # A second on a machine of its own; one that others use takes its share.
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert took < 1 + 2 * load, took
+    if moment == "while it trains":
+        assert b"kept" in errors and b"the same command goes on" in errors

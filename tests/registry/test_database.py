@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, RegistryError
-from nid_cli.registry import artifacts, database, locks
+from nid_cli.registry import artifacts, database, locks, schema
 from nid_cli.registry.database import Registry, open_for_reading, open_for_writing
 from nid_cli.registry.tables import SCHEMA_REVISION, VERSION_TABLE, metadata
 
@@ -21,7 +21,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 def test_there_is_one_head_and_the_code_knows_it() -> None:
-    assert ScriptDirectory.from_config(database._alembic_config()).get_heads() == [SCHEMA_REVISION]
+    assert ScriptDirectory.from_config(schema.alembic_config()).get_heads() == [SCHEMA_REVISION]
 
 
 def test_the_migrated_schema_is_the_declared_one(registry: Registry) -> None:

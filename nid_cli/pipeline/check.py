@@ -1,0 +1,188 @@
+"""``nid db check`` and ``nid db gc``: what is wrong with a registry and its files, and what can go. No torch."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nid_cli.errors import IntegrityError, NidError, NotFoundError, RegistryError
+from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.lineage import FILES_LOCK, writing_files
+from nid_cli.registry import artifacts, backup, groups, inventory, invocations, locks
+from nid_cli.registry.database import Registry, locate, open_for_reading, open_for_writing
+from nid_cli.registry.inventory import Found, Recorded
+
+RESTORE = "nid db restore FILE brings a backup back"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: ``database``, ``missing``, ``differs``, ``outside``, ``superseded`` or ``orphan``."""
+
+    problem: str
+    path: str
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome of a check, and how much it looked at."""
+
+    findings: list[Finding]
+    files: int
+    bytes: int
+    leftovers: int
+
+
+def check(context: Context) -> Checked:
+    """Holds the database and every recorded file against what they should be.
+
+    Raises:
+        NotFoundError: there is no registry. RegistryError: it is locked, or of another version.
+    """
+    path = locate(context.registry)
+    if path is None or not path.exists():
+        open_for_reading(context.registry)  # says so
+    assert path is not None
+    context.progress("database", 0, 1, "")
+    try:
+        wrong = backup.problems(path)
+    except sqlite3.OperationalError as error:
+        raise RegistryError(f"the registry {path} cannot be checked: {error}", "check its permissions") from None
+    findings = [Finding("database", str(path), problem, RESTORE) for problem in wrong]
+    context.progress("database", 1, 1, "")
+    try:
+        registry = open_for_reading(context.registry)
+        return _check_files(context, registry, findings)
+    except RegistryError:
+        if not findings:
+            raise
+        return Checked(findings, 0, 0, 0)  # too damaged to be read any further
+
+
+def _check_files(context: Context, registry: Registry, findings: list[Finding]) -> Checked:
+    size = 0
+    with ExitStack() as stack:
+        if registry.can_write:
+            stack.enter_context(writing_files(registry, context))
+        present = list(inventory.files(registry))
+        with registry.read() as connection:
+            named = inventory.recorded(connection)
+            others = list(inventory.unrecorded(connection, registry, present))
+        for done, file in enumerate(named):
+            context.progress("files", done, len(named), file.path)
+            finding, read = _verify(registry, file)
+            size += read
+            findings += [finding] if finding else []
+    findings += [_unrecorded(file) for file in others if file.kind in ("superseded", "orphan")]
+    context.progress("files", len(named), len(named), "")
+    return Checked(findings, len(named), size, sum(file.kind == "leftover" for file in others))
+
+
+def _verify(registry: Registry, file: Recorded) -> tuple[Finding | None, int]:
+    """What is wrong with a recorded file, and how many bytes were read."""
+    if file.removed:
+        remedy = "nid db gc deletes this removed group"
+    elif file.group is None:
+        remedy = "the same command with --force computes it again"
+    else:
+        remedy = f"copy it back from where you have it; or nid group rm {file.group}, nid db gc, and make it again"
+    try:
+        path = registry.file(file.path)
+    except IntegrityError as error:
+        return Finding("outside", file.path, f"{file.what}: {error.message}", "do not trust this registry"), 0
+    if not path.is_file():
+        return Finding("missing", file.path, f"{file.what} is not there", remedy), 0
+    try:
+        digest, size = artifacts.file_sha256(path), path.stat().st_size
+    except NidError as error:
+        return Finding("missing", file.path, f"{file.what}: {error.message}", remedy), 0
+    if digest != file.sha256:
+        return Finding("differs", file.path, f"{file.what} is not the file that was recorded", remedy), size
+    return None, size
+
+
+def _unrecorded(file: Found) -> Finding:
+    what = {"orphan": "no row names this file", "superseded": "the state of an optimizer whose training has ended"}
+    return Finding(file.kind, file.path, what[file.kind], "nid db gc removes it")
+
+
+@contextmanager
+def alone(registry: Registry) -> Iterator[None]:
+    """The registry while no other command works on its files.
+
+    Raises:
+        RegistryError: others do.
+    """
+    with locks.hold_now(registry.file(FILES_LOCK)) as free:
+        with registry.read() as connection:
+            others = [call for call in invocations.running(connection) if call.is_alive]
+        # The lock reaches this machine's processes; heartbeats reach the others'.
+        if not free or any(not call.is_here for call in others):
+            busy = ", ".join(map(str, others)) or "another command"
+            raise RegistryError(f"{busy} works on the registry {registry.path}", "try again when it is done")
+        yield
+
+
+def collect(context: Context, dry_run: bool) -> list[dict[str, Any]]:
+    """Deletes removed groups, files without rows and optimizer states of ended trainings; returns what went.
+
+    Args:
+        dry_run: only says what would go.
+
+    Raises:
+        RegistryError: other commands work on this registry.
+    """
+    registry = open_for_writing(context.registry)
+    with alone(registry):
+        origin = invocations.describe("db gc", context.argv)
+        kept = _Undone()
+        names: list[str] = []
+        doomed: list[Found] = []
+        with suppress(_Undone), registry.write() as connection:
+            names = groups.delete_removed(connection)
+            present = list(inventory.files(registry))
+            doomed = [file for file in inventory.unrecorded(connection, registry, present) if file.kind != "in use"]
+            if dry_run or not (names or doomed):
+                raise kept
+            invocations.finish(connection, invocations.begin(connection, origin), "done")
+        if not dry_run:
+            # Files go after the rows: a kill in between leaves files without rows, never rows without their files.
+            for file in doomed:
+                (registry.folder / file.path).unlink(missing_ok=True)
+            _prune(registry)
+    removed = [{"kind": "group", "what": name, "bytes": 0, "removed": not dry_run} for name in names]
+    return removed + [
+        {"kind": file.kind, "what": file.path, "bytes": file.bytes, "removed": not dry_run} for file in doomed
+    ]
+
+
+class _Undone(Exception):
+    """Takes a transaction back."""
+
+
+def _prune(registry: Registry) -> None:
+    """Removes empty folders below the rooms."""
+    for room in inventory.ROOMS:
+        for folder in sorted(registry.file(room).rglob("*"), reverse=True):
+            if folder.is_dir() and not folder.is_symlink():
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def path_of(context: Context) -> Path:
+    """Where the registry is.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    path = locate(context.registry)
+    if path is None or not path.exists():
+        where = f"at {path}" if path else "in this folder or one above it"
+        raise NotFoundError(f"there is no registry {where}", "nid train or nid register creates one")
+    return path

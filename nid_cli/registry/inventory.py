@@ -1,0 +1,129 @@
+"""The files of a registry: which its rows name, which lie in its folder, and what those are that no row names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, select
+
+from nid_cli.registry.artifacts import RESUME
+from nid_cli.registry.database import Registry
+from nid_cli.registry.groups import original_name, removed
+from nid_cli.registry.runs import model_folder
+from nid_cli.registry.tables import checkpoints, groups, invocations, models, results, runs
+
+ROOMS = ("runs", "fixed", "results")
+# How long before its first row a command may have begun to write files.
+LEAD_S = 120
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A file that a row names: its path in the registry, SHA-256, whose it is, and whether that group is removed."""
+
+    path: str
+    sha256: str
+    what: str
+    group: str | None
+    removed: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file in the registry's folder that no row names.
+
+    ``kind``: ``superseded`` (what resuming a training that has ended would need), ``in use`` (of an unfinished
+    training or a running command), ``leftover`` (of a command that was cut off) or ``orphan``.
+    """
+
+    path: str
+    kind: str
+    bytes: int
+
+
+def recorded(connection: Connection) -> list[Recorded]:
+    """Every file that rows name, those of removed groups among them."""
+    gone = {group.name: f"{original_name(group)} (removed)" for group in removed(connection)}
+    found: list[Recorded] = []
+
+    def add(path: str, sha256: str, what: str, group: str | None) -> None:
+        whose = f" of {gone.get(group, group)}" if group else ""
+        found.append(Recorded(path, sha256, what + whose, group, group in gone))
+
+    weights = (
+        select(checkpoints.c.path, checkpoints.c.sha256, checkpoints.c.epoch, models.c.number, groups.c.name)
+        .join(models, models.c.id == checkpoints.c.model_id)
+        .join(groups, groups.c.id == models.c.group_id)
+        .order_by(checkpoints.c.path)
+    )
+    for row in connection.execute(weights):
+        add(row.path, row.sha256, f"epoch {row.epoch} of model {row.number}", row.name)
+    # Groups that differ in settings alone (epochs, say) share one file.
+    fixed = select(groups.c.name, groups.c.fixed_path, groups.c.fixed_sha256).where(groups.c.fixed_path.is_not(None))
+    for one in connection.execute(fixed.group_by(groups.c.fixed_path)):
+        add(one.fixed_path, one.fixed_sha256, "the file of the fixed tensors", one.name)
+    matrices = (
+        select(results.c.artifact_path, results.c.artifact_sha256, results.c.result_id, results.c.kind, groups.c.name)
+        .outerjoin(groups, groups.c.id == results.c.group_id)
+        .where(results.c.artifact_path.is_not(None))
+    )
+    for row in connection.execute(matrices):
+        add(row.artifact_path, row.artifact_sha256, f"the file of {row.kind} result {row.result_id}", row.name)
+    return found
+
+
+def files(registry: Registry) -> Iterator[tuple[str, os.stat_result]]:
+    """Paths within the folder, with what the file system says: all of its rooms, and unfinished files beside them.
+
+    Links are not followed.
+    """
+    for room in ROOMS:
+        top = registry.file(room)
+        for folder, below, names in os.walk(top):
+            links = [name for name in below if Path(folder, name).is_symlink()]
+            for name in sorted([*names, *links]):
+                path = Path(folder, name)
+                yield path.relative_to(registry.folder).as_posix(), path.lstat()
+    for path in sorted(registry.folder.glob(".*.tmp*")):
+        yield path.name, path.lstat()
+
+
+def unrecorded(
+    connection: Connection, registry: Registry, present: list[tuple[str, os.stat_result]]
+) -> Iterator[Found]:
+    """Which of the files ``present`` (listed before this transaction began) no row names, and what they are."""
+    named = {file.path for file in recorded(connection)}
+    query = select(runs.c.hash, models.c.member, models.c.status).join(runs, runs.c.id == models.c.run_id)
+    states = {model_folder(row.hash, row.member): row.status for row in connection.execute(query)}
+    spans = list(_spans(connection))
+    for path, stat in present:
+        if path in named:
+            continue
+        folder, _, name = path.rpartition("/")
+        state = states.get(folder)
+        span = next((end for begin, end in spans if begin <= stat.st_mtime <= end), None)
+        if span == float("inf"):
+            kind = "in use"
+        elif name.startswith(".") and ".tmp" in name:
+            kind = "leftover"
+        elif state in ("training", "interrupted"):
+            kind = "in use"
+        elif name == RESUME:
+            kind = "superseded"
+        else:
+            kind = "orphan" if span is None else "leftover"
+        yield Found(path, kind, stat.st_size)
+
+
+def _spans(connection: Connection) -> Iterator[tuple[float, float]]:
+    """(begin, end) in seconds of the commands that may have left files without rows; without end while they run."""
+    query = select(invocations.c.started_at, invocations.c.ended_at, invocations.c.status)
+    query = query.where(invocations.c.status != "done").order_by(invocations.c.status.desc())  # running ones first
+    for row in connection.execute(query):
+        begin = datetime.fromisoformat(row.started_at).timestamp() - LEAD_S
+        end = datetime.fromisoformat(row.ended_at).timestamp() if row.ended_at else float("inf")
+        yield begin, float("inf") if row.status == "running" else end

@@ -1,0 +1,98 @@
+"""Upgrades of populated registries: nothing is lost, and a kill on the way leaves the old one as it was.
+
+``frozen/REVISION.tar.gz`` is a small ``.nid`` folder of each schema, made by the program of that time: trained groups
+(one training cut off by a kill), results with and without files, a figure, a note.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nid_cli.registry import backup, database, schema
+from nid_cli.registry.tables import SCHEMA_REVISION, metadata
+from tests.conftest import execute, records
+
+FROZEN = Path(__file__).parent / "frozen"
+REVISIONS = sorted(path.name.removesuffix(".tar.gz") for path in FROZEN.iterdir())
+
+
+@pytest.fixture(params=REVISIONS)
+def frozen(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder with the registry of an older schema."""
+    with tarfile.open(FROZEN / f"{request.param}.tar.gz") as tar:
+        tar.extractall(tmp_path / "old", filter="data")
+    return tmp_path / "old"
+
+
+def rows(path: Path) -> dict[str, list[dict]]:
+    """All rows by table, as the file has them; the state of runs and of figures' files is not compared."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return {table: [dict(row) for row in connection.execute(f"SELECT * FROM {table}")] for table in metadata.tables}
+
+
+def test_every_older_revision_has_a_frozen_registry() -> None:
+    assert set(REVISIONS) == set(schema.revisions()) - {SCHEMA_REVISION}
+
+
+def test_an_upgrade_loses_nothing(frozen: Path) -> None:
+    path = frozen / ".nid/registry.db"
+    before = rows(path)
+    refused = execute(frozen, "group", "list")
+    assert refused.returncode == 4 and "nid db upgrade" in refused.stderr and rows(path) == before
+    [done] = records(execute(frozen, "db", "upgrade", "--json"))
+    assert (done["from"], done["to"]) == (REVISIONS[-1] if len(REVISIONS) == 1 else done["from"], SCHEMA_REVISION)
+    after = rows(path)
+    for table, old in before.items():
+        assert len(after[table]) == len(old)
+        for was, now in zip(old, after[table], strict=True):
+            # The training that was cut off is recognized as interrupted; everything else stands as it was.
+            assert {k: v for k, v in now.items() if k in was and k not in ("status", "ended_at")} == {
+                k: v for k, v in was.items() if k not in ("status", "ended_at")
+            }
+    assert [m["status"] for m in after["models"]] == [
+        {"training": "interrupted"}.get(m["status"], m["status"]) for m in before["models"]
+    ]
+    assert rows(path.with_name(f"registry.db.before-{SCHEMA_REVISION}")) == before
+    assert execute(frozen, "db", "check").returncode == 0
+    names = [r["name"] for r in records(execute(frozen, "group", "list", "--json"))]
+    assert names == [g["name"] for g in before["groups"]]
+    cached = execute(frozen, "lmc", "--points", "3", "--group", "baseline", "--json")
+    assert len(records(cached)) == 2
+
+
+def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_version(frozen: Path) -> None:
+    path = frozen / ".nid/registry.db"
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    code = (
+        "import os, signal, sys; from alembic import op; from pathlib import Path;"
+        "from nid_cli.registry import database; add = op.add_column; done = []\n"
+        "def last(*a, **k):\n"
+        "    add(*a, **k); done.append(a)\n"
+        "    if len(done) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "op.add_column = last; database.open_for_writing(Path(sys.argv[1]))"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(path)], cwd=frozen, timeout=60)
+    assert killed.returncode == -9
+    assert backup.problems(path) == [] and hashlib.sha256(path.read_bytes()).hexdigest() == before
+    assert database.Registry(path).revision() == REVISIONS[0]
+    upgraded = database.open_for_writing(path)
+    assert upgraded.revision() == SCHEMA_REVISION and not list(path.parent.glob(".*.tmp*"))
+
+
+def test_a_colleagues_older_registry_is_taken_over_and_left_alone(frozen: Path, tmp_path: Path) -> None:
+    path = frozen / ".nid/registry.db"
+    before = path.read_bytes()
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    done = records(execute(ours, "register", str(frozen / ".nid"), "--json"))
+    assert {o["status"] for o in done} == {"imported"} and len(done) == 3
+    assert path.read_bytes() == before and execute(ours, "db", "check").returncode == 0
