@@ -17,6 +17,9 @@ import pytest
 from nid_cli.recipes import resolve
 from nid_cli.specs import RunSpec
 
+# Two workers of tests on two cores: more threads than that wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(os.environ.get("NID_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 # A loaded machine is no failure.
