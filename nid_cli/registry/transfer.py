@@ -183,7 +183,7 @@ def insert(connection: Connection, planned: Plan, name: str) -> tuple[str, list[
             # A training that runs elsewhere does not run here.
             status="interrupted" if row["status"] == "training" else row["status"],
         )
-    present = set(connection.execute(select(epochs.c.model_id, epochs.c.epoch)).tuples())
+    present = {tuple(row) for row in connection.execute(select(epochs.c.model_id, epochs.c.epoch))}
     for row in rows.epochs:
         if (model_ids[row["model_id"]], row["epoch"]) not in present:
             connection.execute(epochs.insert().values(row | {"model_id": model_ids[row["model_id"]]}))

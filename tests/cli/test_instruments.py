@@ -209,5 +209,6 @@ def test_results_of_every_kind_travel_with_their_group(copy: Path, tmp_path: Pat
     files = {p.name for p in (target / ".nid/results").iterdir()}
     assert len(files) >= 4
     assert execute(target, "group", "rm", "mlp-digits-w-k1", "--yes").returncode == 0
+    assert execute(target, "db", "gc").returncode == 0
     assert not list((target / ".nid/results").glob("*.safetensors"))
     assert json.loads(execute(target, "group", "list", "--json").stdout)["records"] == []
