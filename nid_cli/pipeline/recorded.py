@@ -154,10 +154,11 @@ def with_settings(context: Context, records: Records) -> Records:
     with open_for_reading(context.registry).read() as connection:
         settings = {name: groups.by_name(connection, name).settings for name in names}
     facts = {name: {"settings": own, "fixed_share": fixed_share(own)} for name, own in settings.items()}
-    return sorted((record | facts.get(record.get("group", ""), {}) for record in records), key=_order)
+    return sorted((record | facts.get(record.get("group", ""), {}) for record in records), key=order)
 
 
-def _order(record: Mapping[str, Any]) -> tuple[Any, ...]:
+def order(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a record's group stands among others: by architecture, symmetry type and kappa."""
     if "symmetry" not in record:
         return ()
     kappa = record["kappa"]

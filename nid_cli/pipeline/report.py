@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from nid_cli.errors import NidError, NotFoundError, UsageError
 from nid_cli.pipeline import manage
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.plot import FIGURES, Drawn, Options, check_target, draw, keep, render
-from nid_cli.pipeline.recorded import MissingResults, command, fixed_share
+from nid_cli.pipeline.recorded import MissingResults, command, fixed_share, order
 from nid_cli.registry.database import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, select_models
 
@@ -32,20 +32,53 @@ class Part:
     key: str
     title: str
     figure: str
+    description: str = ""
     options: Options = field(default_factory=dict)
     asked: tuple[str, ...] = ()
 
 
 PARTS = (
-    Part(key="training", title="Training", figure="training"),
-    Part(key="lmc", title="Connectivity", figure="lmc", asked=("points",)),
-    Part(key="barrier", title="Barriers", figure="barrier", asked=("points",)),
-    Part(key="match", title="Matching", figure="match"),
-    Part(key="cost", title="Swap costs", figure="cost", asked=("layers",)),
+    Part(
+        key="training",
+        title="Training",
+        figure="training",
+        description="Loss and accuracy over the epochs; thin: each seed, thick: their mean.",
+    ),
+    Part(
+        key="lmc",
+        title="Connectivity",
+        figure="lmc",
+        description="Train accuracy and loss on the segment between two models, before and after alignment; mean and "
+        "band over pairs.",
+        asked=("points",),
+    ),
+    Part(
+        key="barrier",
+        title="Barriers",
+        figure="barrier",
+        description="How far error and loss on the segment rise above the chord between its ends, over kappa.",
+        asked=("points",),
+    ),
+    Part(
+        key="match",
+        title="Matching",
+        figure="match",
+        description="Mean correlation of neurons matched by the best permutation, by none and by random ones, over "
+        "kappa, layer by layer.",
+    ),
+    Part(
+        key="cost",
+        title="Swap costs",
+        figure="cost",
+        description="What it costs two neurons to exchange their functions: the signed root of the cost for each pair, "
+        "layer by layer.",
+        asked=("layers",),
+    ),
     Part(
         key="distribution",
         title="Distributions of costs",
         figure="cost",
+        description="Costs over all pairs of neurons, group by group and layer by layer.",
         options={"kind": "distribution"},
         asked=("layers",),
     ),
@@ -54,22 +87,27 @@ PARTS = (
         key="scatter",
         title="Mahalanobis against ridge",
         figure="cost",
+        description="The two estimates of the cost for the same pairs of neurons, with their rank correlation.",
         options={"kind": "scatter", "layers": ["0"]},
         asked=("layers",),
     ),
-    Part(key="coherence", title="Coherence", figure="coherence"),
+    Part(
+        key="coherence",
+        title="Coherence",
+        figure="coherence",
+        description="Coherence, dimension and anisotropy of each layer's inputs, with the bound on anisotropy.",
+    ),
 )
 # What changes with the epoch is drawn over it where more than the last is selected.
-OVER_EPOCHS = (
-    Part(
-        key="barrier-epoch",
-        title="Barriers over epochs",
-        figure="barrier",
-        options={"against": "epoch"},
-        asked=("points",),
-    ),
-    Part(key="match-epoch", title="Matching over epochs", figure="match", options={"against": "epoch"}),
-    Part(key="coherence-epoch", title="Coherence over epochs", figure="coherence", options={"against": "epoch"}),
+OVER_EPOCHS = tuple(
+    replace(
+        part, key=f"{part.key}-epoch", title=f"{part.title} over epochs", description=said, options={"against": "epoch"}
+    )
+    for part, said in (
+        (PARTS[2], "The same barriers at each selected epoch."),
+        (PARTS[3], "The same objectives at each selected epoch."),
+        (PARTS[7], "Coherence, dimension and anisotropy at each selected epoch."),
+    )
 )
 # Figures whose results are another command's.
 ANALYSES = {"barrier": "lmc"}
@@ -105,7 +143,8 @@ def collect(context: Context, selection: Selection, options: Options, *, compute
     from nid_cli.plots.page import Page
 
     with open_for_reading(context.registry).read() as connection:
-        names = [group.name for group in matching_groups(connection, selection)]
+        matching = matching_groups(connection, selection)
+        names = [group.name for group in sorted(matching, key=lambda group: order(group.identity))]
         list(select_models(connection, selection))  # what was named must be there
     if compute:
         context.torch_device()
@@ -121,7 +160,7 @@ def collect(context: Context, selection: Selection, options: Options, *, compute
     for i, name in enumerate(names, 1):
         context.progress("drawing", len(parts) + i, total, name)
         part = Part(key=f"group-{i}-summary", title=name, figure=SUMMARY)
-        picture = _picture(context, part, replace(selection, group=(name,)), {}, book, compute)
+        picture = _picture(context, part, _only(selection, [name]), {}, book, compute)
         shown.append(_group(context, name, f"group-{i}", picture, book))
     asked = command(context, "plot report", selection, {**options, "out": "report.html"})
     return Page(
@@ -131,7 +170,7 @@ def collect(context: Context, selection: Selection, options: Options, *, compute
         results={name: list(records.values()) for name, records in book.results.items()},
         sources=list(book.sources),
         commands=[*book.commands(), asked],
-        exports={name: command(context, name, selection, {"export": f"{name}.json"}) for name in book.results},
+        in_python={name: f'nid_cli.open_registry().results("{name}", group={names})' for name in book.results},
     )
 
 
@@ -191,7 +230,7 @@ def _picture(
     return Picture(
         key=part.key,
         title=part.title,
-        description=kind.description[0].upper() + kind.description[1:] + ".",
+        description=part.description,
         redraw=command(context, f"plot {part.figure}", chosen, {**given, "out": f"{part.key}.pdf"}),
         svg=inline_svg(render(drawn.figure, ".svg"), f"{part.key}-", part.title) if drawn else None,
         reason=problem.message if problem else None,
@@ -201,6 +240,11 @@ def _picture(
         made_by=list(dict.fromkeys(shlex.join(record["lineage"]["command"]) for record in records)),
         results=list(dict.fromkeys(record["result_id"] for record in records)),
     )
+
+
+def _only(selection: Selection, names: Sequence[str]) -> Selection:
+    """The same models and epochs of these groups."""
+    return Selection(group=tuple(names), models=selection.models, epochs=selection.epochs)
 
 
 def _drawn(
@@ -213,10 +257,10 @@ def _drawn(
     except MissingResults as error:
         with open_for_reading(context.registry).read() as connection:
             names = [group.name for group in matching_groups(connection, selection)]
-        complete = tuple(name for name in names if name not in error.groups)
+        complete = [name for name in names if name not in error.groups]
         if not complete or len(complete) == len(names):
             return None, selection, error
-        fewer = replace(selection, group=complete)
+        fewer = _only(selection, complete)
         drawn, _, _ = _drawn(context, figure, fewer, options, compute)
         return drawn, fewer if drawn else selection, error
     except (NotFoundError, UsageError) as error:

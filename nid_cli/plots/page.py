@@ -11,17 +11,15 @@ from markupsafe import Markup
 
 Record = Mapping[str, Any]
 
-# Columns of the tables of results: headings, and the fields of records behind them. A field that a record lacks is
-# left empty; curves stand point by point.
+# Columns of the tables of results, and the curves below them: headings, and the fields of records behind them.
 NUMBERS: Mapping[str, Mapping[str, str]] = {
     "lmc": {
-        "train accuracy over λ (%)": "train_accuracy",
-        "train loss over λ": "train_loss",
+        "alignment": "align",
         "train error barrier (points)": "train_error_barrier",
         "train loss barrier": "train_loss_barrier",
         "test error barrier (points)": "test_error_barrier",
         "test loss barrier": "test_loss_barrier",
-        "remark": "reason",
+        "distance": "distance",
     },
     "match": {
         "layer": "layer",
@@ -29,16 +27,15 @@ NUMBERS: Mapping[str, Mapping[str, str]] = {
         "identity": "identity",
         "random, mean": "random_mean",
         "random, sd": "random_sd",
-        "share of neurons in place": "share_identity",
+        "neurons in place": "share_identity",
     },
     "cost": {
         "layer": "layer",
-        "neurons": "neurons",
-        "dimension": "subspace_dimension",
+        "estimate": "method",
         "squared cost, median": "cost_squared_median",
         "squared swap cost, median": "swap_squared_median",
-        "residual, median": "residual_median",
         "rank correlation": "rank_correlation",
+        "dimension": "subspace_dimension",
     },
     "coherence": {
         "layer": "layer",
@@ -47,6 +44,9 @@ NUMBERS: Mapping[str, Mapping[str, str]] = {
         "of": "full_dimension",
         "anisotropy, mean": "anisotropy_mean",
     },
+}
+CURVES: Mapping[str, Mapping[str, str]] = {
+    "lmc": {"train accuracy over λ (%)": "train_accuracy", "train loss over λ": "train_loss"},
 }
 TITLES = {
     "lmc": "Linear mode connectivity",
@@ -95,8 +95,8 @@ class Page:
 
     ``groups``: ``nid.group/1`` records as ``nid group show`` gives them, each with ``key`` (its anchor), ``label``,
     ``fixed_share`` and ``summary`` (a :class:`Picture`); their members and all results have a ``source`` (an index
-    of ``sources``). ``results``: records by analysis. ``exports``: for each analysis, the command that writes all
-    that was recorded. ``commands``: what to run, in order, to make all of it again.
+    of ``sources``). ``results``: records by analysis. ``in_python``: for each analysis, the
+    expression that gives all that was recorded. ``commands``: what to run, in order, to make all of it again.
     """
 
     command: str
@@ -105,7 +105,7 @@ class Page:
     results: Mapping[str, Sequence[Record]]
     sources: Sequence[Source]
     commands: Sequence[str]
-    exports: Mapping[str, str] = field(default_factory=dict)
+    in_python: Mapping[str, str] = field(default_factory=dict)
 
 
 def html(page: Page) -> str:
@@ -121,7 +121,7 @@ def html(page: Page) -> str:
     environment.filters |= {"number": _number, "drawn": Markup, "spread": _spread}
     template = environment.get_template("page.html")
     anchors = {group["name"]: group["key"] for group in page.groups}
-    return template.render(page=page, numbers=NUMBERS, titles=TITLES, anchors=anchors)
+    return template.render(page=page, numbers=NUMBERS, curves=CURVES, titles=TITLES, anchors=anchors)
 
 
 def _shown(value: Any) -> Any:
@@ -137,8 +137,8 @@ def _number(value: Any) -> str:
     """A number to four digits; several of them one after the other; other things as they are."""
     kinds: dict[type, Callable[[Any], str]] = {
         float: lambda v: f"{v:.4g}".replace("-", "\N{MINUS SIGN}"),
-        list: lambda v: ", ".join(map(_number, v)),
-        dict: lambda v: ", ".join(f"{name.replace('_', ' ')} {_number(own)}" for name, own in v.items()),
+        list: lambda v: ", ".join(map(_number, v)) or "none",
+        dict: lambda v: ", ".join(f"{name.replace('_', ' ')} {_number(own)}" for name, own in v.items()) or "none",
         type(None): lambda v: "–",
     }
     return kinds.get(type(value), str)(value)
