@@ -9,6 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nid_cli.plots.inline import printable
+
 Record = Mapping[str, Any]
 
 # Columns of the tables of results, and the curves below them: headings, and the fields of records behind them.
@@ -130,7 +132,7 @@ def _shown(value: Any) -> Any:
         return value
     if value is None:
         return "–"
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    return printable(str(value))
 
 
 def _number(value: Any) -> str:

@@ -51,7 +51,7 @@ def folder(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(lab / ".nid", target / ".nid")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(target)
-        for command in ("lmc --points 3", "match", "cost", "coherence"):
+        for command in ("lmc", "match", "cost", "coherence"):
             assert nid(f"{command} {CHOSEN} --models 1,2") == 0
     return target
 
@@ -68,7 +68,7 @@ def written(call: str) -> str:
 
 def test_a_page_holds_groups_figures_numbers_and_where_they_come_from(folder: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(folder)
-    page = written(f"{CHOSEN} --models 1,2 --points 3 --json")
+    page = written(f"{CHOSEN} --models 1,2 --json")
     [record] = json.loads(capsys.readouterr().out)["records"]
     elements = Elements(page)
     titles = [a["aria-label"] for tag, a in elements.found if tag == "svg"]
@@ -80,6 +80,7 @@ def test_a_page_holds_groups_figures_numbers_and_where_they_come_from(folder: Pa
         "Swap costs",
         "Distributions of costs",
         "Coherence",
+        *GROUPS,
     ]
     capsys.readouterr()
     assert nid(f"match {CHOSEN} --models 1,2 --json") == 0
@@ -106,7 +107,7 @@ def test_a_page_holds_groups_figures_numbers_and_where_they_come_from(folder: Pa
 
 def test_a_page_needs_nothing_else_and_its_links_and_names_hold(folder: Path, monkeypatch) -> None:
     monkeypatch.chdir(folder)
-    elements = Elements(written(f"{CHOSEN} --models 1,2 --points 3"))
+    elements = Elements(written(f"{CHOSEN} --models 1,2"))
     tags = {tag for tag, _ in elements.found}
     assert not tags & {"script", "link", "iframe", "object", "embed", "img", "base", "form", "foreignobject"}
     assert not [name for _, attributes in elements.found for name in attributes if name.startswith("on")]
@@ -123,12 +124,12 @@ def test_a_page_needs_nothing_else_and_its_links_and_names_hold(folder: Path, mo
 def test_missing_results_are_named_by_commands_that_make_them(folder: Path, monkeypatch) -> None:
     monkeypatch.chdir(folder)
     selection = f"{CHOSEN} --group mlp-digits-syre-k1 --models 1,2"
-    page = html.unescape(written(f"{selection} --points 3"))
+    page = html.unescape(written(f"{selection}"))
     assert page.count("Without mlp-digits-syre-k1: ") == 6 and "Not drawn: " in page
     section = page.partition('id="coherence"')[2].partition("<figure>")[0]
     command = section.partition("<pre>")[2].partition("</pre>")[0]
     assert command.startswith("nid coherence ") and nid(command.removeprefix("nid ")) == 0
-    again = html.unescape(written(f"{selection} --points 3"))
+    again = html.unescape(written(f"{selection}"))
     section = again.partition('id="coherence"')[2].partition("<figure>")[0]
     assert "Without" not in section and again.count("Without mlp-digits-syre-k1: ") == 5
     assert nid(f"plot report {CHOSEN} --models 1,2 --points 2 --layers 0 --compute --out page.html") == 0
@@ -137,12 +138,12 @@ def test_missing_results_are_named_by_commands_that_make_them(folder: Path, monk
 
 def test_the_same_results_give_the_same_bytes(folder: Path, monkeypatch) -> None:
     monkeypatch.chdir(folder)
-    assert len({written(f"{CHOSEN} --models 1,2 --points 3") for _ in range(2)}) == 1
+    assert len({written(f"{CHOSEN} --models 1,2") for _ in range(2)}) == 1
 
 
-def test_names_and_notes_are_text(lab: Path, tmp_path: Path, monkeypatch) -> None:
+def test_names_and_notes_are_text(folder: Path, tmp_path: Path, monkeypatch) -> None:
     """Also in somebody else's registry, where names may be anything."""
-    shutil.copytree(lab / ".nid", tmp_path / ".nid")
+    shutil.copytree(folder / ".nid", tmp_path / ".nid")
     monkeypatch.chdir(tmp_path)
     evil = "<script>alert(1)</script>\"'><img src=http://x onerror=alert(1)>$\\bad$\x1b\u202e</svg>"
     with closing(sqlite3.connect(".nid/registry.db")) as database:
@@ -151,8 +152,11 @@ def test_names_and_notes_are_text(lab: Path, tmp_path: Path, monkeypatch) -> Non
         database.execute("UPDATE checkpoints SET path = ? || id", (evil,))
         database.execute("UPDATE invocations SET argv = ?, git_commit = ?", (json.dumps(["nid", evil]), evil))
         database.commit()
-    page = written("--symmetry w --symmetry standard")
+    page = written("--symmetry w --symmetry standard --models 1,2")
     elements = Elements(page)
+    assert evil.replace("\x1b", "\ufffd").replace("\u202e", "\ufffd") in [
+        attributes.get("aria-label") for tag, attributes in elements.found if tag == "svg"
+    ]
     assert not {tag for tag, _ in elements.found} & {"script", "img"} and "\x1b" not in page and "\u202e" not in page
     assert elements.text.count("<script>alert(1)</script>") > 8 and "onerror" not in "".join(elements.values("href"))
     assert not [name for _, attributes in elements.found for name in attributes if name.startswith("on")]
@@ -177,11 +181,12 @@ def test_bad_requests_write_nothing(call: str, code: int, folder: Path, monkeypa
 
 def test_inlined_names_are_apart_and_references_follow() -> None:
     svg = b"""<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">
-    <metadata>m</metadata><!-- <b> --><defs><style>*{fill: red}</style><path id="a"/></defs>
-    <g id="g" clip-path="url(#a)" style="fill: url(#a); mask: url(#g)"><use xlink:href="#a"/></g>
-    <image xlink:href="data:image/png;base64,AA"/></svg>"""
+    <metadata>m</metadata><!-- <b> --><defs><style>*{fill: red}</style><path id="a"/><path id="a"/></defs>
+    <g id="g" clip-path="url(#a)" style="fill: url(#a); mask: url(#h)"><use id="h" xlink:href="#a"/></g>
+    <image id="i" xlink:href="data:image/png;base64,AA"/><image id="i"/></svg>"""
     text = inline_svg(svg, "one-", 'a "title"')
-    assert text.count('"one-a"') == 1 and 'clip-path="url(#one-a)"' in text and 'xlink:href="#one-a"' in text
-    assert "fill: url(#one-a); mask: url(#one-g)" in text and 'xlink:href="data:image/png;base64,AA"' in text
+    assert re.findall('id="(.*?)"', text) == ["one-a", "one-h"]
+    assert 'clip-path="url(#one-a)"' in text and 'xlink:href="#one-a"' in text
+    assert "fill: url(#one-a); mask: url(#one-h)" in text and 'xlink:href="data:image/png;base64,AA"' in text
     assert not any(gone in text for gone in ("metadata", "style>", "<!--", "fill: red", "<?xml"))
     assert 'aria-label="a &quot;title&quot;"' in text and text.startswith("<svg ")
