@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.cli import options, output, render
+from nid_cli.cli import options, output, render, report
 from nid_cli.pipeline.plot import FIGURES, Kind, plot
+from nid_cli.pipeline.report import DESCRIPTION, NEEDS
 
 app = typer.Typer(
     help="Draw figures from recorded results; what is missing is named with the command that makes it.",
@@ -31,8 +32,10 @@ def _figures(
     if not listed:
         render.say(typer_context.get_help())
         raise typer.Exit(2)
-    records = [{"figure": name, "needs": kind.needs, "description": kind.description} for name, kind in FIGURES.items()]
-    rows = [(name, "; ".join(kind.needs), kind.description) for name, kind in FIGURES.items()]
+    listed_ones = [(name, kind.needs, kind.description) for name, kind in FIGURES.items()]
+    listed_ones.append(("report", NEEDS, DESCRIPTION))
+    records = [{"figure": name, "needs": needs, "description": shown} for name, needs, shown in listed_ones]
+    rows = [(name, "; ".join(needs), shown) for name, needs, shown in listed_ones]
     output.show(
         "nid.figures/1",
         records,
@@ -188,3 +191,5 @@ def _command(name: str, kind: Kind) -> Callable[..., None]:
 
 for _name, _kind in FIGURES.items():
     app.command(_name, epilog=options.examples(*EXAMPLES[_name]))(_command(_name, _kind))
+
+app.command("report", epilog=report.EXAMPLES)(report.report)

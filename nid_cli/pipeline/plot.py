@@ -286,25 +286,31 @@ def _need_places(records: Records, against: str) -> None:
         )
 
 
-def check_target(target: Path) -> None:
+def check_target(target: Path, formats: Sequence[str] = FORMATS) -> None:
     """Refuses a file that could not be drawn.
 
     Raises:
         UsageError: an unknown ending, or a folder that is not there.
     """
-    if target.suffix not in FORMATS:
-        raise UsageError(f"--out {str(target)!r} must end in one of {', '.join(FORMATS)}")
+    if target.suffix not in formats:
+        one_of = "one of " if len(formats) > 1 else ""
+        raise UsageError(f"--out {str(target)!r} must end in {one_of}{', '.join(formats)}")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"the folder of --out {str(target)!r} does not exist", "make it first")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A figure in memory: the artists, the rows that they show, and the ids of the results behind them."""
+    """A figure in memory: the artists, the rows that they show, and the records behind them."""
 
     figure: Figure
     rows: list[dict[str, Any]]
-    result_ids: list[str]
+    records: Records
+
+    @property
+    def result_ids(self) -> list[str]:
+        """The results behind it."""
+        return [record["result_id"] for record in self.records if "result_id" in record]
 
 
 def draw(
@@ -334,7 +340,7 @@ def draw(
     return Drawn(
         figure=module.draw(records, columns=columns, **own),
         rows=module.table(records, **own),
-        result_ids=[record["result_id"] for record in records if "result_id" in record],
+        records=records,
     )
 
 
@@ -381,11 +387,17 @@ def plot(
     """
     check_target(target)
     drawn = draw(context, name, selection, options, columns=columns, compute=compute)
-    sha256 = artifacts.write_atomic(target.absolute(), render(drawn.figure, target.suffix, small=small))
+    content = render(drawn.figure, target.suffix, small=small)
+    return keep(context, name, target, content, drawn.result_ids), drawn.rows
+
+
+def keep(context: Context, name: str, target: Path, content: bytes, result_ids: Sequence[str]) -> dict[str, Any]:
+    """Writes a drawn figure, whole or not at all, and records which results it shows; returns its record."""
+    sha256 = artifacts.write_atomic(target.absolute(), content)
     registry = open_for_writing(context.registry)
     origin = invocations.describe(f"plot {name}", context.argv)
     with registry.write() as connection:
         invocation = invocations.begin(connection, origin)
-        results.record_figure(connection, name, str(target.absolute()), sha256, drawn.result_ids, invocation)
+        results.record_figure(connection, name, str(target.absolute()), sha256, result_ids, invocation)
         invocations.finish(connection, invocation, "done")
-    return {"figure": name, "path": str(target), "sha256": sha256, "result_ids": drawn.result_ids}, drawn.rows
+    return {"figure": name, "path": str(target), "sha256": sha256, "result_ids": list(result_ids)}

@@ -30,6 +30,15 @@ ANALYSES: dict[str, tuple[Callable[..., list[Subject]], Callable[..., Records]]]
 }
 
 
+class MissingResults(NotFoundError):
+    """Results are missing: ``commands`` make them, ``groups`` are those that lack some."""
+
+    def __init__(self, count: int, total: int, commands: Sequence[str], groups: Sequence[str]) -> None:
+        message = f"{count} of {total} results are not in the registry"
+        super().__init__(message, f"run: {' && '.join(commands)} (or add --compute)")
+        self.commands, self.groups = commands, groups
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """A call of an analysis, as its command would make it."""
@@ -121,20 +130,18 @@ def recorded(context: Context, calls: Sequence[Call | SyntheticCall], *, compute
         compute: make what is missing instead of naming the command.
 
     Raises:
-        NotFoundError: results are missing; the hint names exactly the commands that make them.
+        MissingResults: the hint names exactly the commands that make them.
         UsageError: a selector or parameter cannot be.
     """
     wanted = [call.subjects(context) for call in calls]
     registry = open_for_reading(context.registry)
     with registry.read() as connection:
         known = results.known(connection, [subject.key for subjects in wanted for subject in subjects])
-    missing = {i: n for i, own in enumerate(wanted) if (n := sum(subject.key not in known for subject in own))}
+    missing = [(call, s) for call, own in zip(calls, wanted, strict=True) for s in own if s.key not in known]
     if missing and not compute:
-        commands = " && ".join(dict.fromkeys(calls[i].command(context) for i in missing))
-        raise NotFoundError(
-            f"{sum(missing.values())} of {sum(map(len, wanted))} results are not in the registry",
-            f"run: {commands} (or add --compute)",
-        )
+        commands = list(dict.fromkeys(call.command(context) for call in {id(c): c for c, _ in missing}.values()))
+        lacking = list(dict.fromkeys(subject.group.name for _, subject in missing if subject.group))
+        raise MissingResults(len(missing), sum(map(len, wanted)), commands, lacking)
     return [with_settings(context, call.run(context)) for call in calls]
 
 
@@ -147,10 +154,11 @@ def with_settings(context: Context, records: Records) -> Records:
     with open_for_reading(context.registry).read() as connection:
         settings = {name: groups.by_name(connection, name).settings for name in names}
     facts = {name: {"settings": own, "fixed_share": fixed_share(own)} for name, own in settings.items()}
-    return sorted((record | facts.get(record.get("group", ""), {}) for record in records), key=_order)
+    return sorted((record | facts.get(record.get("group", ""), {}) for record in records), key=order)
 
 
-def _order(record: Mapping[str, Any]) -> tuple[Any, ...]:
+def order(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a record's group stands among others: by architecture, symmetry type and kappa."""
     if "symmetry" not in record:
         return ()
     kappa = record["kappa"]

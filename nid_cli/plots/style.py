@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from nid_cli.plots.inline import printable
+
 Record = Mapping[str, Any]
 
 # Width in inches of one and of two columns of a conference page.
@@ -183,8 +185,13 @@ def group_labels(records: Sequence[Record], without: str | None = None) -> dict[
         for twins in _twins({group: (text, _place(first[group], without)) for group, text in names.items()}):
             values = {group: first[group][extra] for group in twins}
             if len(set(values.values())) > 1:
-                names |= {g: f"{names[g]}, {DATASETS.get(v, v)}" for g, v in values.items()}
+                names |= {g: f"{names[g]}, {DATASETS.get(v, literal(v))}" for g, v in values.items()}
     return names
+
+
+def literal(text: str) -> str:
+    """Text of somebody else's as it is, without mathematics, for a figure."""
+    return printable(text).replace("$", r"\$")
 
 
 def _twins(names: Mapping[str, Any]) -> list[list[str]]:

@@ -55,8 +55,8 @@ def describe(records: Sequence[Record]) -> tuple[str, str]:
     title = f"{style.label(first)}, on {style.DATASETS.get(settings['dataset'], settings['dataset'])}"
     norm = NORMS.get(settings["norm"], f"{settings['norm']} norm")
     said = [
-        f"Group {first['group']}: {len(models)} model{'s' if len(models) > 1 else ''}, width {settings['width']}, "
-        f"depth {settings['depth']}, {norm}, {settings['activation']}{data}."
+        f"Group {style.literal(first['group'])}: {len(models)} model{'s' if len(models) > 1 else ''}, "
+        f"width {settings['width']}, depth {settings['depth']}, {norm}, {settings['activation']}{data}."
     ]
     if first.get("fixed_share"):
         said.append(f"{100 * first['fixed_share']:.3g} % of the weights are fixed.")

@@ -112,8 +112,8 @@ def test_the_list_describes_every_figure(tmp_path: Path, monkeypatch, capsys) ->
     monkeypatch.chdir(tmp_path)
     assert nid("plot --list --json") == 0
     found = json.loads(capsys.readouterr().out)["records"]
-    assert [r["figure"] for r in found] == list(FIGURES) and all(r["needs"] and r["description"] for r in found)
-    assert nid("plot --list") == 0 and len(capsys.readouterr().out.splitlines()) == len(FIGURES) + 1
+    assert [r["figure"] for r in found] == [*FIGURES, "report"] and all(r["needs"] and r["description"] for r in found)
+    assert nid("plot --list") == 0 and len(capsys.readouterr().out.splitlines()) == len(FIGURES) + 2
 
 
 @pytest.mark.parametrize(

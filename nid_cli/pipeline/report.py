@@ -1,0 +1,283 @@
+"""``nid plot report``: one HTML page for a selection of groups, with every figure, number, source and command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nid_cli.errors import NidError, NotFoundError, UsageError
+from nid_cli.pipeline import manage
+from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.plot import FIGURES, Drawn, Options, check_target, draw, keep, render
+from nid_cli.pipeline.recorded import MissingResults, command, fixed_share, order
+from nid_cli.registry.database import open_for_reading
+from nid_cli.registry.selection import Selection, matching_groups, select_models
+
+if TYPE_CHECKING:
+    from nid_cli.plots.page import Page, Picture, Source
+
+DESCRIPTION = "a self-contained HTML page for a selection of groups: table, figures, numbers, lineage, commands"
+NEEDS = ("whatever there is; the page names what is missing",)
+FORMATS = (".html",)
+SUMMARY = "summary"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One figure of the page. ``asked``: which options of the report it takes."""
+
+    key: str
+    title: str
+    figure: str
+    description: str = ""
+    options: Options = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+
+
+PARTS = (
+    Part(
+        key="training",
+        title="Training",
+        figure="training",
+        description="Loss and accuracy over the epochs; thin: each seed, thick: their mean.",
+    ),
+    Part(
+        key="lmc",
+        title="Connectivity",
+        figure="lmc",
+        description="Train accuracy and loss on the segment between two models, before and after alignment; mean and "
+        "band over pairs.",
+        asked=("points",),
+    ),
+    Part(
+        key="barrier",
+        title="Barriers",
+        figure="barrier",
+        description="How far error and loss on the segment rise above the chord between its ends, over kappa.",
+        asked=("points",),
+    ),
+    Part(
+        key="match",
+        title="Matching",
+        figure="match",
+        description="Mean correlation of neurons matched by the best permutation, by none and by random ones, over "
+        "kappa, layer by layer.",
+    ),
+    Part(
+        key="cost",
+        title="Swap costs",
+        figure="cost",
+        description="What it costs two neurons to exchange their functions: the signed root of the cost for each pair, "
+        "layer by layer.",
+        asked=("layers",),
+    ),
+    Part(
+        key="distribution",
+        title="Distributions of costs",
+        figure="cost",
+        description="Costs over all pairs of neurons, group by group and layer by layer.",
+        options={"kind": "distribution"},
+        asked=("layers",),
+    ),
+    # The ridge estimate is the slowest of all: the first layer, unless others are asked for.
+    Part(
+        key="scatter",
+        title="Mahalanobis against ridge",
+        figure="cost",
+        description="The two estimates of the cost for the same pairs of neurons, with their rank correlation.",
+        options={"kind": "scatter", "layers": ["0"]},
+        asked=("layers",),
+    ),
+    Part(
+        key="coherence",
+        title="Coherence",
+        figure="coherence",
+        description="Coherence, dimension and anisotropy of each layer's inputs, with the bound on anisotropy.",
+    ),
+)
+# What changes with the epoch is drawn over it where more than the last is selected.
+OVER_EPOCHS = tuple(
+    replace(
+        part, key=f"{part.key}-epoch", title=f"{part.title} over epochs", description=said, options={"against": "epoch"}
+    )
+    for part, said in (
+        (PARTS[2], "The same barriers at each selected epoch."),
+        (PARTS[3], "The same objectives at each selected epoch."),
+        (PARTS[7], "Coherence, dimension and anisotropy at each selected epoch."),
+    )
+)
+# Figures whose results are another command's.
+ANALYSES = {"barrier": "lmc"}
+
+
+def report(
+    context: Context,
+    selection: Selection,
+    target: Path,
+    options: Options | None = None,
+    *,
+    compute: bool = False,
+) -> dict[str, Any]:
+    """Writes the page, whole or not at all, and records it like a figure; returns its record.
+
+    Args:
+        options: ``points`` and ``layers``, as the figures understand them; None or absent: the figures' defaults.
+        compute: make missing results instead of naming their commands.
+
+    Raises:
+        UsageError: the file's ending or folder, a selector or an option cannot be. NotFoundError: nothing matches.
+    """
+    from nid_cli.plots.page import html
+
+    check_target(target, FORMATS)
+    page = collect(context, selection, {k: v for k, v in (options or {}).items() if v is not None}, compute=compute)
+    ids = dict.fromkeys(record["result_id"] for records in page.results.values() for record in records)
+    return keep(context, "report", target, html(page).encode(), list(ids))
+
+
+def collect(context: Context, selection: Selection, options: Options, *, compute: bool = False) -> Page:
+    """What the page says, from the registry; see :func:`report`."""
+    from nid_cli.plots.page import Page
+
+    with open_for_reading(context.registry).read() as connection:
+        matching = matching_groups(connection, selection)
+        names = [group.name for group in sorted(matching, key=lambda group: order(group.identity))]
+        list(select_models(connection, selection))  # what was named must be there
+    if compute:
+        context.torch_device()
+    parts = PARTS + (OVER_EPOCHS if selection.epochs != "last" else ())
+    book = _Book()
+    total = len(parts) + len(names)
+    pictures = []
+    for i, part in enumerate(parts):
+        context.progress("drawing", i, total, part.title)
+        own = {name: options[name] for name in part.asked if name in options}
+        pictures.append(_picture(context, part, selection, {**part.options, **own}, book, compute))
+    shown = []
+    for i, name in enumerate(names, 1):
+        context.progress("drawing", len(parts) + i, total, name)
+        part = Part(key=f"group-{i}-summary", title=name, figure=SUMMARY)
+        picture = _picture(context, part, _only(selection, [name]), {}, book, compute)
+        shown.append(_group(context, name, f"group-{i}", picture, book))
+    asked = command(context, "plot report", selection, {**options, "out": "report.html"})
+    return Page(
+        command=asked,
+        groups=shown,
+        pictures=pictures,
+        results={name: list(records.values()) for name, records in book.results.items()},
+        sources=list(book.sources),
+        commands=[*book.commands(), asked],
+        in_python={name: f'nid_cli.open_registry().results("{name}", group={names})' for name in book.results},
+    )
+
+
+class _Book:
+    """All results that the figures show, each once, and the numbered sources of results and models."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, dict[str, dict[str, Any]]] = {}
+        self.sources: dict[Source, int] = {}
+        self._began: dict[str, str] = {}
+
+    def add(self, analysis: str, record: Mapping[str, Any]) -> None:
+        """Takes up a result, without its matrices."""
+        own = self.results.setdefault(analysis, {})
+        if record["result_id"] not in own:
+            light = {name: value for name, value in record.items() if getattr(value, "ndim", 0) == 0}
+            lineage = record["lineage"]
+            origin = self.source(lineage, lineage["data_fingerprint"], lineage["created_at"])
+            own[record["result_id"]] = light | {"origin": origin}
+
+    def source(self, lineage: Mapping[str, Any], data: str | None, when: str) -> int:
+        """The number (from 0) of what made a result or a model."""
+        from nid_cli.plots.page import Source
+
+        dirty = " with changes that were not committed" if lineage.get("git_dirty") else ""
+        source = Source(
+            command=shlex.join(lineage["command"]),
+            software=", ".join(f"{name} {version}" for name, version in lineage["versions"].items()),
+            commit=lineage["git_commit"] and lineage["git_commit"] + dirty,
+            data=data,
+        )
+        began = self._began.get(source.command, when)
+        self._began[source.command] = min(began, when)
+        return self.sources.setdefault(source, len(self.sources))
+
+    def commands(self) -> list[str]:
+        """The commands of all sources, by the time of the first thing that each made."""
+        return sorted(self._began, key=lambda text: self._began[text])
+
+
+def _picture(
+    context: Context, part: Part, selection: Selection, options: Options, book: _Book, compute: bool
+) -> Picture:
+    """A part of the page: drawn for the groups that have all its results, with a word on the others."""
+    from nid_cli.plots.inline import inline_svg
+    from nid_cli.plots.page import Picture
+
+    kind = FIGURES[part.figure]
+    if "epochs" not in kind.selectors:
+        selection = replace(selection, epochs="last")
+    drawn, chosen, problem = _drawn(context, part.figure, selection, options, compute)
+    records = [record for record in drawn.records if "result_id" in record] if drawn else []
+    for record in records:
+        book.add(record.get("part", ANALYSES.get(part.figure, part.figure)), record)
+    given = {name: value for name, value in options.items() if value != kind.options[name]}
+    lacking = problem if isinstance(problem, MissingResults) else None
+    return Picture(
+        key=part.key,
+        title=part.title,
+        description=part.description,
+        redraw=command(context, f"plot {part.figure}", chosen, {**given, "out": f"{part.key}.pdf"}),
+        svg=inline_svg(render(drawn.figure, ".svg"), f"{part.key}-", part.title) if drawn else None,
+        reason=problem.message if problem else None,
+        remedy=problem.hint if problem and not lacking else None,
+        left_out=lacking.groups if lacking and drawn else (),
+        missing=lacking.commands if lacking else (),
+        made_by=list(dict.fromkeys(shlex.join(record["lineage"]["command"]) for record in records)),
+        results=list(dict.fromkeys(record["result_id"] for record in records)),
+    )
+
+
+def _only(selection: Selection, names: Sequence[str]) -> Selection:
+    """The same models and epochs of these groups."""
+    return Selection(group=tuple(names), models=selection.models, epochs=selection.epochs)
+
+
+def _drawn(
+    context: Context, figure: str, selection: Selection, options: Options, compute: bool
+) -> tuple[Drawn | None, Selection, NidError | None]:
+    """The figure if it can be drawn, if need be without the groups that lack results; for which selection; what is
+    wrong."""
+    try:
+        return draw(context, figure, selection, options, compute=compute), selection, None
+    except MissingResults as error:
+        with open_for_reading(context.registry).read() as connection:
+            names = [group.name for group in matching_groups(connection, selection)]
+        complete = [name for name in names if name not in error.groups]
+        if not complete or len(complete) == len(names):
+            return None, selection, error
+        fewer = _only(selection, complete)
+        drawn, _, _ = _drawn(context, figure, fewer, options, compute)
+        return drawn, fewer if drawn else selection, error
+    except (NotFoundError, UsageError) as error:
+        return None, selection, error
+
+
+def _group(context: Context, name: str, key: str, summary: Picture, book: _Book) -> dict[str, Any]:
+    """A group in full, its members with the numbers of their sources."""
+    record = manage.show_group(context, name)
+    members = [
+        member | {"origin": book.source(member["lineage"], record["data_fingerprint"], member["lineage"]["started_at"])}
+        for member in record["members"]
+    ]
+    return record | {
+        "key": key,
+        "members": members,
+        "fixed_share": fixed_share(record["settings"]),
+        "test_accuracy": [member["last"]["test_accuracy"] for member in members if member["last"]],
+        "summary": summary,
+    }
