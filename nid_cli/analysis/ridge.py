@@ -26,8 +26,10 @@ STARTS = 3
 MEMORY = 10  # curvature pairs that L-BFGS remembers
 ARMIJO = 1e-4  # share of the decrease promised by the slope that a step must deliver
 MAX_HALVINGS = 20
-# Entries of the largest tensor of a block of targets (float64: 32 MiB); a few of that size live at once.
-BLOCK_ENTRIES = 2**22
+# Samples that are widened to float64 at once.
+ROWS = 1024
+# Entries of the largest tensor of a block of targets (float64: 16 MiB); a few of that size live at once.
+BLOCK_ENTRIES = 2**21
 
 
 @dataclass(frozen=True)
@@ -208,16 +210,19 @@ class _Problem:
         inputs, n = layer.inputs, len(layer.weight)
         varying = (inputs != inputs[0]).any(0)
         center = torch.where(varying, inputs.mean(0, dtype=torch.float64), inputs[0].double())
-        wide = torch.cat([inputs[:, varying].double() - center[varying], inputs.new_ones(len(inputs), 1)], 1)
         bias = layer.bias.double() + layer.weight.double() @ center
         own = torch.cat([layer.weight[:, varying].double(), bias[:, None]], 1)
         fixed = torch.cat([layer.fixed[:, varying].double(), torch.zeros_like(bias)[:, None]], 1)
         trained, last = layer.mask[:, varying], layer.mask.new_ones(n, 1)
         free, penalized = torch.cat([trained, last], 1), torch.cat([trained, ~last], 1)
-        x = wide.float()
+        x = inputs.new_empty(len(inputs), free.shape[1])
+        gram = torch.zeros(free.shape[1], free.shape[1], dtype=torch.float64, device=inputs.device)
+        for part, out in zip(inputs.split(ROWS), x.split(ROWS), strict=True):
+            wide = torch.cat([part[:, varying].double() - center[varying], part.new_ones(len(part), 1)], 1)
+            out.copy_(wide)
+            gram += wide.T @ wide / len(inputs)
         before = own.float() @ x.T
         wanted = layer.activation(before)
-        gram = wide.T @ wide / len(wide)
         return cls(layer, varying, center, x, own, fixed, free, penalized, *_fewer(free), gram, before, wanted)
 
     def to_layer(self, points: Tensor) -> tuple[Tensor, Tensor]:
