@@ -14,7 +14,7 @@ from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, Graph, Op
 
 BATCH = 1024
-# Samples (patches, of a convolution) of one float32 product.
+# Samples (patches, of a convolution) of one float32 product and sum; those are added up in float64.
 ROWS = 8192
 OUTPUT = "output"
 
@@ -39,7 +39,7 @@ class Moments:
         self.samples += len(x)
         for rows in x.split(ROWS):
             centered = rows - self.shift
-            self.total += centered.sum(0, dtype=torch.float64)
+            self.total += centered.sum(0)
             self.products += centered.T @ centered
 
     def covariance(self) -> Tensor:
