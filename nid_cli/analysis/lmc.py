@@ -12,7 +12,7 @@ from torch import Tensor
 from nid_cli.analysis.batch_norm import reset_statistics
 from nid_cli.data.tensors import SPLITS, Data
 from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
-from nid_cli.nets.functional import State, apply, forward, record
+from nid_cli.nets.functional import State, apply, forward, record, size_in_bytes
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import Permutation
 
@@ -67,9 +67,8 @@ def segments(
     Returns:
         for each end and weight the metrics by split.
     """
-    size = sum(tensor.numel() * tensor.element_size() for tensor in a.values())
     networks = [(end, weight) for end in ends for weight in weights]
-    at_once = max(1, STATE_BYTES // size)
+    at_once = max(1, STATE_BYTES // size_in_bytes(a))
     parts = [networks[start : start + at_once] for start in range(0, len(networks), at_once)]
     found: list[SplitMetrics] = []
     for part in parts:
@@ -97,25 +96,26 @@ def _one_pass(
     if reset:
         states = [reset_statistics(graph, state, data) for state in states]
     found: list[SplitMetrics] = [{} for _ in networks]
+    ends = {id(end): end for end, _ in networks}
     for split in SPLITS:
         tallies = [Tally() for _ in networks]
         for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
             from_a, from_b = apply(graph, first, a, x), apply(graph, first, b, x)
-            reordered: dict[int, Tensor] = {}
+            from_ends = {key: _reordered(from_b, end, neurons) for key, end in ends.items()}
             for (end, weight), state, tally in zip(networks, states, tallies, strict=True):
-                if id(end) not in reordered:
-                    permutation = end.permutation
-                    reordered[id(end)] = (
-                        from_b
-                        if permutation is None
-                        else from_b.index_select(1, permutation[neurons].to(from_b.device))
-                    )
-                given = {first: torch.lerp(from_a, reordered[id(end)], weight)}
+                given = {first: torch.lerp(from_a, from_ends[id(end)], weight)}
                 tally.add(record(graph, state, given, (graph.output.name,))[graph.output.name], targets)
             advance(len(targets))
         for metrics, tally in zip(found, tallies, strict=True):
             metrics[split] = tally.result()
     return found
+
+
+def _reordered(values: Tensor, end: Endpoint, neurons: str) -> Tensor:
+    """B's values (N x neurons x ...) in the order in which ``end`` has its neurons."""
+    if end.permutation is None:
+        return values
+    return values.index_select(1, end.permutation[neurons].to(values.device))
 
 
 @torch.no_grad()

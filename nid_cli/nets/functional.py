@@ -66,6 +66,11 @@ KERNELS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def size_in_bytes(state: Mapping[str, Tensor]) -> int:
+    """The memory that a state's tensors take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
+
 def apply(graph: Graph, name: str, state: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """The output of the one operation ``name`` (eval mode) for its input ``x``."""
     op = graph.by_name[name]

@@ -56,6 +56,7 @@ class Lab:
 
     def _state(self, path: str, sha256: str, group: Group) -> State:
         """Effective weights and gates; the most recently used ones stay in memory."""
+        from nid_cli.nets.functional import size_in_bytes
         from nid_cli.nets.symmetry import gates
 
         key = path, sha256, group.fixed_path
@@ -63,8 +64,7 @@ class Lab:
         if state is None:
             state = self._read(path, sha256) | gates(self.fixed(group))
         self._states[key] = state
-        size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-        while len(self._states) > max(2, STATE_BYTES // size):
+        while len(self._states) > max(2, STATE_BYTES // size_in_bytes(state)):
             del self._states[next(iter(self._states))]
         return state
 
