@@ -90,7 +90,7 @@ def gc(
 @app.command(epilog=options.examples("nid db path"))
 def path(registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Print where the registry is."""
-    found = checking.path_of(Context(registry=registry))
+    found = db.path_of(Context(registry=registry))
     record = {"path": str(found)}
     output.show("nid.db.path/1", [record], as_json=as_json, export=None, human=lambda: render.emit(str(found)))
 

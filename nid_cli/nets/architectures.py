@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,40 +14,17 @@ from nid_cli.nets.resnet import resnet
 
 @dataclass(frozen=True)
 class Architecture:
-    """``build(spec values, input shape, outputs)`` makes the graph; ``norms`` and ``min_depth`` say what it accepts."""
+    """``build(input_shape, width, depth, outputs, norm, activation, gated)`` makes the graph, which accepts ``norms``
+    and depths from ``min_depth`` on."""
 
-    build: Callable[[dict[str, Any], tuple[int, ...], int], Graph]
+    build: Callable[..., Graph]
     norms: tuple[str, ...]
     min_depth: int
 
 
-def _mlp(spec: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Graph:
-    return mlp(
-        inputs=math.prod(input_shape),
-        width=spec["width"],
-        depth=spec["depth"],
-        outputs=outputs,
-        norm=spec["norm"],
-        activation=spec["activation"],
-        gated=spec["symmetry"] == "sigma",
-    )
-
-
-def _resnet(spec: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Graph:
-    return resnet(
-        input_shape=input_shape,
-        width=spec["width"],
-        depth=spec["depth"],
-        outputs=outputs,
-        norm=spec["norm"],
-        activation=spec["activation"],
-        gated=spec["symmetry"] == "sigma",
-    )
-
-
 ARCHITECTURES = {
-    "mlp": Architecture(_mlp, norms=("layer", "batch", "none"), min_depth=2),
-    "resnet": Architecture(_resnet, norms=("group", "batch"), min_depth=8),
+    "mlp": Architecture(mlp, norms=("layer", "batch", "none"), min_depth=2),
+    "resnet": Architecture(resnet, norms=("group", "batch"), min_depth=8),
 }
 
 
@@ -65,4 +41,5 @@ def build(spec: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> G
         raise unknown(f"norm for {spec['arch']}", spec["norm"], architecture.norms)
     if spec["depth"] < architecture.min_depth or spec["width"] < 1:
         raise UsageError(f"{spec['arch']} needs depth >= {architecture.min_depth} and width >= 1")
-    return architecture.build(spec, input_shape, outputs)
+    own = {name: spec[name] for name in ("width", "depth", "norm", "activation")}
+    return architecture.build(input_shape=input_shape, outputs=outputs, gated=spec["symmetry"] == "sigma", **own)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from nid_cli.nets.graph import INPUT, Graph, Op
 
 
-def mlp(*, inputs: int, width: int, depth: int, outputs: int, norm: str, activation: str, gated: bool) -> Graph:
-    """An MLP of ``depth`` linear layers: inputs - width - ... - width - outputs.
+def mlp(
+    *, input_shape: tuple[int, ...], width: int, depth: int, outputs: int, norm: str, activation: str, gated: bool
+) -> Graph:
+    """An MLP of ``depth`` linear layers: inputs - width - ... - width - outputs; images are flattened.
 
     Args:
         norm: ``layer`` (affine LayerNorm), ``batch`` or ``none``.
         activation: ``gelu``, ``relu`` or ``identity``; replaced by x * sigmoid(C x) where ``gated`` (sigma).
     """
+    inputs = math.prod(input_shape)
     ops: list[Op] = []
 
     def add(name: str, kind: str, channels: int, fan_in: int = 0, function: str = "") -> None:

@@ -6,14 +6,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from nid_cli.errors import IntegrityError, NidError, NotFoundError, RegistryError
+from nid_cli.errors import IntegrityError, NidError, RegistryError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import FILES_LOCK, writing_files
 from nid_cli.registry import artifacts, backup, groups, inventory, invocations, locks
-from nid_cli.registry.database import Registry, locate, open_for_reading, open_for_writing
+from nid_cli.registry.database import Registry, find, open_for_reading, open_for_writing
 from nid_cli.registry.inventory import Found, Recorded
 
 RESTORE = "nid db restore FILE brings a backup back"
@@ -45,10 +44,7 @@ def check(context: Context) -> Checked:
     Raises:
         NotFoundError: there is no registry. RegistryError: it is locked, or of another version.
     """
-    path = locate(context.registry)
-    if path is None or not path.exists():
-        open_for_reading(context.registry)  # says so
-    assert path is not None
+    path = find(context.registry)
     context.progress("database", 0, 1, "")
     try:
         wrong = backup.problems(path)
@@ -173,16 +169,3 @@ def _prune(registry: Registry) -> None:
             if folder.is_dir() and not folder.is_symlink():
                 with suppress(OSError):
                     folder.rmdir()
-
-
-def path_of(context: Context) -> Path:
-    """Where the registry is.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    path = locate(context.registry)
-    if path is None or not path.exists():
-        where = f"at {path}" if path else "in this folder or one above it"
-        raise NotFoundError(f"there is no registry {where}", "nid train or nid register creates one")
-    return path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nid_cli.errors import IntegrityError, NotFoundError, RegistryError, UsageError
-from nid_cli.pipeline.check import alone, path_of
+from nid_cli.pipeline.check import alone
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import FILES_LOCK
 from nid_cli.registry import artifacts, backup, groups, locks
@@ -18,6 +18,7 @@ from nid_cli.registry.database import (
     FILE,
     FOLDER,
     Registry,
+    find,
     locate,
     open_for_reading,
     open_for_writing,
@@ -123,9 +124,18 @@ def upgrade(context: Context) -> dict[str, Any]:
     Raises:
         NotFoundError: there is no registry. RegistryError: it is newer than this program.
     """
-    path = path_of(context)
+    path = find(context.registry)
     before = Registry(path).revision()
     open_for_writing(path)
     kept = path.with_name(f"{path.name}.before-{SCHEMA_REVISION}")
     changed = before != SCHEMA_REVISION
     return {"path": str(path), "from": before, "to": SCHEMA_REVISION, "kept": str(kept) if changed else None}
+
+
+def path_of(context: Context) -> Path:
+    """Where the registry is.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return find(context.registry)

@@ -98,16 +98,22 @@ PARTS = (
         description="Coherence, dimension and anisotropy of each layer's inputs, with the bound on anisotropy.",
     ),
 )
-# What changes with the epoch is drawn over it where more than the last is selected.
+# What changes with the epoch is drawn over it too, where more than the last is selected.
+_OVER_EPOCHS = {
+    "barrier": "The same barriers at each selected epoch.",
+    "match": "The same objectives at each selected epoch.",
+    "coherence": "Coherence, dimension and anisotropy at each selected epoch.",
+}
 OVER_EPOCHS = tuple(
     replace(
-        part, key=f"{part.key}-epoch", title=f"{part.title} over epochs", description=said, options={"against": "epoch"}
+        part,
+        key=f"{part.key}-epoch",
+        title=f"{part.title} over epochs",
+        description=_OVER_EPOCHS[part.key],
+        options={"against": "epoch"},
     )
-    for part, said in (
-        (PARTS[2], "The same barriers at each selected epoch."),
-        (PARTS[3], "The same objectives at each selected epoch."),
-        (PARTS[7], "Coherence, dimension and anisotropy at each selected epoch."),
-    )
+    for part in PARTS
+    if part.key in _OVER_EPOCHS
 )
 # Figures whose results are another command's.
 ANALYSES = {"barrier": "lmc"}

@@ -46,6 +46,21 @@ def locate(given: Path | None) -> Path | None:
     return None
 
 
+def find(given: Path | None) -> Path:
+    """The database file, which is there.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    path = locate(given)
+    if path is None or not path.exists():
+        where = f"at {path}" if path else "in this folder or one above it"
+        raise NotFoundError(
+            f"there is no registry {where}", "nid train or nid register creates one; --registry names another"
+        )
+    return path
+
+
 def file_system(path: Path) -> str:
     """The type of the file system that holds ``path``, as Linux names it; empty where that cannot be told."""
     best, kind = "", ""
@@ -218,12 +233,7 @@ def open_for_reading(given: Path | None) -> Registry:
         NotFoundError: there is none.
         RegistryError: its schema is newer than this program, or older than it can read.
     """
-    path = locate(given)
-    if path is None or not path.exists():
-        where = f"at {path}" if path else "in this folder or one above it"
-        raise NotFoundError(
-            f"there is no registry {where}", "nid train or nid register creates one; --registry names another"
-        )
+    path = find(given)
     registry = Registry(path)
     revision = registry.revision()
     if revision is None:

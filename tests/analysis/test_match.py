@@ -16,7 +16,7 @@ from nid_cli.nets.permutation import permute
 
 
 def network(seed: int, norm: str = "layer"):
-    graph = mlp(inputs=6, width=8, depth=4, outputs=3, norm=norm, activation="gelu", gated=False)
+    graph = mlp(input_shape=(6,), width=8, depth=4, outputs=3, norm=norm, activation="gelu", gated=False)
     generator = torch.Generator().manual_seed(seed)
     shapes = graph.parameters | graph.buffers
     state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}

@@ -16,7 +16,7 @@ from tests.conftest import small_spec
 
 
 def network(norm: str = "layer", activation: str = "gelu", gated: bool = False):
-    graph = mlp(inputs=7, width=6, depth=4, outputs=3, norm=norm, activation=activation, gated=gated)
+    graph = mlp(input_shape=(7,), width=6, depth=4, outputs=3, norm=norm, activation=activation, gated=gated)
     generator = torch.Generator().manual_seed(1)
     shapes = graph.parameters | graph.buffers | graph.gates
     state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
