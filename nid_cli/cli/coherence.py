@@ -11,6 +11,7 @@ import typer
 from nid_cli.cli import options, output, render
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.coherence import coherence as run
+from nid_cli.pipeline.coherence import subjects
 from nid_cli.pipeline.coherence import synthetic as run_synthetic
 
 app = typer.Typer(
@@ -52,7 +53,8 @@ def coherence(
     output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     with options.context(registry, data_dir, device) as context:
-        records = run(context, chosen, explained_variance=explained_variance, force=force)
+        wanted = subjects(context, chosen, explained_variance=explained_variance)
+        records = run(context, wanted, force=force)
     output.show("nid.coherence/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 

@@ -10,7 +10,7 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.errors import UsageError
-from nid_cli.pipeline.cost import Ridge
+from nid_cli.pipeline.cost import Ridge, subjects
 from nid_cli.pipeline.cost import cost as run
 
 EXAMPLES = options.examples(
@@ -63,16 +63,15 @@ def cost(
         raise UsageError(f"--{next(iter(own))} goes with --method ridge")
     ridge = Ridge(**own)
     with options.context(registry, data_dir, device) as context:
-        records = run(
+        wanted = subjects(
             context,
             chosen,
             method=method,
             explained_variance=explained_variance,
             layers=options.layers(layers),
             ridge=ridge,
-            force=force,
-            matrices=as_json or export is not None,
         )
+        records = run(context, wanted, force=force, matrices=as_json or export is not None)
     output.show("nid.cost/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
-from nid_cli.pipeline.lmc import DEFAULT_ALIGNMENTS, parse_alignments
+from nid_cli.pipeline.lmc import DEFAULT_ALIGNMENTS, parse_alignments, subjects
 from nid_cli.pipeline.lmc import lmc as run
 
 EXAMPLES = options.examples(
@@ -45,7 +45,8 @@ def lmc(
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     alignments = parse_alignments(align)
     with options.context(registry, data_dir, device) as context:
-        records = run(context, chosen, pairs=pairs, align=alignments, points=points, bn_reset=bn_reset, force=force)
+        wanted = subjects(context, chosen, pairs=pairs, align=alignments, points=points, bn_reset=bn_reset)
+        records = run(context, wanted, force=force)
     output.show("nid.lmc/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 

@@ -10,7 +10,7 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.nets.graph import POINTS
-from nid_cli.pipeline.match import SIMILARITIES, parse_choices
+from nid_cli.pipeline.match import SIMILARITIES, parse_choices, subjects
 from nid_cli.pipeline.match import match as run
 
 EXAMPLES = options.examples(
@@ -47,7 +47,8 @@ def match(
     points = parse_choices(at, "recording point", POINTS)
     kinds = parse_choices(similarity, "similarity", SIMILARITIES)
     with options.context(registry, data_dir, device) as context:
-        records = run(context, chosen, pairs=pairs, at=points, similarity=kinds, random=random, force=force)
+        wanted = subjects(context, chosen, pairs=pairs, at=points, similarity=kinds, random=random)
+        records = run(context, wanted, force=force)
     output.show("nid.match/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 

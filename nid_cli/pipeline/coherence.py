@@ -43,15 +43,12 @@ def subjects(context: Context, selection: Selection, *, explained_variance: floa
     return found
 
 
-def coherence(
-    context: Context, selection: Selection, *, explained_variance: float = 0.9, force: bool = False
-) -> list[dict[str, Any]]:
-    """Records (``nid.coherence/1``): one for each model, epoch and layer, whose inputs are meant, and for the output.
+def coherence(context: Context, wanted: Sequence[Subject], *, force: bool = False) -> list[dict[str, Any]]:
+    """Records of coherence (``nid.coherence/1``) for ``wanted``, in its order; what is missing is computed.
 
     Raises:
-        UsageError, NotFoundError: see :func:`subjects`.
+        IntegrityError: files or data are not what was recorded.
     """
-    wanted = subjects(context, selection, explained_variance=explained_variance)
     return analyse(context, "coherence", wanted, _compute, force=force)
 
 

@@ -97,24 +97,16 @@ def subjects(
 
 
 def cost(
-    context: Context,
-    selection: Selection,
-    *,
-    method: str = "mahalanobis",
-    explained_variance: float = 0.9,
-    layers: Sequence[str] | None = None,
-    ridge: Ridge | None = None,
-    force: bool = False,
-    matrices: bool = False,
+    context: Context, wanted: Sequence[Subject], *, force: bool = False, matrices: bool = False
 ) -> list[dict[str, Any]]:
-    """Records (``nid.cost/1``): one for each model, epoch and layer, and (ridge) beta.
+    """Records of costs (``nid.cost/1``) for ``wanted``, in its order; what is missing is computed.
+
+    Args:
+        matrices: put the n x n matrices into the records.
 
     Raises:
-        UsageError, NotFoundError: see :func:`subjects`.
+        IntegrityError: files or data are not what was recorded.
     """
-    wanted = subjects(
-        context, selection, method=method, explained_variance=explained_variance, layers=layers, ridge=ridge
-    )
     return analyse(context, "cost", wanted, _compute, force=force, matrices=matrices)
 
 

@@ -81,22 +81,12 @@ def subjects(
     return found
 
 
-def lmc(
-    context: Context,
-    selection: Selection,
-    *,
-    pairs: str = "all",
-    align: Sequence[str] = DEFAULT_ALIGNMENTS,
-    points: int = 9,
-    bn_reset: bool = False,
-    force: bool = False,
-) -> list[dict[str, Any]]:
-    """Records of linear mode connectivity (``nid.lmc/1``) for the selected pairs.
+def lmc(context: Context, wanted: Sequence[Subject], *, force: bool = False) -> list[dict[str, Any]]:
+    """Records of linear mode connectivity (``nid.lmc/1``) for ``wanted``, in its order; what is missing is computed.
 
     Raises:
-        UsageError, NotFoundError: see :func:`subjects`. IntegrityError: files or data are not what was recorded.
+        IntegrityError: files or data are not what was recorded.
     """
-    wanted = subjects(context, selection, pairs=pairs, align=align, points=points, bn_reset=bn_reset)
     return analyse(context, "lmc", wanted, _compute, force=force)
 
 

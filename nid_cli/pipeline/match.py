@@ -68,22 +68,12 @@ def subjects(
     return found
 
 
-def match(
-    context: Context,
-    selection: Selection,
-    *,
-    pairs: str = "all",
-    at: Sequence[str] = ("post_activation",),
-    similarity: Sequence[str] = ("pearson",),
-    random: int = 100,
-    force: bool = False,
-) -> list[dict[str, Any]]:
-    """Records of matching (``nid.match/1``): one for each pair, epoch, recording point, similarity and layer.
+def match(context: Context, wanted: Sequence[Subject], *, force: bool = False) -> list[dict[str, Any]]:
+    """Records of matching (``nid.match/1``) for ``wanted``, in its order; what is missing is computed.
 
     Raises:
-        UsageError, NotFoundError: see :func:`subjects`.
+        IntegrityError: files or data are not what was recorded.
     """
-    wanted = subjects(context, selection, pairs=pairs, at=at, similarity=similarity, random=random)
     return analyse(context, "match", wanted, _compute, force=force)
 
 

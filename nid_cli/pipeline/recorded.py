@@ -51,9 +51,9 @@ class Call:
         """What it speaks of."""
         return ANALYSES[self.analysis][0](context, self.selection, **self.parameters)
 
-    def run(self, context: Context) -> Records:
-        """Its records; those that are not in the registry are computed."""
-        return ANALYSES[self.analysis][1](context, self.selection, **self.parameters)
+    def run(self, context: Context, wanted: list[Subject]) -> Records:
+        """The records of its subjects; those that are not in the registry are computed."""
+        return ANALYSES[self.analysis][1](context, wanted)
 
     def command(self, context: Context) -> str:
         """The command line that makes its results."""
@@ -72,8 +72,8 @@ class SyntheticCall:
         """What it speaks of."""
         return coherence.synthetic_subjects(self.options)
 
-    def run(self, context: Context) -> Records:
-        """Its records; those that are not in the registry are computed."""
+    def run(self, context: Context, wanted: list[Subject]) -> Records:
+        """The records of its subjects; those that are not in the registry are computed."""
         return coherence.synthetic(context, self.options)
 
     def command(self, context: Context) -> str:
@@ -142,7 +142,7 @@ def recorded(context: Context, calls: Sequence[Call | SyntheticCall], *, compute
         commands = list(dict.fromkeys(call.command(context) for call in {id(c): c for c, _ in missing}.values()))
         lacking = list(dict.fromkeys(subject.group.name for _, subject in missing if subject.group))
         raise MissingResults(len(missing), sum(map(len, wanted)), commands, lacking)
-    return [with_settings(context, call.run(context)) for call in calls]
+    return [with_settings(context, call.run(context, own)) for call, own in zip(calls, wanted, strict=True)]
 
 
 def with_settings(context: Context, records: Records) -> Records:
