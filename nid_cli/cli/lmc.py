@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
-from nid_cli.pipeline.lmc import DEFAULT_ALIGNMENTS, parse_alignments, subjects
+from nid_cli.pipeline.choices import some_of
+from nid_cli.pipeline.lmc import ALIGNMENTS, DEFAULT_ALIGNMENTS, subjects
 from nid_cli.pipeline.lmc import lmc as run
 
 EXAMPLES = options.examples(
@@ -43,7 +44,7 @@ def lmc(
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
-    alignments = parse_alignments(align)
+    alignments = some_of("alignment", align, ALIGNMENTS)
     with options.context(registry, data_dir, device) as context:
         wanted = subjects(context, chosen, pairs=pairs, align=alignments, points=points, bn_reset=bn_reset)
         records = run(context, wanted, force=force)

@@ -10,7 +10,8 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.nets.graph import POINTS
-from nid_cli.pipeline.match import SIMILARITIES, parse_choices, subjects
+from nid_cli.pipeline.choices import some_of
+from nid_cli.pipeline.match import SIMILARITIES, subjects
 from nid_cli.pipeline.match import match as run
 
 EXAMPLES = options.examples(
@@ -44,8 +45,8 @@ def match(
     """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
     output.check(export)
     chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
-    points = parse_choices(at, "recording point", POINTS)
-    kinds = parse_choices(similarity, "similarity", SIMILARITIES)
+    points = some_of("recording point", at, POINTS)
+    kinds = some_of("similarity", similarity, SIMILARITIES)
     with options.context(registry, data_dir, device) as context:
         wanted = subjects(context, chosen, pairs=pairs, at=points, similarity=kinds, random=random)
         records = run(context, wanted, force=force)

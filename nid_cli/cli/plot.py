@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render, report
-from nid_cli.pipeline.plot import FIGURES, Kind, plot
+from nid_cli.pipeline.figures import FIGURES, Kind
+from nid_cli.pipeline.plot import plot
 from nid_cli.pipeline.report import DESCRIPTION, NEEDS
 
 app = typer.Typer(
@@ -101,6 +102,12 @@ OWN: dict[str, Any] = {
     "cost.kind": _text("--kind", "matrix|distribution|scatter", "What is drawn."),
     "at": _text("--at", "post_linear|post_norm|post_activation", "Where neurons are recorded."),
     "similarity": _text("--similarity", "pearson|dot", "How neurons are compared."),
+    "overlay": Annotated[
+        str | None,
+        typer.Option(
+            "--overlay", metavar="paper|FILE.json", help="Others' values as crosses: the paper's, or an --export."
+        ),
+    ],
     "across": _text("--across", "layer|PARAMETER", "Columns of panels: layers, or a parameter of the data."),
     "method": _text("--method", "mahalanobis,ridge", "Which estimates."),
     "layers": options.LayersOption,
@@ -122,7 +129,11 @@ READ: dict[str, Callable[[Any], Any]] = {
 SHOWN = {"betas": ".01"}
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "lmc": ("nid plot lmc --arch mlp --out lmc.pdf", "nid plot lmc --dataset mnist --split test --out lmc.png"),
+    "lmc": (
+        "nid plot lmc --arch mlp --out lmc.pdf",
+        "nid plot lmc --dataset mnist --split test --out lmc.png",
+        "nid plot lmc --dataset mnist --points 37 --overlay paper --out lmc.pdf",
+    ),
     "barrier": (
         "nid plot barrier --symmetry w --out barrier.pdf",
         "nid plot barrier --dataset mnist-coherence --against coherence --out barrier.pdf",

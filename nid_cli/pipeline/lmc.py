@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
+from nid_cli.errors import IntegrityError, NotFoundError, UsageError
 from nid_cli.pipeline.analyse import Lab, Values, analyse
 from nid_cli.pipeline.context import Context
 from nid_cli.recipes import graph_of
@@ -25,19 +25,6 @@ DEFAULT_ALIGNMENTS = ("none", "activation")
 # Starts of weight matching: the identity and random permutations.
 RESTARTS = 5
 GATED = "the fixed gates of a sigma network tie its neurons to their places: a permutation changes the function"
-
-
-def parse_alignments(text: str) -> list[str]:
-    """``none,activation`` as a list without repetitions.
-
-    Raises:
-        UsageError: an unknown alignment.
-    """
-    chosen = [part.strip() for part in text.split(",")]
-    for name in chosen:
-        if name not in ALIGNMENTS:
-            raise unknown("alignment", name, ALIGNMENTS)
-    return list(dict.fromkeys(chosen))
 
 
 def subjects(

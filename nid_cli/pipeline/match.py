@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from nid_cli.errors import NotFoundError, UsageError, unknown
+from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets.graph import POINTS
 from nid_cli.pipeline.analyse import Lab, Values, analyse
 from nid_cli.pipeline.context import Context
@@ -16,19 +16,6 @@ from nid_cli.registry.results import Subject
 from nid_cli.registry.selection import Selection, parse_pairs, select_models
 
 SIMILARITIES = ("pearson", "dot")
-
-
-def parse_choices(text: str, what: str, choices: Sequence[str]) -> list[str]:
-    """A comma list of names without repetitions.
-
-    Raises:
-        UsageError: a name outside ``choices``.
-    """
-    chosen = [part.strip() for part in text.split(",")]
-    for name in chosen:
-        if name not in choices:
-            raise unknown(what, name, choices)
-    return list(dict.fromkeys(chosen))
 
 
 def subjects(

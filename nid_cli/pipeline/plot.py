@@ -1,289 +1,29 @@
-"""``nid plot``: the table of figures, and their files, drawn from recorded results and recorded with what they show."""
+"""``nid plot``: a figure drawn from recorded results, its file, and the record of what it shows."""
 
 from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nid_cli.analysis.synthetic_settings import SyntheticSettings
-from nid_cli.errors import NotFoundError, UsageError, unknown
-from nid_cli.nets.graph import POINTS
-from nid_cli.pipeline import lmc
+from nid_cli.errors import UsageError
+from nid_cli.pipeline.choices import one_of
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.cost import METHODS, Ridge
-from nid_cli.pipeline.match import SIMILARITIES, parse_choices
-from nid_cli.pipeline.recorded import Call, Records, SyntheticCall, recorded, with_settings
-from nid_cli.registry import artifacts, invocations, results, runs
-from nid_cli.registry.database import open_for_reading, open_for_writing
-from nid_cli.registry.selection import Selection, matching_groups, parse_numbers, select_models
+from nid_cli.pipeline.figures import FIGURES, Options
+from nid_cli.pipeline.recorded import Records
+from nid_cli.registry import artifacts, invocations, results
+from nid_cli.registry.database import open_for_writing
+from nid_cli.registry.selection import Selection
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".pdf", ".png", ".svg")
-SPLITS = ("train", "val", "test")
 DPI, SMALL_DPI = 300, 130
 COLUMNS = (1, 2)
-AGAINST = ("kappa", "fixed", "epoch")
-BARRIERS = ("chord", "max", "mid")
-COSTS = ("matrix", "distribution", "scatter")
-# More columns of panels than these are stamps.
-MOST_COLUMNS = 8
-
-SELECTORS = tuple(field.name for field in fields(Selection))
-
-Options = Mapping[str, Any]
-Collected = tuple[Records, dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """A figure: what it shows, the commands whose results it needs, its own options with their defaults.
-
-    ``collect(context, selection, options, compute)`` gives its records and the keyword arguments of ``draw`` and
-    ``table`` in ``nid_cli/plots/<name>.py``. ``selectors``: those that it takes.
-    """
-
-    description: str
-    needs: tuple[str, ...]
-    collect: Callable[[Context, Selection, Options, bool], Collected]
-    options: Options
-    selectors: tuple[str, ...] = SELECTORS
-
-
-def _lmc(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    split = _one_of("split", options["split"], SPLITS)
-    parameters = {
-        "pairs": options["pairs"],
-        "align": lmc.parse_alignments(options["align"]),
-        "points": options["points"],
-        "bn_reset": options["bn_reset"],
-    }
-    [records] = recorded(context, [_call("lmc", selection, parameters)], compute=compute)
-    _need_applicable(records)
-    return records, {"split": split}
-
-
-def _barrier(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    own = {"split": _one_of("split", options["split"], SPLITS), "kind": _one_of("kind", options["kind"], BARRIERS)}
-    selection = _over_epochs(selection, options["against"])
-    parameters = {
-        "pairs": options["pairs"],
-        "align": lmc.parse_alignments(options["align"]),
-        "points": options["points"],
-        "bn_reset": options["bn_reset"],
-    }
-    call = _call("lmc", selection, parameters)
-    _check_against(options["against"], AGAINST, _settings(context, selection))
-    [records] = recorded(context, [call], compute=compute)
-    _need_applicable(records)
-    _need_places(records, options["against"])
-    return records, own | {"against": options["against"]}
-
-
-def _match(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    selection = _over_epochs(selection, options["against"])
-    _check_against(options["against"], AGAINST, _settings(context, selection))
-    parameters = {
-        "pairs": options["pairs"],
-        "at": [_one_of("recording point", options["at"], POINTS)],
-        "similarity": [_one_of("similarity", options["similarity"], SIMILARITIES)],
-    }
-    [records] = recorded(context, [_call("match", selection, parameters)], compute=compute)
-    _need_places(records, options["against"])
-    return records, {"against": options["against"]}
-
-
-def _cost(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    kind, across = _one_of("kind", options["kind"], COSTS), options["across"]
-    _check_against(across, ("layer",), _settings(context, selection), "columns of panels")
-    methods = ["ridge"] if kind == "scatter" else parse_choices(options["method"], "method", METHODS)
-    ridge = Ridge(betas=tuple(options["betas"]), neurons=options["neurons"])
-    calls = []
-    for method in methods:
-        parameters = {"method": method, "layers": options["layers"], "ridge": ridge if method == "ridge" else None}
-        parameters["explained_variance"] = options["explained_variance"]
-        calls.append(_call("cost", selection, parameters))
-    records = [record for found in recorded(context, calls, compute=compute) for record in found]
-    if across != "layer" and (without := [r for r in records if across not in r["settings"]["data"]]):
-        raise UsageError(
-            f"the data of {without[0]['group']} have no {across}", "choose groups with --dataset or --group"
-        )
-    places = {str(r["layer"] if across == "layer" else r["settings"]["data"][across]) for r in records}
-    if kind == "matrix" and len(places) > MOST_COLUMNS:
-        raise UsageError(f"{len(places)} columns of panels are too many to be read", "choose some with --layers 0,1,2")
-    return records, {"kind": kind, "across": across}
-
-
-def _coherence(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    against = _one_of("axis", options["against"], ("layer", "epoch"))
-    selection = _over_epochs(selection, against)
-    parameters = {"explained_variance": options["explained_variance"]}
-    [records] = recorded(context, [_call("coherence", selection, parameters)], compute=compute)
-    return records, {"against": against}
-
-
-def _synthetic(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    [records] = recorded(context, [SyntheticCall(options=options)], compute=compute)
-    return records, {}
-
-
-def _training(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    splits = parse_choices(options["split"], "split", SPLITS)
-    return epochs_of(context, selection), {"splits": splits}
-
-
-def epochs_of(context: Context, selection: Selection) -> Records:
-    """One record for each model and epoch of the selected groups: the metrics of its training.
-
-    Raises:
-        NotFoundError: no group matches, or none of them was trained here.
-    """
-    found: Records = []
-    wanted = parse_numbers(selection.models, "models") if selection.models else None
-    with open_for_reading(context.registry).read() as connection:
-        for group in matching_groups(connection, selection):
-            members = [m for m in runs.models_of(connection, group_id=group.id) if wanted is None or m.number in wanted]
-            metrics = runs.metrics_of(connection, [member.id for member in members])
-            for member in members:
-                identity = group.identity | {"model": member.number}
-                found += [identity | row for row in metrics[member.id]]
-    if not any(record["epoch"] > 0 for record in found):
-        raise NotFoundError(
-            "the selected groups have no recorded epochs: they were imported, or trained for none",
-            "nid train --epochs 5 records them",
-        )
-    return with_settings(context, found)
-
-
-def _summary(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    with open_for_reading(context.registry).read() as connection:
-        chosen = matching_groups(connection, selection)
-        if len(chosen) > 1:
-            raise UsageError(
-                f"a summary shows one group, and {len(chosen)} match",
-                f"choose one: --group {' or --group '.join(group.name for group in chosen[:6])}",
-            )
-        selected = list(select_models(connection, selection, least=1))
-        if not selected:
-            raise NotFoundError(f"{chosen[0].name} has no complete model", "finish its training")
-        group, members = selected[0].group, selected[0].models
-        metrics = runs.metrics_of(connection, [m.id for m in members])
-    own = Selection(group=(group.name,), models=selection.models, epochs=selection.epochs)
-    names = [
-        name for name in ("lmc", "match", "cost", "coherence") if len(members) > 1 or name in ("cost", "coherence")
-    ]
-    found = dict(zip(names, recorded(context, [_call(name, own, {}) for name in names], compute=compute), strict=True))
-    trained = [group.identity | {"model": m.number} | row for m in members for row in metrics[m.id]]
-    found["training"] = with_settings(context, trained)
-    return [record | {"part": name} for name, own in found.items() for record in own], {}
-
-
-_PAIRS = {"pairs": "all", "align": ",".join(lmc.DEFAULT_ALIGNMENTS), "points": 9, "bn_reset": False}
-_SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
-_SYNTHETIC: Options = {name: getattr(SyntheticSettings(), name) for name in _SIZE}
-
-FIGURES: dict[str, Kind] = {
-    "lmc": Kind(
-        description="accuracy and loss over lambda, unaligned and aligned side by side, mean and band over pairs",
-        needs=("nid lmc",),
-        collect=_lmc,
-        options=_PAIRS | {"split": "train"},
-    ),
-    "barrier": Kind(
-        description="error and loss barrier against kappa, share of fixed weights, epoch or a data parameter",
-        needs=("nid lmc",),
-        collect=_barrier,
-        options=_PAIRS | {"split": "train", "against": "kappa", "kind": "chord"},
-    ),
-    "match": Kind(
-        description="matching objective (optimal, identity, random) against kappa, share of fixed weights or epoch, "
-        "layer by layer and pooled",
-        needs=("nid match",),
-        collect=_match,
-        options={"pairs": "all", "at": "post_activation", "similarity": "pearson", "against": "kappa"},
-    ),
-    "cost": Kind(
-        description="swap costs: matrices by layer or data parameter, distributions, or Mahalanobis against ridge",
-        needs=("nid cost", "nid cost --method ridge (for --method ridge and --kind scatter)"),
-        collect=_cost,
-        options={
-            "kind": "matrix", "across": "layer", "method": "mahalanobis", "layers": None, "betas": (0.01,),
-            "neurons": 16, "explained_variance": 0.9,
-        },
-    ),
-    "coherence": Kind(
-        description="coherence, dimension and anisotropy with its bound, over layers or epochs",
-        needs=("nid coherence",),
-        collect=_coherence,
-        options={"against": "layer", "explained_variance": 0.9},
-    ),
-    "synthetic": Kind(
-        description="synthetic experiment: midpoint barrier against coherence, curves at the two ends, both families",
-        needs=("nid coherence synthetic",),
-        collect=_synthetic,
-        options=_SYNTHETIC,
-        selectors=(),
-    ),
-    "training": Kind(
-        description="loss and accuracy over the epochs of all seeds",
-        needs=("nid train",),
-        collect=_training,
-        options={"split": "train,test"},
-        selectors=tuple(name for name in SELECTORS if name != "epochs"),
-    ),
-    "summary": Kind(
-        description="one page for a group: what it is, training, connectivity, matching, costs, coherence",
-        needs=("nid lmc", "nid match", "nid cost", "nid coherence"),
-        collect=_summary,
-        options={},
-    ),
-}  # fmt: skip
-
-
-def _call(analysis: str, selection: Selection, parameters: Options) -> Call:
-    return Call(analysis=analysis, selection=selection, parameters=parameters)
-
-
-def _one_of(what: str, value: str, choices: Sequence[str]) -> str:
-    if value not in choices:
-        raise unknown(what, value, choices)
-    return value
-
-
-def _over_epochs(selection: Selection, against: str) -> Selection:
-    """All epochs where the epoch is the axis and none were chosen."""
-    return replace(selection, epochs="all") if against == "epoch" and selection.epochs == "last" else selection
-
-
-def _settings(context: Context, selection: Selection) -> list[dict[str, Any]]:
-    with open_for_reading(context.registry).read() as connection:
-        return [group.settings for group in matching_groups(connection, selection)]
-
-
-def _check_against(given: str, always: Sequence[str], settings: Iterable[Options], what: str = "axis") -> None:
-    """Raises a UsageError unless the axis is one that every figure has, or a data parameter of a selected group."""
-    parameters = dict.fromkeys(name for own in settings for name in own["data"])
-    _one_of(what, given, [*always, *parameters])
-
-
-def _need_applicable(records: Records) -> None:
-    if not any(record["status"] == "ok" for record in records):
-        raise NotFoundError("none of the results can be drawn: the alignment is not applicable to these groups")
-
-
-def _need_places(records: Records, against: str) -> None:
-    """Raises a UsageError where no record has a place on the axis."""
-    from nid_cli.plots.against import value
-
-    if all(value(record, against) is None for record in records):
-        raise UsageError(
-            f"none of the selected groups has one {against} to put on the axis", "--against epoch suits every group"
-        )
 
 
 def check_target(target: Path, formats: Sequence[str] = FORMATS) -> None:
@@ -293,8 +33,7 @@ def check_target(target: Path, formats: Sequence[str] = FORMATS) -> None:
         UsageError: an unknown ending, or a folder that is not there.
     """
     if target.suffix not in formats:
-        one_of = "one of " if len(formats) > 1 else ""
-        raise UsageError(f"--out {str(target)!r} must end in {one_of}{', '.join(formats)}")
+        raise UsageError(f"--out {str(target)!r} must end in {' or '.join(formats)}")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"the folder of --out {str(target)!r} does not exist", "make it first")
 
@@ -332,7 +71,7 @@ def draw(
     Raises:
         NotFoundError: results are missing; the hint is the command that makes them. UsageError: an option cannot be.
     """
-    kind = FIGURES[_one_of("figure", name, list(FIGURES))]
+    kind = FIGURES[one_of("figure", name, list(FIGURES))]
     if columns is not None and columns not in COLUMNS:
         raise UsageError(f"a figure is 1 or 2 columns wide, not {columns}")
     records, own = kind.collect(context, selection or Selection(), {**kind.options, **(options or {})}, compute)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nid_cli.errors import NidError, NotFoundError, UsageError
 from nid_cli.pipeline import manage
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.plot import FIGURES, Drawn, Options, check_target, draw, keep, render
+from nid_cli.pipeline.figures import FIGURES, Options
+from nid_cli.pipeline.plot import Drawn, check_target, draw, keep, render
 from nid_cli.pipeline.recorded import MissingResults, command, fixed_share, order
 from nid_cli.registry.database import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, select_models

@@ -8,30 +8,40 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from nid_cli.plots import overlay as others
 from nid_cli.plots import style
+from nid_cli.plots.overlay import Overlay
 from nid_cli.plots.rows import Record, Row, cells, head, spreads
 
 TITLES = {"none": "no alignment", "activation": "aligned by activations", "weight": "aligned by weights"}
 QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
 
 
-def table(records: Sequence[Record], split: str = "train") -> list[Row]:
-    """What is drawn: for each group, epoch and alignment the mean and sd over pairs at each lambda."""
+# In what an overlaid row must agree with one of ours.
+ALIKE = ("arch", "dataset", "symmetry", "kappa", "align", "split")
+
+
+def table(records: Sequence[Record], split: str = "train", overlay: Overlay | None = None) -> list[Row]:
+    """What is drawn: for each group, epoch and alignment the mean and sd over pairs at each lambda; then others'."""
     usable = [r for r in records if r["status"] == "ok"]
-    return [
+    rows = [
         head(own)
         | {"align": align, "split": split, "lambdas": own[0]["lambdas"]}
         | spreads(own, *(f"{split}_{quantity}" for quantity in QUANTITIES))
         for (_, _, align), own in cells(usable, "group", "epoch", "align").items()
     ]
+    return rows + others.beside(overlay, rows, *ALIKE)
 
 
-def draw(records: Sequence[Record], split: str = "train", columns: int | None = None) -> Figure:
+def draw(
+    records: Sequence[Record], split: str = "train", overlay: Overlay | None = None, columns: int | None = None
+) -> Figure:
     """A panel for each alignment, accuracy above loss; mean over pairs, band of one standard deviation.
 
     Args:
         records: ``nid.lmc/1`` records; those that are not applicable are left out.
         split: ``train``, ``val`` or ``test``.
+        overlay: others' curves of the same settings.
         columns: the width of one or of two columns of a page; None takes two for more than one alignment.
     """
     rows = table(records, split)
@@ -45,16 +55,19 @@ def draw(records: Sequence[Record], split: str = "train", columns: int | None = 
             axes = figure.subplots(2, len(alignments), sharex=True, sharey="row", squeeze=False)
         else:
             axes = figure.subplots(len(alignments), 2, sharex=True, sharey="col", squeeze=False).T
+        published = others.beside(overlay, rows, *ALIKE)
         for row, quantity in zip(axes, QUANTITIES, strict=True):
             for axis, align in zip(row, alignments, strict=True):
                 curves(axis, records, rows, align, quantity, split)
+                for other in (o for o in published if o["align"] == align and f"{split}_{quantity}_mean" in o):
+                    others.crosses(axis, other, other["lambdas"], other[f"{split}_{quantity}_mean"])
             for axis in row[:1] if across else row:
                 axis.set_ylabel(f"{style.SPLITS[split]} {QUANTITIES[quantity]}")
         for axis, align in zip(axes[0], alignments, strict=True):
             axis.set_title(TITLES[align] + reset)
         for axis in axes[-1] if across else axes[:, -1]:
             axis.set_xlabel(r"interpolation $\lambda$")
-        style.legend(figure, style.handles_of(axes.flat))
+        style.legend(figure, style.handles_of(axes.flat) | {other["source"]: others.key() for other in published})
     return figure
 
 

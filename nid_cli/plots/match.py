@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from nid_cli.plots import against as x_axis
 from nid_cli.plots import lines, style
+from nid_cli.plots import overlay as others
+from nid_cli.plots.overlay import MARKS, Overlay
 from nid_cli.plots.rows import Record, Row, cells, head, spreads
 
 POOLED = "pooled"
@@ -17,11 +19,16 @@ LOOKS: dict[str, lines.Look] = {"optimal": ("-", "o"), "identity": ("--", "s")}
 WORDS = {"optimal": "optimal permutation", "identity": "identity"}
 RANDOM = "random permutations (±2 sd)"
 SIMILARITIES = {"pearson": "mean correlation of\nmatched neurons", "dot": "mean product of\nmatched neurons"}
+# In what an overlaid row must agree with one of ours.
+ALIKE = ("arch", "dataset", "symmetry", "layer", "against")
 MEASURED = ("optimal", "identity", "random_mean", "random_sd")
 
 
-def table(records: Sequence[Record], against: str = "kappa") -> list[Row]:
-    """What is drawn: for each group, epoch and layer (and all pooled) its place on the axis, mean and sd over pairs."""
+def table(records: Sequence[Record], against: str = "kappa", overlay: Overlay | None = None) -> list[Row]:
+    """What is drawn: for each group, epoch and layer (and all pooled) its place on the axis, mean and sd over pairs.
+
+    Others' rows come last.
+    """
     series = x_axis.series(records, against)
     rows = []
     for (group, epoch), of_epoch in cells(records, "group", "epoch").items():
@@ -33,7 +40,7 @@ def table(records: Sequence[Record], against: str = "kappa") -> list[Row]:
                 | {"series": series[group, epoch], "against": against, "x": x_axis.value(own[0], against)}
                 | spreads(own, *(n for n in MEASURED if all(r[n] is not None for r in own)))
             )
-    return rows
+    return rows + others.beside(overlay, rows, *ALIKE)
 
 
 def pooled(records: Sequence[Record]) -> list[Record]:
@@ -55,14 +62,18 @@ def pooled(records: Sequence[Record]) -> list[Record]:
     return found
 
 
-def draw(records: Sequence[Record], against: str = "kappa", columns: int | None = None) -> Figure:
+def draw(
+    records: Sequence[Record], against: str = "kappa", overlay: Overlay | None = None, columns: int | None = None
+) -> Figure:
     """A panel a layer and one for all layers pooled; means over pairs with bars of one sd, the random ones as a band.
 
     Args:
         records: ``nid.match/1`` records of one recording point and similarity, with their groups' settings.
         against: see :mod:`nid_cli.plots.against`.
+        overlay: others' objectives over the same axis.
     """
     rows = table(records, against)
+    published = others.beside(overlay, rows, *ALIKE)
     columns = columns or 2
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     layers = [layer for layer in layers if layer != POOLED] + [POOLED] * (len(layers) != 2)
@@ -77,7 +88,8 @@ def draw(records: Sequence[Record], against: str = "kappa", columns: int | None 
             _random(axis, own)
             for kind, look in LOOKS.items():
                 lines.draw(axis, own, kind, look)
-            lines.finish(axis, rows, against)
+            _published(axis, [row for row in published if row["layer"] == layer])
+            lines.finish(axis, rows + published, against)
             axis.set_title("all layers" if layer == POOLED else style.layer(layer))
             axis.label_outer()
             if position % across == 0:
@@ -88,8 +100,21 @@ def draw(records: Sequence[Record], against: str = "kappa", columns: int | None 
         handles = lines.handles(rows, LOOKS, WORDS)
         if any("random_mean_mean" in row for row in rows):
             handles[RANDOM] = style.key_patch(color="0.8")
+        for source in dict.fromkeys(row["source"] for row in published):
+            handles |= {f"{source}: {kind}": others.key(mark) for kind, mark in zip(LOOKS, MARKS, strict=True)}
         style.legend(figure, handles)
     return figure
+
+
+def _published(axis: Any, rows: Sequence[Row]) -> None:
+    for row in rows:
+        for kind, mark in zip(LOOKS, MARKS, strict=True):
+            value = row[f"{kind}_mean"]
+            if row["x"] is None:  # on a level, as ours are
+                x = np.linspace(0.1, 0.9, 5)
+                others.crosses(axis, row, x, np.full(5, value), mark, transform=axis.get_yaxis_transform())
+            else:
+                others.crosses(axis, row, [row["x"]], [value], mark)
 
 
 def _random(axis: Any, rows: Sequence[Row]) -> None:

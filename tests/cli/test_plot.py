@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from nid_cli.cli.app import run
-from nid_cli.pipeline.plot import FIGURES
+from nid_cli.pipeline.figures import FIGURES
 
 SYNTHETIC = "--copies 2 --width 8 --outer-seeds 1 --num-pairs 1 --epochs 1 --points 3"
 # For each figure, options that draw it from two small groups.
@@ -73,6 +73,19 @@ def test_compute_makes_what_is_missing(folder: Path, monkeypatch, capsys) -> Non
     width = int.from_bytes(content[16:20], "big")
     assert width == round(3.25 * 300) and b"pHYs" in content
     assert nid(f"{call} --small") == 0 and len(Path("m.png").read_bytes()) < 0.5 * len(content)
+
+
+def test_values_of_others_lie_over_ours(folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(folder)
+    call = "plot match --symmetry syre --pairs 1-2 --at post_linear --compute --out m.svg"
+    assert nid(f"{call} --export theirs.json") == 0
+    plain = Path("m.svg").read_bytes()
+    assert nid(f"{call} --overlay theirs.json --export both.json") == 0 and Path("m.svg").read_bytes() != plain
+    both = json.loads(Path("both.json").read_text())["records"]
+    assert [row.get("source") for row in both] == [None] * (len(both) // 2) + ["theirs"] * (len(both) // 2)
+    capsys.readouterr()
+    assert nid(f"{call} --overlay paper") == 2 and "the paper has no values" in capsys.readouterr().err
+    assert nid(f"{call} --overlay nowhere.json") == 3
 
 
 def test_a_pdf_carries_its_fonts(folder: Path, monkeypatch) -> None:
