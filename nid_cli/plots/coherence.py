@@ -19,10 +19,13 @@ QUANTITIES = {
     "subspace_dimension": "subspace\ndimension $k$",
     "anisotropy_mean": "anisotropy\n" + r"$\Vert S_i - p I\Vert_2$",
 }
-# What a quantity is held against, drawn as a dash: what it cannot be below, or (with this probability) above.
+# What a quantity is held against: what it cannot be below, or (with this probability) above.
 BOUNDS = {"coherence": "least_coherence", "anisotropy_mean": "anisotropy_bound"}
 WORDS = {"least_coherence": "lower bound $k/d$", "anisotropy_bound": "upper bound (95 %)"}
-DASH: Any = {"marker": "_", "markersize": 7, "markeredgewidth": 1.0}
+MARKS: dict[str, dict[str, Any]] = {
+    "least_coherence": {"marker": "_", "markersize": 7, "markeredgewidth": 1.0},
+    "anisotropy_bound": {"marker": "1", "markersize": 6, "markeredgewidth": 0.9},
+}
 
 
 def table(records: Sequence[Record], against: str = "layer") -> list[Row]:
@@ -109,7 +112,7 @@ def _quantities(axes: Any, x: np.ndarray, rows: Sequence[Row], text: str, marker
 def points(
     axis: Any, x: np.ndarray, rows: Sequence[Row], name: str, text: str, marker: str, *, joined: bool = False
 ) -> None:
-    """One group's values of a quantity at ``x``, bars of one sd over models, and dashes at its bound."""
+    """One group's values of a quantity at ``x``, bars of one sd over models, and marks at its bound."""
     look = style.look(rows[0])
     shown = [i for i, row in enumerate(rows) if f"{name}_mean" in row]
     if not shown:
@@ -121,9 +124,9 @@ def points(
     )  # fmt: skip
     bound = BOUNDS.get(name)
     level = [rows[i][bound] for i in shown] if bound else []
-    if any(level):  # without a mask there is none
-        dash = DASH | {"color": look["color"], "linestyle": ":" if joined else "", "linewidth": 0.8}
-        axis.plot(x[shown], level, label=f"_{bound}", **dash)
+    if bound and any(level):  # without a mask there is none
+        mark = MARKS[bound] | {"color": look["color"], "linestyle": ":" if joined else "", "linewidth": 0.8}
+        axis.plot(x[shown], level, label=f"_{bound}", **mark)
 
 
 def _finish(figure: Figure, titled: Any, axes: Any) -> None:
@@ -137,5 +140,5 @@ def _finish(figure: Figure, titled: Any, axes: Any) -> None:
             handles.setdefault(str(container.get_label()), container)
     drawn = {line.get_label() for axis in axes for line in axis.get_lines()}
     for bound in (name for name in WORDS if f"_{name}" in drawn):
-        handles[WORDS[bound]] = style.key_line(color=style.GREY, linestyle="", **DASH)
+        handles[WORDS[bound]] = style.key_line(color=style.GREY, linestyle="", **MARKS[bound])
     style.legend(figure, handles)
