@@ -11,8 +11,9 @@ from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.recipes import graph_of
 from nid_cli.registry import artifacts, groups, invocations, results
-from nid_cli.registry.database import Registry, open_for_writing
+from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import Subject
 from nid_cli.registry.runs import Model
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from nid_cli.errors import NidError
 from nid_cli.pipeline.context import Context
 from nid_cli.registry import artifacts, invocations
-from nid_cli.registry.database import Registry, locate, recognize_interrupted
+from nid_cli.registry.database import Registry
+from nid_cli.registry.location import locate
+from nid_cli.registry.opening import recognize_interrupted
 from nid_cli.registry.sqlite_faults import has_wal_reset_fault
 from nid_cli.registry.tables import SCHEMA_REVISION
 

@@ -16,7 +16,9 @@ from nid_cli.errors import IntegrityError, NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.registry import artifacts, groups, invocations, locks, runs, transfer
-from nid_cli.registry.database import FILE, FOLDER, Registry, open_copy, open_for_reading, open_for_writing
+from nid_cli.registry.database import Registry
+from nid_cli.registry.location import FILE, FOLDER
+from nid_cli.registry.opening import open_copy, open_for_reading, open_for_writing
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def take_over(context: Context, registry: Registry, source: Path, name: str | No
         with writing_files(registry, context), ending(registry, invocation, "the groups done so far are kept"):
             for done, group_name in enumerate(names):
                 context.progress("groups", done, len(names), group_name)
-                with locks.hold(registry.file("locks/register.lock"), lambda h: context.say(f"waiting: {h} registers")):
+                with locks.hold(registry.file(locks.REGISTER), lambda h: context.say(f"waiting: {h} registers")):
                     new_name, numbers, new = transfer_group(other, registry, group_name, name)
                 with registry.read() as connection:
                     group = groups.by_name(connection, new_name)

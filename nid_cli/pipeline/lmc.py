@@ -10,7 +10,7 @@ from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
 from nid_cli.pipeline.analyse import Lab, Values, analyse
 from nid_cli.pipeline.context import Context
 from nid_cli.recipes import graph_of
-from nid_cli.registry.database import open_for_writing
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import Subject
 from nid_cli.registry.selection import Selection, parse_pairs, select_models
 

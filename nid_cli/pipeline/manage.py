@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.registry import groups, invocations, locks, runs
-from nid_cli.registry.database import Registry, open_for_reading, open_for_writing, run_lock
+from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
+from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.runs import Model
 from nid_cli.registry.selection import Selection
 
@@ -23,7 +24,7 @@ def _members(connection: Connection, registry: Registry, group: Group) -> list[M
     if not any(m.status == "training" for m in members):
         return members
     hashes = runs.run_hashes(connection, group.id)
-    alive = {run_id for run_id, run_hash in hashes.items() if locks.is_held(registry.file(run_lock(run_hash)))}
+    alive = {run_id for run_id, run_hash in hashes.items() if locks.is_held(registry.file(locks.of_run(run_hash)))}
     return [
         replace(m, status="interrupted") if m.status == "training" and m.run_id not in alive else m for m in members
     ]

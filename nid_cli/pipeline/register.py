@@ -18,8 +18,10 @@ from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.pipeline.reference import Directory, Refused
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
-from nid_cli.registry.database import FILE, Registry, open_for_writing
+from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import FixedFile
+from nid_cli.registry.location import FILE
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.runs import Checkpoint, Model
 from nid_cli.specs import RunSpec, stable_hash
 
@@ -111,7 +113,7 @@ def register(context: Context, paths: Sequence[Path], *, name: str | None, recur
 
 def _register_directory(context: Context, registry: Registry, directory: Directory, name: str | None) -> Registered:
     """One run directory, whole or not at all: files first, then all rows in one transaction."""
-    with locks.hold(registry.file("locks/register.lock"), lambda holder: context.say(f"waiting: {holder} registers")):
+    with locks.hold(registry.file(locks.REGISTER), lambda holder: context.say(f"waiting: {holder} registers")):
         hashes = {key: artifacts.file_sha256(file) for key, file in directory.files.items()}
         with registry.read() as connection:
             known = runs.models_by_source(connection, list(hashes.values()))
