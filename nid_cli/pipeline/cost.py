@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nid_cli.analysis.cost import Costs
-    from nid_cli.analysis.ridge import Layer, RidgeFit
+    from nid_cli.analysis.ridge import RidgeFit
+    from nid_cli.analysis.ridge_problem import Layer
     from nid_cli.analysis.subspace import Subspace
 
 METHODS = ("mahalanobis", "ridge")
@@ -189,7 +190,7 @@ def _ridge(lab: Lab, group: Group, layer: str, subspaces: Subspaces, own: list[S
 def _ridge_layer(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subsample: int | None) -> Layer:
     """A layer with its inputs on the validation split, or ``subsample`` of them drawn at random."""
     from nid_cli.analysis.cost import layer_constraint
-    from nid_cli.analysis.ridge import Layer
+    from nid_cli.analysis.ridge_problem import Layer
     from nid_cli.analysis.subspace import sample_inputs
     from nid_cli.nets.functional import ACTIVATIONS
     from nid_cli.specs import derive_seed
