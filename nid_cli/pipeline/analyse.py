@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError
 from nid_cli.pipeline import stopping
 from nid_cli.pipeline.context import Context
@@ -173,10 +174,10 @@ def _record(lab: Lab, subject: Subject, values: Values, invocation: int) -> None
     artifact = None
     if arrays:
         content = save(arrays)
-        sha256 = artifacts.sha256(content)
+        sha256 = files.sha256(content)
         # Named by its content too: computing again, or taking over another's, never overwrites what a row points to.
         path = f"results/{subject.key[:16]}-{sha256[:16]}.safetensors"
-        artifact = path, artifacts.write_atomic(lab.registry.file(path), content)
+        artifact = path, files.write_atomic(lab.registry.file(path), content)
     fingerprint = lab.fingerprint(subject.group) if subject.group else None
     with lab.registry.write() as connection:
         results.record(

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError, NotFoundError, RegistryError, UsageError
 from nid_cli.pipeline.check import alone
 from nid_cli.pipeline.context import Context
-from nid_cli.registry import artifacts, backup, groups, locks
+from nid_cli.registry import backup, groups, locks
 from nid_cli.registry.database import Registry
 from nid_cli.registry.location import FILE, FOLDER, find, locate
 from nid_cli.registry.opening import open_for_reading, open_for_writing, recognize_interrupted, refuse_newer
@@ -37,7 +38,7 @@ def back_up(context: Context, target: Path, force: bool) -> dict[str, Any]:
     with backup.copied(registry.path, target) as copy:
         with Registry(copy).read() as connection:
             names = groups.names(connection)
-        sha256, size = artifacts.file_sha256(copy), copy.stat().st_size
+        sha256, size = files.file_sha256(copy), copy.stat().st_size
     return {"path": str(target), "groups": len(names), "bytes": size, "sha256": sha256}
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import ending, writing_files
@@ -118,7 +119,7 @@ def transfer_group(
     for origin, destination, sha256 in plan.files:
         if artifacts.read_if(target.file(destination), sha256) is None:
             content = artifacts.read_verified(source.file(origin), sha256)
-            artifacts.write_atomic(target.file(destination), content)
+            files.write_atomic(target.file(destination), content)
     with target.write() as connection:
         return transfer.insert(connection, plan, new_name or name)
 
@@ -144,6 +145,6 @@ def export_group(context: Context, name: str, target: Path) -> dict[str, object]
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             for path in sorted(folder.rglob("*")):
                 tar.add(path, arcname=str(path.relative_to(scratch)), recursive=False)
-        sha256 = artifacts.write_atomic(target.absolute(), buffer.getvalue())
+        sha256 = files.write_atomic(target.absolute(), buffer.getvalue())
         shutil.rmtree(folder)
     return {"name": name, "models": numbers, "path": str(target), "sha256": sha256, "bytes": len(buffer.getvalue())}

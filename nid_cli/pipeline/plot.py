@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nid_cli import files
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.errors import NotFoundError, UsageError, unknown
 from nid_cli.nets.graph import POINTS
@@ -17,7 +18,7 @@ from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.cost import METHODS, Ridge
 from nid_cli.pipeline.match import SIMILARITIES, parse_choices
 from nid_cli.pipeline.recorded import Call, Records, SyntheticCall, recorded, with_settings
-from nid_cli.registry import artifacts, invocations, results, runs
+from nid_cli.registry import invocations, results, runs
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.selection import Selection, matching_groups, parse_numbers, select_models
 
@@ -393,7 +394,7 @@ def plot(
 
 def keep(context: Context, name: str, target: Path, content: bytes, result_ids: Sequence[str]) -> dict[str, Any]:
     """Writes a drawn figure, whole or not at all, and records which results it shows; returns its record."""
-    sha256 = artifacts.write_atomic(target.absolute(), content)
+    sha256 = files.write_atomic(target.absolute(), content)
     registry = open_for_writing(context.registry)
     origin = invocations.describe(f"plot {name}", context.argv)
     with registry.write() as connection:

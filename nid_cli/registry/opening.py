@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from nid_cli.errors import NidError, RegistryError
+from nid_cli.files import sync_folder
 from nid_cli.registry import backup, invocations, locks, schema
-from nid_cli.registry.artifacts import sync_folder
 from nid_cli.registry.database import Registry
 from nid_cli.registry.location import FILE, FOLDER, find, locate
 from nid_cli.registry.tables import SCHEMA_REVISION

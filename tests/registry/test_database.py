@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, RegistryError
 from nid_cli.registry import artifacts, backup, location, locks, schema
 from nid_cli.registry.database import Registry
@@ -120,7 +121,7 @@ def test_network_file_systems_get_a_rollback_journal(tmp_path: Path, monkeypatch
 
 def test_files_are_written_whole_and_verified(tmp_path: Path) -> None:
     path = tmp_path / "a/b/file.bin"
-    digest = artifacts.write_atomic(path, b"content")
+    digest = files.write_atomic(path, b"content")
     assert artifacts.read_verified(path, digest) == b"content" and [p.name for p in path.parent.iterdir()] == [
         "file.bin"
     ]
@@ -131,7 +132,7 @@ def test_files_are_written_whole_and_verified(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError):
         artifacts.read_verified(path, digest)
     with pytest.raises(NidError):
-        artifacts.write_atomic(tmp_path / "a/b", b"a folder is in the way")
+        files.write_atomic(tmp_path / "a/b", b"a folder is in the way")
 
 
 def test_sealed_files_notice_damage(tmp_path: Path) -> None:
