@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.selectors import selecting
 from nid_cli.pipeline.lmc import DEFAULT_ALIGNMENTS, parse_alignments, subjects
 from nid_cli.pipeline.lmc import lmc as run
+from nid_cli.registry.selection import Selection
 
 EXAMPLES = options.examples(
     "nid lmc --arch mlp --export results.json",
@@ -19,14 +21,9 @@ EXAMPLES = options.examples(
 )
 
 
+@selecting
 def lmc(
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
-    models: options.Models = None,
-    epochs: options.Epochs = "last",
+    chosen: Selection,
     pairs: options.Pairs = "all",
     align: Annotated[
         str, typer.Option(metavar="none,activation,weight", help="Alignments of the second model before interpolation.")
@@ -42,7 +39,6 @@ def lmc(
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     output.check(export)
-    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     alignments = parse_alignments(align)
     with options.context(registry, data_dir, device) as context:
         wanted = subjects(context, chosen, pairs=pairs, align=alignments, points=points, bn_reset=bn_reset)

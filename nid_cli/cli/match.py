@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.selectors import selecting
 from nid_cli.nets.graph import POINTS
 from nid_cli.pipeline.match import SIMILARITIES, parse_choices, subjects
 from nid_cli.pipeline.match import match as run
+from nid_cli.registry.selection import Selection
 
 EXAMPLES = options.examples(
     "nid match --symmetry w",
@@ -20,14 +22,9 @@ EXAMPLES = options.examples(
 )
 
 
+@selecting
 def match(
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
-    models: options.Models = None,
-    epochs: options.Epochs = "last",
+    chosen: Selection,
     pairs: options.Pairs = "all",
     at: Annotated[
         str, typer.Option(metavar="post_linear,post_norm,post_activation", help="Where neurons are recorded.")
@@ -43,7 +40,6 @@ def match(
 ) -> None:
     """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
     output.check(export)
-    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     points = parse_choices(at, "recording point", POINTS)
     kinds = parse_choices(similarity, "similarity", SIMILARITIES)
     with options.context(registry, data_dir, device) as context:
