@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from nid_cli import files
@@ -124,6 +125,11 @@ class Lab:
         """The fingerprint of the data that :meth:`data` gave."""
         name, parameters = group.settings["dataset"], group.settings["data"]
         return self._fingerprints[f"{name} {sorted(parameters.items())}"]
+
+
+def in_batches(missing: Sequence[Subject]) -> list[list[Subject]]:
+    """The subjects that are about the same models at the same epoch together, in order: they share passes over data."""
+    return [list(batch) for _, batch in groupby(missing, key=lambda s: (s.of_group[0].id, s.epoch, s.models))]
 
 
 def analyse(

@@ -15,7 +15,7 @@ from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.runs import Model
-from nid_cli.registry.selection import Selection
+from nid_cli.registry.selection import Selection, select_groups
 
 
 def _members(connection: Connection, registry: Registry, group: Group) -> list[Model]:
@@ -53,17 +53,7 @@ def list_groups(context: Context, selection: Selection) -> list[dict[str, Any]]:
     """Records of the selected groups, oldest first; an empty list where none matches."""
     registry = open_for_reading(context.registry)
     with registry.read() as connection:
-        for name in selection.group:
-            groups.by_name(connection, name)
-        chosen = groups.all_groups(
-            connection,
-            arch=selection.arch,
-            dataset=selection.dataset,
-            symmetry=selection.symmetry,
-            kappa=selection.kappa,
-            name=selection.group,
-        )
-        return [_record(connection, registry, group) for group in chosen]
+        return [_record(connection, registry, group) for group in select_groups(connection, selection)]
 
 
 def group_names(context: Context) -> list[str]:
