@@ -46,6 +46,10 @@ Pairs = Annotated[str, typer.Option("--pairs", metavar="all|disjoint|1-2,3-4", h
 ExplainedVariance = Annotated[
     float, typer.Option("--explained-variance", metavar="P", help="Share of the inputs' variance in the subspace.")
 ]
+BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
+LayersOption = Annotated[
+    str | None, typer.Option("--layers", metavar="0,1,NAME", help="Layers, by index or name [all].")
+]
 
 
 def parse_numbers(text: str, what: str) -> list[float]:
@@ -63,12 +67,6 @@ def parse_numbers(text: str, what: str) -> list[float]:
 def examples(*commands: str) -> str:
     """The end of a command's help: one example a line (``\\b`` keeps the lines apart)."""
     return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
-
-
-BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
-LayersOption = Annotated[
-    str | None, typer.Option("--layers", metavar="0,1,NAME", help="Layers, by index or name [all].")
-]
 
 
 def indices(text: str | None, what: str) -> list[int] | None:
