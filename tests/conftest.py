@@ -87,7 +87,7 @@ class Terminal:
 def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Terminal:
     """The frozen registry of the first schema, upgraded: groups baseline (w), mlp-digits-standard and, cut off by a
     kill, mlp-digits-syre-k1; results of three analyses."""
-    from nid_cli.registry.database import open_for_writing
+    from nid_cli.registry.opening import open_for_writing
 
     with tarfile.open(Path(__file__).parent / "registry/frozen/0001.tar.gz") as tar:
         tar.extractall(tmp_path, filter="data")

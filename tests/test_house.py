@@ -17,20 +17,22 @@ PACKAGE = Path(nid_cli.__file__).parent
 # For each room (a folder or a top-level module), the rooms that it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "files": {"errors"},
     "specs": {"errors"},
-    "data": {"specs", "errors"},
+    "data": {"specs", "errors", "files"},
     "nets": {"specs", "errors"},
     "recipes": {"specs", "errors", "data", "nets"},
     "metrics": {"data", "nets"},
     "training": {"specs", "errors", "data", "nets", "metrics"},
     "analysis": {"specs", "errors", "data", "nets", "metrics"},
     "plots": {"specs", "errors"},
-    "registry": {"specs", "errors"},
-    "pipeline": {"specs", "errors", "recipes", "data", "nets", "metrics", "training", "analysis", "plots", "registry"},
-    "cli": {"specs", "errors", "recipes", "data", "nets", "pipeline", "registry"},
+    "registry": {"specs", "errors", "files"},
+    "pipeline": {"specs", "errors", "files", "recipes", "data", "nets", "metrics"}
+    | {"training", "analysis", "plots", "registry"},
+    "cli": {"specs", "errors", "files", "recipes", "data", "nets", "pipeline", "registry"},
 }
 ONLY_IN = {"typer": {"cli"}, "rich": {"cli"}, "sqlalchemy": {"registry", "pipeline"}, "alembic": {"registry"}}
-NEVER_IN = {"torch": {"registry", "specs", "recipes", "cli", "plots", "errors"}}
+NEVER_IN = {"torch": {"registry", "specs", "recipes", "cli", "plots", "errors", "files"}}
 
 
 def _imports(path: Path) -> set[str]:

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.coherence import coherence as run
 from nid_cli.pipeline.coherence import subjects
 from nid_cli.pipeline.coherence import synthetic as run_synthetic
+from nid_cli.registry.selection import Selection
 
 app = typer.Typer(
     help="Measure the coherence and anisotropy of a model's layers; or run the synthetic experiment.",
@@ -27,15 +29,10 @@ EXAMPLES = options.examples(
 
 
 @app.callback(epilog=EXAMPLES)
+@selecting
 def coherence(
     typer_context: typer.Context,
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
-    models: options.Models = None,
-    epochs: options.Epochs = "last",
+    chosen: Selection,
     explained_variance: options.ExplainedVariance = 0.9,
     force: options.Force = False,
     device: options.Device = "auto",
@@ -46,12 +43,11 @@ def coherence(
 ) -> None:
     """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
     if typer_context.invoked_subcommand is not None:
-        given = (arch, dataset, symmetry, kappa, group, models, data_dir, registry, export)
-        if any(given) or force or as_json or (epochs, explained_variance, device) != ("last", 0.9, "auto"):
+        given = (data_dir, registry, export, force, as_json)
+        if any(given) or (chosen, explained_variance, device) != (Selection(), 0.9, "auto"):
             raise UsageError("options of nid coherence synthetic belong behind the word synthetic")
         return
     output.check(export)
-    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     with options.context(registry, data_dir, device) as context:
         wanted = subjects(context, chosen, explained_variance=explained_variance)
         records = run(context, wanted, force=force)

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.cost import Ridge, subjects
 from nid_cli.pipeline.cost import cost as run
+from nid_cli.registry.selection import Selection
 
 EXAMPLES = options.examples(
     "nid cost --symmetry w",
@@ -20,14 +22,9 @@ EXAMPLES = options.examples(
 )
 
 
+@selecting
 def cost(
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
-    models: options.Models = None,
-    epochs: options.Epochs = "last",
+    chosen: Selection,
     method: Annotated[str, typer.Option(metavar="mahalanobis|ridge", help="Which estimate.")] = "mahalanobis",
     explained_variance: options.ExplainedVariance = 0.9,
     layers: options.LayersOption = None,
@@ -50,7 +47,6 @@ def cost(
 ) -> None:
     """Estimate what it costs a neuron to realize another's function, and two neurons to swap theirs."""
     output.check(export)
-    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     given = {
         "betas": tuple(options.parse_numbers(betas, "betas")) if betas is not None else None,
         "neurons": neurons,

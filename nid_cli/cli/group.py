@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.cli import options, output, render
+from nid_cli.cli import options, output, render, selectors
 from nid_cli.errors import NidError
 from nid_cli.pipeline import manage
 from nid_cli.pipeline.context import Context
@@ -27,18 +27,18 @@ app = typer.Typer(
     ),
 )
 def list_(
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
+    arch: selectors.Archs = None,
+    dataset: selectors.Datasets = None,
+    symmetry: selectors.Symmetries = None,
+    kappa: selectors.Kappas = None,
+    group: selectors.Groups = None,
     registry: options.RegistryOption = None,
     as_json: options.Json = False,
     export: options.Export = None,
 ) -> None:
     """List groups."""
     output.check(export)
-    chosen = options.selection(arch, dataset, symmetry, kappa, group)
+    chosen = selectors.selection(arch, dataset, symmetry, kappa, group)
     records = manage.list_groups(Context(registry=registry), chosen)
     columns = ("name", "arch", "dataset", "symmetry", "kappa", "models", "epochs", "created_at")
 
@@ -128,7 +128,7 @@ def note(
 )
 def rm(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Groups.", autocompletion=options._complete_groups)
+        list[str], typer.Argument(metavar="NAME...", help="Groups.", autocompletion=options.complete_groups)
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Also where results hang on them.")] = False,
     registry: options.RegistryOption = None,

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.selectors import selecting
 from nid_cli.pipeline.choices import some_of
 from nid_cli.pipeline.lmc import ALIGNMENTS, DEFAULT_ALIGNMENTS, subjects
 from nid_cli.pipeline.lmc import lmc as run
+from nid_cli.registry.selection import Selection
 
 EXAMPLES = options.examples(
     "nid lmc --arch mlp --export results.json",
@@ -20,14 +22,9 @@ EXAMPLES = options.examples(
 )
 
 
+@selecting
 def lmc(
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
-    models: options.Models = None,
-    epochs: options.Epochs = "last",
+    chosen: Selection,
     pairs: options.Pairs = "all",
     align: Annotated[
         str, typer.Option(metavar="none,activation,weight", help="Alignments of the second model before interpolation.")
@@ -43,7 +40,6 @@ def lmc(
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     output.check(export)
-    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     alignments = some_of("alignment", align, ALIGNMENTS)
     with options.context(registry, data_dir, device) as context:
         wanted = subjects(context, chosen, pairs=pairs, align=alignments, points=points, bn_reset=bn_reset)

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.selectors import selecting
 from nid_cli.nets.graph import POINTS
 from nid_cli.pipeline.choices import some_of
 from nid_cli.pipeline.match import SIMILARITIES, subjects
 from nid_cli.pipeline.match import match as run
+from nid_cli.registry.selection import Selection
 
 EXAMPLES = options.examples(
     "nid match --symmetry w",
@@ -21,14 +23,9 @@ EXAMPLES = options.examples(
 )
 
 
+@selecting
 def match(
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
-    models: options.Models = None,
-    epochs: options.Epochs = "last",
+    chosen: Selection,
     pairs: options.Pairs = "all",
     at: Annotated[
         str, typer.Option(metavar="post_linear,post_norm,post_activation", help="Where neurons are recorded.")
@@ -44,7 +41,6 @@ def match(
 ) -> None:
     """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
     output.check(export)
-    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     points = some_of("recording point", at, POINTS)
     kinds = some_of("similarity", similarity, SIMILARITIES)
     with options.context(registry, data_dir, device) as context:

@@ -49,7 +49,7 @@ def write(schema: str, records: Sequence[Record], target: str) -> None:
     if target == "-":
         emit(document(schema, records))
         return
-    from nid_cli.registry.artifacts import write_atomic
+    from nid_cli.files import write_atomic
 
     path = Path(target)
     write_atomic(path.absolute(), _content(schema, records, path.suffix))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render, report
+from nid_cli.cli.selectors import SELECTORS, selection
 from nid_cli.pipeline.figures import FIGURES, Kind
 from nid_cli.pipeline.plot import plot
 from nid_cli.pipeline.report import DESCRIPTION, NEEDS
@@ -66,15 +67,6 @@ def _whole(option: str, text: str) -> Any:
     return Annotated[int, typer.Option(option, metavar="N", help=text)]
 
 
-SELECTORS: dict[str, tuple[Any, Any]] = {
-    "arch": (options.Archs, None),
-    "dataset": (options.Datasets, None),
-    "symmetry": (options.Symmetries, None),
-    "kappa": (options.Kappas, None),
-    "group": (options.Groups, None),
-    "models": (options.Models, None),
-    "epochs": (options.Epochs, "last"),
-}
 COMMON: dict[str, tuple[Any, Any]] = {
     "columns": (Columns, None),
     "small": (Small, False),
@@ -160,7 +152,7 @@ def _command(name: str, kind: Kind) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         output.check(given["export"])
-        chosen = options.selection(**{n: given[n] for n in kind.selectors})
+        chosen = selection(**{n: given[n] for n in kind.selectors})
         own = {n: READ[n](given[n]) if n in READ else given[n] for n in kind.options}
         with options.context(given["registry"], given["data_dir"], given["device"]) as context:
             record, rows = plot(

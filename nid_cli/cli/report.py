@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.selectors import selecting
 from nid_cli.pipeline import report as pipeline
+from nid_cli.registry.selection import Selection
 
 EXAMPLES = options.examples(
     "nid plot report --out report.html",
@@ -22,15 +24,10 @@ Points = Annotated[
 Compute = Annotated[bool, typer.Option("--compute", help="Compute the results that are missing.")]
 
 
+@selecting
 def report(
     out: Out,
-    arch: options.Archs = None,
-    dataset: options.Datasets = None,
-    symmetry: options.Symmetries = None,
-    kappa: options.Kappas = None,
-    group: options.Groups = None,
-    models: options.Models = None,
-    epochs: options.Epochs = "last",
+    chosen: Selection,
     points: Points = None,
     layers: options.LayersOption = None,
     compute: Compute = False,
@@ -43,7 +40,6 @@ def report(
 
     Figures whose results are missing are named in it with the command that makes them.
     """
-    chosen = options.selection(arch, dataset, symmetry, kappa, group, models, epochs)
     own = {"points": points, "layers": options.layers(layers)}
     with options.context(registry, data_dir, device) as context:
         record = pipeline.report(context, chosen, out, own, compute=compute)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import load, save
 from nid_cli.data.catalog import Parameters
 from nid_cli.data.tensors import Normalization, RawData, Split
 from nid_cli.errors import NidError, NotFoundError, UsageError
+from nid_cli.files import write_atomic
 
 NAME = "image-folder"
 PARTS = ("train", "test")
@@ -82,7 +84,8 @@ def _images(part: Any, root: Path, part_name: str, size: int) -> torch.Tensor:
         return load(cache.read_bytes())["images"]
     except (OSError, SafetensorError, KeyError):
         images = torch.stack([_image(path, size) for path, _ in part.samples])
-    _keep(cache, save({"images": images}))
+    with suppress(NidError):  # a folder that cannot be written goes without
+        write_atomic(cache, save({"images": images}))
     for old in set(root.glob(f"{kind}-*.safetensors")) - {cache}:
         old.unlink(missing_ok=True)
     return images
@@ -99,16 +102,3 @@ def _image(path: str, size: int) -> torch.Tensor:
             return torch.from_numpy(np.array(image.convert("RGB").resize((size, size)))).permute(2, 0, 1)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise NidError(f"the picture {path} cannot be read: {error}", "remove or replace it") from None
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Writes the cache, whole or not at all; a folder that cannot be written goes without."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)

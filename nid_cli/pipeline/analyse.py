@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError
 from nid_cli.pipeline import stopping
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.recipes import graph_of
 from nid_cli.registry import artifacts, groups, invocations, results
-from nid_cli.registry.database import Registry, open_for_writing
+from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import Subject
 from nid_cli.registry.runs import Model
 
@@ -124,6 +127,11 @@ class Lab:
         return self._fingerprints[f"{name} {sorted(parameters.items())}"]
 
 
+def in_batches(missing: Sequence[Subject]) -> list[list[Subject]]:
+    """The subjects that are about the same models at the same epoch together, in order: they share passes over data."""
+    return [list(batch) for _, batch in groupby(missing, key=lambda s: (s.of_group[0].id, s.epoch, s.models))]
+
+
 def analyse(
     context: Context,
     command: str,
@@ -172,10 +180,10 @@ def _record(lab: Lab, subject: Subject, values: Values, invocation: int) -> None
     artifact = None
     if arrays:
         content = save(arrays)
-        sha256 = artifacts.sha256(content)
+        sha256 = files.sha256(content)
         # Named by its content too: computing again, or taking over another's, never overwrites what a row points to.
         path = f"results/{subject.key[:16]}-{sha256[:16]}.safetensors"
-        artifact = path, artifacts.write_atomic(lab.registry.file(path), content)
+        artifact = path, files.write_atomic(lab.registry.file(path), content)
     fingerprint = lab.fingerprint(subject.group) if subject.group else None
     with lab.registry.write() as connection:
         results.record(

@@ -8,12 +8,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, RegistryError
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.lineage import FILES_LOCK, writing_files
-from nid_cli.registry import artifacts, backup, groups, inventory, invocations, locks
-from nid_cli.registry.database import Registry, find, open_for_reading, open_for_writing
+from nid_cli.pipeline.lineage import writing_files
+from nid_cli.registry import backup, groups, inventory, invocations, locks
+from nid_cli.registry.database import Registry
 from nid_cli.registry.inventory import Found, Recorded
+from nid_cli.registry.location import find
+from nid_cli.registry.opening import open_for_reading, open_for_writing
 
 RESTORE = "nid db restore FILE brings a backup back"
 
@@ -95,7 +98,7 @@ def _verify(registry: Registry, file: Recorded) -> tuple[Finding | None, int]:
     if not path.is_file():
         return Finding("missing", file.path, f"{file.what} is not there", remedy), 0
     try:
-        digest, size = artifacts.file_sha256(path), path.stat().st_size
+        digest, size = files.file_sha256(path), path.stat().st_size
     except NidError as error:
         return Finding("missing", file.path, f"{file.what}: {error.message}", remedy), 0
     if digest != file.sha256:
@@ -115,7 +118,7 @@ def alone(registry: Registry) -> Iterator[None]:
     Raises:
         RegistryError: others do.
     """
-    with locks.hold_now(registry.file(FILES_LOCK)) as free:
+    with locks.hold_now(registry.file(locks.FILES)) as free:
         with registry.read() as connection:
             others = [call for call in invocations.running(connection) if call.is_alive]
         # The lock reaches this machine's processes; heartbeats reach the others'.

@@ -15,7 +15,7 @@ from nid_cli.pipeline.analyse import Lab, Values, analyse
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.subspaces import Subspaces, by_model, check_share, need_models
 from nid_cli.recipes import graph_of
-from nid_cli.registry.database import open_for_writing
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import Subject
 from nid_cli.registry.selection import Selection, select_models
 

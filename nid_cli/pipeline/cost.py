@@ -12,8 +12,8 @@ from nid_cli.pipeline.analyse import Lab, Values, analyse
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.subspaces import Subspaces, by_model, check_share, need_models
 from nid_cli.recipes import graph_of
-from nid_cli.registry.database import open_for_writing
 from nid_cli.registry.groups import Group
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import Subject
 from nid_cli.registry.selection import Selection, select_models
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nid_cli.analysis.cost import Costs
-    from nid_cli.analysis.ridge import Layer, RidgeFit
+    from nid_cli.analysis.ridge import RidgeFit
+    from nid_cli.analysis.ridge_problem import Layer
     from nid_cli.analysis.subspace import Subspace
 
 METHODS = ("mahalanobis", "ridge")
@@ -189,7 +190,7 @@ def _ridge(lab: Lab, group: Group, layer: str, subspaces: Subspaces, own: list[S
 def _ridge_layer(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subsample: int | None) -> Layer:
     """A layer with its inputs on the validation split, or ``subsample`` of them drawn at random."""
     from nid_cli.analysis.cost import layer_constraint
-    from nid_cli.analysis.ridge import Layer
+    from nid_cli.analysis.ridge_problem import Layer
     from nid_cli.analysis.subspace import sample_inputs
     from nid_cli.nets.functional import ACTIVATIONS
     from nid_cli.specs import derive_seed

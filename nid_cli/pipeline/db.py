@@ -9,22 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError, NotFoundError, RegistryError, UsageError
 from nid_cli.pipeline.check import alone
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.lineage import FILES_LOCK
-from nid_cli.registry import artifacts, backup, groups, locks
-from nid_cli.registry.database import (
-    FILE,
-    FOLDER,
-    Registry,
-    find,
-    locate,
-    open_for_reading,
-    open_for_writing,
-    recognize_interrupted,
-    refuse_newer,
-)
+from nid_cli.registry import backup, groups, locks
+from nid_cli.registry.database import Registry
+from nid_cli.registry.location import FILE, FOLDER, find, locate
+from nid_cli.registry.opening import open_for_reading, open_for_writing, recognize_interrupted, refuse_newer
 from nid_cli.registry.tables import SCHEMA_REVISION
 
 
@@ -46,7 +38,7 @@ def back_up(context: Context, target: Path, force: bool) -> dict[str, Any]:
     with backup.copied(registry.path, target) as copy:
         with Registry(copy).read() as connection:
             names = groups.names(connection)
-        sha256, size = artifacts.file_sha256(copy), copy.stat().st_size
+        sha256, size = files.file_sha256(copy), copy.stat().st_size
     return {"path": str(target), "groups": len(names), "bytes": size, "sha256": sha256}
 
 
@@ -73,7 +65,7 @@ def restore(context: Context, source: Path) -> dict[str, Any]:
         open_for_writing(path, create=True)
         _overwrite(source, path)
     elif backup.problems(path):
-        with locks.hold_now(path.parent / FILES_LOCK) as free:
+        with locks.hold_now(path.parent / locks.FILES) as free:
             if not free:
                 raise RegistryError(f"another command works on the registry {path}", "try again when it is done")
             kept = _replace(source, path)

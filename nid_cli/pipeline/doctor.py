@@ -11,10 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from nid_cli import files
 from nid_cli.errors import NidError
 from nid_cli.pipeline.context import Context
-from nid_cli.registry import artifacts, invocations
-from nid_cli.registry.database import Registry, locate, recognize_interrupted
+from nid_cli.registry import invocations
+from nid_cli.registry.database import Registry
+from nid_cli.registry.location import locate
+from nid_cli.registry.opening import recognize_interrupted
 from nid_cli.registry.sqlite_faults import has_wal_reset_fault
 from nid_cli.registry.tables import SCHEMA_REVISION
 
@@ -118,7 +121,7 @@ def _folder(folder: Path) -> Iterator[Observation]:
     )
     test = folder / f".doctor-{os.getpid()}"
     try:
-        artifacts.write_atomic(test, b"written")
+        files.write_atomic(test, b"written")
         whole = test.read_bytes() == b"written"
         test.unlink()
     except (NidError, OSError) as error:

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.registry import artifacts, groups, invocations, locks, runs, transfer
-from nid_cli.registry.database import FILE, FOLDER, Registry, open_copy, open_for_reading, open_for_writing
+from nid_cli.registry.database import Registry
+from nid_cli.registry.location import FILE, FOLDER
+from nid_cli.registry.opening import open_copy, open_for_reading, open_for_writing
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def take_over(context: Context, registry: Registry, source: Path, name: str | No
         with writing_files(registry, context), ending(registry, invocation, "the groups done so far are kept"):
             for done, group_name in enumerate(names):
                 context.progress("groups", done, len(names), group_name)
-                with locks.hold(registry.file("locks/register.lock"), lambda h: context.say(f"waiting: {h} registers")):
+                with locks.hold(registry.file(locks.REGISTER), lambda h: context.say(f"waiting: {h} registers")):
                     new_name, numbers, new = transfer_group(other, registry, group_name, name)
                 with registry.read() as connection:
                     group = groups.by_name(connection, new_name)
@@ -116,7 +119,7 @@ def transfer_group(
     for origin, destination, sha256 in plan.files:
         if artifacts.read_if(target.file(destination), sha256) is None:
             content = artifacts.read_verified(source.file(origin), sha256)
-            artifacts.write_atomic(target.file(destination), content)
+            files.write_atomic(target.file(destination), content)
     with target.write() as connection:
         return transfer.insert(connection, plan, new_name or name)
 
@@ -142,6 +145,6 @@ def export_group(context: Context, name: str, target: Path) -> dict[str, object]
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             for path in sorted(folder.rglob("*")):
                 tar.add(path, arcname=str(path.relative_to(scratch)), recursive=False)
-        sha256 = artifacts.write_atomic(target.absolute(), buffer.getvalue())
+        sha256 = files.write_atomic(target.absolute(), buffer.getvalue())
         shutil.rmtree(folder)
     return {"name": name, "models": numbers, "path": str(target), "sha256": sha256, "bytes": len(buffer.getvalue())}

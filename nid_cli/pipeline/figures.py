@@ -16,7 +16,7 @@ from nid_cli.pipeline.cost import METHODS, Ridge
 from nid_cli.pipeline.match import SIMILARITIES
 from nid_cli.pipeline.recorded import Call, Records, SyntheticCall, recorded, with_settings
 from nid_cli.registry import runs
-from nid_cli.registry.database import open_for_reading
+from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, parse_numbers, select_models
 
 SPLITS = ("train", "val", "test")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nid_cli import files
 from nid_cli.registry import artifacts
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import FixedFile
@@ -20,7 +21,7 @@ def write_fixed(registry: Registry, tensors: State) -> FixedFile | None:
     if (digest := fixed_hash(tensors)) is None:
         return None
     content, relative = to_bytes(tensors), f"fixed/{digest[:16]}.safetensors"
-    sha256 = artifacts.sha256(content)
+    sha256 = files.sha256(content)
     if artifacts.read_if(registry.file(relative), sha256) is None:
-        artifacts.write_atomic(registry.file(relative), content)
+        files.write_atomic(registry.file(relative), content)
     return FixedFile(digest, relative, sha256)

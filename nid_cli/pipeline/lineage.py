@@ -13,14 +13,12 @@ from nid_cli.registry import invocations, locks
 from nid_cli.registry.database import Registry
 from nid_cli.registry.processes import HEARTBEAT_S
 
-# Held by all who write files before their rows; `nid db gc` and `nid db restore` need it for themselves.
-FILES_LOCK = "locks/files.lock"
-
 
 @contextmanager
 def writing_files(registry: Registry, context: Context) -> Iterator[None]:
     """Keeps ``nid db gc`` away from files that have no rows yet."""
-    with locks.hold(registry.file(FILES_LOCK), lambda h: context.say(f"waiting: {h} tidies the registry"), shared=True):
+    lock = registry.file(locks.FILES)
+    with locks.hold(lock, lambda holder: context.say(f"waiting: {holder} tidies the registry"), shared=True):
         yield
 
 

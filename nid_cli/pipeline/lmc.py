@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import IntegrityError, NotFoundError, UsageError
-from nid_cli.pipeline.analyse import Lab, Values, analyse
+from nid_cli.pipeline.analyse import Lab, Values, analyse, in_batches
 from nid_cli.pipeline.context import Context
 from nid_cli.recipes import graph_of
-from nid_cli.registry.database import open_for_writing
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import Subject
-from nid_cli.registry.selection import Selection, parse_pairs, select_models
+from nid_cli.registry.selection import Selection, select_models
 
 if TYPE_CHECKING:
     from nid_cli.analysis.lmc import Endpoint, SplitMetrics
@@ -51,16 +50,15 @@ def subjects(
         chosen = list(select_models(connection, selection, least=2))
     found, resettable = [], False
     for selected in chosen:
-        by_number = {m.number: m for m in selected.models}
         variant = {"bn_reset": True} if bn_reset and graph_of(selected.group.settings).buffers else {}
         resettable |= bool(variant)
         for epoch in selected.epochs:
-            for a, b in parse_pairs(pairs, sorted(by_number)):
+            for pair in selected.pairs(pairs):
                 for name in align:
                     parameters = {"align": name, "points": points, **variant}
                     if name == "weight":
                         parameters["restarts"] = RESTARTS
-                    found.append(Subject("lmc", selected.group, epoch, (by_number[a], by_number[b]), parameters))
+                    found.append(Subject("lmc", selected.group, epoch, pair, parameters))
     if not found:
         raise NotFoundError("no selected group has two complete models to connect", "nid train --seeds 2 makes them")
     if bn_reset and not resettable:
@@ -82,7 +80,7 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
     from nid_cli.metrics import evaluate
 
     ends: dict[tuple[int, str], SplitMetrics] = {}
-    pairs = [list(batch) for _, batch in groupby(missing, key=lambda s: (s.of_group[0].id, s.epoch, s.models))]
+    pairs = in_batches(missing)
     for done, batch in enumerate(pairs):
         subject = batch[0]
         group, epoch = subject.of_group

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.registry import groups, invocations, locks, runs
-from nid_cli.registry.database import Registry, open_for_reading, open_for_writing, run_lock
+from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
+from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.runs import Model
-from nid_cli.registry.selection import Selection
+from nid_cli.registry.selection import Selection, select_groups
 
 
 def _members(connection: Connection, registry: Registry, group: Group) -> list[Model]:
@@ -23,7 +24,7 @@ def _members(connection: Connection, registry: Registry, group: Group) -> list[M
     if not any(m.status == "training" for m in members):
         return members
     hashes = runs.run_hashes(connection, group.id)
-    alive = {run_id for run_id, run_hash in hashes.items() if locks.is_held(registry.file(run_lock(run_hash)))}
+    alive = {run_id for run_id, run_hash in hashes.items() if locks.is_held(registry.file(locks.of_run(run_hash)))}
     return [
         replace(m, status="interrupted") if m.status == "training" and m.run_id not in alive else m for m in members
     ]
@@ -52,17 +53,7 @@ def list_groups(context: Context, selection: Selection) -> list[dict[str, Any]]:
     """Records of the selected groups, oldest first; an empty list where none matches."""
     registry = open_for_reading(context.registry)
     with registry.read() as connection:
-        for name in selection.group:
-            groups.by_name(connection, name)
-        chosen = groups.all_groups(
-            connection,
-            arch=selection.arch,
-            dataset=selection.dataset,
-            symmetry=selection.symmetry,
-            kappa=selection.kappa,
-            name=selection.group,
-        )
-        return [_record(connection, registry, group) for group in chosen]
+        return [_record(connection, registry, group) for group in select_groups(connection, selection)]
 
 
 def group_names(context: Context) -> list[str]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any
 
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets.graph import POINTS
-from nid_cli.pipeline.analyse import Lab, Values, analyse
+from nid_cli.pipeline.analyse import Lab, Values, analyse, in_batches
 from nid_cli.pipeline.context import Context
 from nid_cli.recipes import graph_of
-from nid_cli.registry.database import open_for_writing
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import Subject
-from nid_cli.registry.selection import Selection, parse_pairs, select_models
+from nid_cli.registry.selection import Selection, select_models
 
 SIMILARITIES = ("pearson", "dot")
 
@@ -39,17 +38,15 @@ def subjects(
         chosen = list(select_models(connection, selection, least=2))
     found = []
     for selected in chosen:
-        by_number = {m.number: m for m in selected.models}
         spaces = graph_of(selected.group.settings).spaces
         for epoch in selected.epochs:
-            for a, b in parse_pairs(pairs, sorted(by_number)):
+            for pair in selected.pairs(pairs):
                 for point in at:
                     for kind in similarity:
                         for space in spaces:
                             if point in space.points:
                                 parameters = {"layer": space.name, "at": point, "similarity": kind, "random": random}
-                                models = (by_number[a], by_number[b])
-                                found.append(Subject("match", selected.group, epoch, models, parameters))
+                                found.append(Subject("match", selected.group, epoch, pair, parameters))
     if not found:
         raise NotFoundError("no selected group has two complete models to match", "nid train --seeds 2 makes them")
     return found
@@ -69,7 +66,7 @@ def _compute(lab: Lab, missing: Sequence[Subject]) -> Iterator[tuple[Subject, Va
     from nid_cli.analysis.match import SIMILARITIES, match_layer, stream_moments
     from nid_cli.specs import derive_seed
 
-    batches = [list(b) for _, b in groupby(missing, key=lambda s: (s.of_group[0].id, s.epoch, s.models))]
+    batches = in_batches(missing)
     for done, batch in enumerate(batches):
         group, epoch = batch[0].of_group
         graph, data = graph_of(group.settings), lab.data(group)

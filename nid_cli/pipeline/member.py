@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nid_cli import files
 from nid_cli.data.tensors import Data
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
@@ -143,7 +144,7 @@ def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Messa
             if task.saved_at(epoch):
                 content = to_bytes(event.snapshot.state)
                 name = f"epoch-{epoch:06d}.safetensors"
-                digest = artifacts.write_atomic(task.folder / name, content)
+                digest = files.write_atomic(task.folder / name, content)
                 saved = {"name": name, "epoch": epoch, "sha256": digest, "size": len(content)}
                 progress.saved.append(saved)
                 progress.epoch, progress.optimizer = epoch, event.snapshot.optimizer

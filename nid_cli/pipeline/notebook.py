@@ -15,7 +15,8 @@ from nid_cli.pipeline.analyse import Lab, with_matrices
 from nid_cli.pipeline.context import Context
 from nid_cli.recipes import graph_of, symmetry_name
 from nid_cli.registry import results
-from nid_cli.registry.database import Registry, open_for_reading
+from nid_cli.registry.database import Registry
+from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, select_models
 
 if TYPE_CHECKING:

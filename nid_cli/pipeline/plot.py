@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nid_cli import files
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.choices import one_of
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures import FIGURES, Options
 from nid_cli.pipeline.recorded import Records
-from nid_cli.registry import artifacts, invocations, results
-from nid_cli.registry.database import open_for_writing
+from nid_cli.registry import invocations, results
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.selection import Selection
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def plot(
 
 def keep(context: Context, name: str, target: Path, content: bytes, result_ids: Sequence[str]) -> dict[str, Any]:
     """Writes a drawn figure, whole or not at all, and records which results it shows; returns its record."""
-    sha256 = artifacts.write_atomic(target.absolute(), content)
+    sha256 = files.write_atomic(target.absolute(), content)
     registry = open_for_writing(context.registry)
     origin = invocations.describe(f"plot {name}", context.argv)
     with registry.write() as connection:

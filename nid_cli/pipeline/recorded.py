@@ -14,7 +14,7 @@ from nid_cli.pipeline import coherence, cost, lmc, match
 from nid_cli.pipeline.context import Context
 from nid_cli.recipes import graph_of
 from nid_cli.registry import groups, results
-from nid_cli.registry.database import open_for_reading
+from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.results import Subject
 from nid_cli.registry.selection import Selection
 from nid_cli.specs import SYMMETRIES, Kappa

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nid_cli import recipes
+from nid_cli import files, recipes
 from nid_cli.errors import Interrupted, NidError, NotFoundError, UsageError
 from nid_cli.pipeline import exchange, reference
 from nid_cli.pipeline.context import Context
@@ -18,8 +18,10 @@ from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.pipeline.reference import Directory, Refused
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
-from nid_cli.registry.database import FILE, Registry, open_for_writing
+from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import FixedFile
+from nid_cli.registry.location import FILE
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.runs import Checkpoint, Model
 from nid_cli.specs import RunSpec, stable_hash
 
@@ -52,10 +54,10 @@ def find_sources(paths: Sequence[Path], recursive: bool) -> Iterator[Path]:
             yield path
             continue
         found = False
-        for folder, below, files in os.walk(path):
+        for folder, below, names in os.walk(path):
             below.sort()
             here = Path(folder)
-            if FILE in files and exchange.is_registry(here):
+            if FILE in names and exchange.is_registry(here):
                 found = True
                 below.clear()
                 yield here
@@ -111,8 +113,8 @@ def register(context: Context, paths: Sequence[Path], *, name: str | None, recur
 
 def _register_directory(context: Context, registry: Registry, directory: Directory, name: str | None) -> Registered:
     """One run directory, whole or not at all: files first, then all rows in one transaction."""
-    with locks.hold(registry.file("locks/register.lock"), lambda holder: context.say(f"waiting: {holder} registers")):
-        hashes = {key: artifacts.file_sha256(file) for key, file in directory.files.items()}
+    with locks.hold(registry.file(locks.REGISTER), lambda holder: context.say(f"waiting: {holder} registers")):
+        hashes = {key: files.file_sha256(file) for key, file in directory.files.items()}
         with registry.read() as connection:
             known = runs.models_by_source(connection, list(hashes.values()))
         new = {key: digest for key, digest in hashes.items() if digest not in known}
@@ -147,7 +149,7 @@ def _import(
     invocation: int,
 ) -> Registered:
     run_hash = _run_hash(registry, new, by_index)
-    files, fixed, spec = _convert(context, registry, directory, new, run_hash)
+    written, fixed, spec = _convert(context, registry, directory, new, run_hash)
     bring_back(registry, context, groups.group_key(spec.settings(), fixed.hash if fixed else None), name)
     with registry.write() as connection:
         existing = groups.with_settings(connection, spec.settings())
@@ -162,10 +164,10 @@ def _import(
         )
         if any(model.group_id != group.id for model in by_index.values()):
             raise Refused(f"{directory.path}: its new checkpoints do not belong with those registered before")
-        models = _record(connection, directory, spec, group.id, run_hash, by_index, files, invocation)
+        models = _record(connection, directory, spec, group.id, run_hash, by_index, written, invocation)
     if existing and group.name not in existing:
         context.say(f"{group.name} is a group of its own: its fixed tensors are not those of {', '.join(existing)}")
-    return _outcome(directory, "imported", group.name, models, len(files))
+    return _outcome(directory, "imported", group.name, models, len(written))
 
 
 def _run_hash(registry: Registry, new: dict[tuple[int, int], str], by_index: dict[int, Model]) -> str:
@@ -195,7 +197,7 @@ def _convert(
             raise Refused(f"{directory.path}: {file.name} has other fixed tensors than {directory.first_file.name}")
         content = to_bytes(state)
         path = f"{runs.model_folder(run_hash, index)}/epoch-{epoch:06d}.safetensors"
-        sha256 = artifacts.write_atomic(registry.file(path), content)
+        sha256 = files.write_atomic(registry.file(path), content)
         written.append(NewFile(index, Checkpoint(epoch, path, sha256), len(content), digest))
     context.progress(directory.path.name, len(new), len(new), "")
     assert shared is not None
@@ -213,7 +215,7 @@ def _record(
     group_id: int,
     run_hash: str,
     by_index: dict[int, Model],
-    files: list[NewFile],
+    written: list[NewFile],
     invocation: int,
 ) -> dict[int, Model]:
     """Rows of the run, its models and their checkpoints; returns the run's models by their index in the source."""
@@ -221,7 +223,7 @@ def _record(
     source = {"path": str(directory.path.absolute()), "config": directory.config}
     run_id = runs.find_or_create_run(connection, spec, run_hash, group_id, seeds["mask_seed"], invocation, source)
     ids = {index: model.id for index, model in by_index.items()}
-    for index in sorted({file.index for file in files} - ids.keys()):
+    for index in sorted({file.index for file in written} - ids.keys()):
         ids[index] = runs.add_model(
             connection,
             group_id=group_id,
@@ -232,7 +234,7 @@ def _record(
             source_path=source["path"],
             source_index=index,
         )
-    for file in files:
+    for file in written:
         runs.record_checkpoint(connection, ids[file.index], file.checkpoint, file.size, file.source_sha256)
     return {m.member: m for m in runs.models_of(connection, run_id=run_id)}
 

@@ -14,7 +14,7 @@ from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures import FIGURES, Options
 from nid_cli.pipeline.plot import Drawn, check_target, draw, keep, render
 from nid_cli.pipeline.recorded import MissingResults, command, fixed_share, order
-from nid_cli.registry.database import open_for_reading
+from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, select_models
 
 if TYPE_CHECKING:

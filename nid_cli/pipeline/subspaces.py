@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets.graph import Graph
-from nid_cli.pipeline.analyse import Lab
+from nid_cli.pipeline.analyse import Lab, in_batches
 from nid_cli.recipes import graph_of
 from nid_cli.registry.groups import Group
 from nid_cli.registry.results import Subject
@@ -32,7 +31,7 @@ def need_models(subjects: Sequence[Subject]) -> None:
 
 def by_model(lab: Lab, missing: Sequence[Subject], what: str) -> Iterator[tuple[Group, int, Model, list[Subject]]]:
     """The missing subjects of each model and epoch together, telling the progress."""
-    batches = [list(b) for _, b in groupby(missing, key=lambda s: (s.of_group[0].id, s.epoch, s.models))]
+    batches = in_batches(missing)
     for done, batch in enumerate(batches):
         group, epoch = batch[0].of_group
         [model] = batch[0].models

@@ -15,8 +15,10 @@ from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import ending, writing_files
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
-from nid_cli.registry.database import Registry, locate, open_for_writing, run_lock
+from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import FixedFile, Group
+from nid_cli.registry.location import locate
+from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.runs import Model
 from nid_cli.specs import RunSpec, derive_seed
 
@@ -59,7 +61,7 @@ def train(
             return done
     data = _load(context, spec)  # before the registry is made: data that are not there leave nothing behind
     registry = open_for_writing(context.registry, create=True)
-    lock = registry.file(run_lock(spec.hash))
+    lock = registry.file(locks.of_run(spec.hash))
     waiting = locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already"))
     with writing_files(registry, context), waiting:
         done = _already(registry, spec, seeds, save_every, name, context)

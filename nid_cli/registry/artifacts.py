@@ -1,66 +1,15 @@
-"""Files beside the database: written whole or not at all, and verified when read."""
+"""Files beside the database, verified when read."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
-from nid_cli.errors import IntegrityError, NidError
+from nid_cli.errors import IntegrityError
+from nid_cli.files import sha256, write_atomic
 
 # Beside the checkpoints of a model in training: what resuming needs.
 RESUME = "resume.bin"
-
-
-def sha256(content: bytes) -> str:
-    """SHA-256 (hex) of ``content``."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file, read in pieces.
-
-    Raises:
-        NidError: it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise NidError(f"cannot read {path}: {error.strerror}", "check permissions") from None
-
-
-def sync_folder(folder: Path) -> None:
-    """Has the names in a folder on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomic(path: Path, content: bytes) -> str:
-    """Writes ``content`` under a temporary name, fsyncs, renames, fsyncs the folder; returns its SHA-256.
-
-    Raises:
-        NidError: the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        # A new name is safe once its folder is, and a new folder once its own is.
-        for folder in (path.parent, *(new.parent for new in made)):
-            sync_folder(folder)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise NidError(f"cannot write {path}: {error.strerror}", "free some space or check permissions") from None
-    return sha256(content)
 
 
 def read_verified(path: Path, expected: str) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nid_cli.errors import IntegrityError, NidError
-from nid_cli.registry.artifacts import sync_folder
+from nid_cli.files import sync_folder
 
 BUSY_TIMEOUT_S = 30
 

@@ -10,6 +10,17 @@ from pathlib import Path
 
 from nid_cli.errors import NidError
 
+# The locks' files, within the registry's folder. All who write files before their rows hold the first; `nid db gc` and
+# `nid db restore` need it for themselves.
+FILES = "locks/files.lock"
+REGISTER = "locks/register.lock"
+SCHEMA = "locks/schema.lock"
+
+
+def of_run(run_hash: str) -> str:
+    """The lock that a training of this run holds."""
+    return f"locks/run-{run_hash[:16]}.lock"
+
 
 def _try(descriptor: int, shared: bool = False) -> bool:
     try:

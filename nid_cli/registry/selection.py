@@ -39,6 +39,11 @@ class Selected:
     models: list[Model]
     epochs: list[int]
 
+    def pairs(self, text: str) -> list[tuple[Model, Model]]:
+        """The pairs of its models that ``text`` names; see :func:`parse_pairs`."""
+        by_number = {model.number: model for model in self.models}
+        return [(by_number[a], by_number[b]) for a, b in parse_pairs(text, sorted(by_number))]
+
 
 def parse_numbers(text: str, what: str) -> list[int]:
     """``1,2,5-8`` as a sorted list of distinct numbers.
@@ -116,15 +121,15 @@ def _listed(numbers: Collection[int]) -> str:
     return ", ".join(shown) or "none"
 
 
-def matching_groups(connection: Connection, selection: Selection) -> list[Group]:
-    """The selected groups, in the order they were made.
+def select_groups(connection: Connection, selection: Selection) -> list[Group]:
+    """The selected groups, in the order they were made; none may match.
 
     Raises:
-        NotFoundError: a group was named that does not exist, or nothing matches.
+        NotFoundError: a group was named that does not exist.
     """
     for name in selection.group:
         by_name(connection, name)
-    found = all_groups(
+    return all_groups(
         connection,
         arch=selection.arch,
         dataset=selection.dataset,
@@ -132,6 +137,15 @@ def matching_groups(connection: Connection, selection: Selection) -> list[Group]
         kappa=selection.kappa,
         name=selection.group,
     )
+
+
+def matching_groups(connection: Connection, selection: Selection) -> list[Group]:
+    """The selected groups, in the order they were made.
+
+    Raises:
+        NotFoundError: a group was named that does not exist, or nothing matches.
+    """
+    found = select_groups(connection, selection)
     if not found:
         known = names(connection)
         hint = f"groups here: {', '.join(known[:12])}" if known else "nid train makes one"

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nid_cli.analysis.ridge import Layer, RidgeFit, fit_pairs
+from nid_cli.analysis.ridge import RidgeFit, fit_pairs
+from nid_cli.analysis.ridge_problem import Layer
 
 KINDS = ("standard", "w", "sparse", "syre")
 
@@ -185,7 +186,7 @@ def test_betas_are_independent(solver: str) -> None:
 def test_neurons_choose_rows_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = make_layer("w", F.gelu)
     whole = fit_pairs(layer, betas=(0.1,))[0]
-    monkeypatch.setattr("nid_cli.analysis.ridge.BLOCK_ENTRIES", 1)
+    monkeypatch.setattr("nid_cli.analysis.ridge_solvers.BLOCK_ENTRIES", 1)
     chosen = fit_pairs(layer, neurons=(4, 1), betas=(0.1,))[0]
     index = torch.tensor([4, 1])
     torch.testing.assert_close(chosen.objective, whole.objective[index][:, index], rtol=1e-4, atol=1e-5)

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nid_cli.cli.app import run
-from nid_cli.registry.database import open_for_writing
+from nid_cli.registry.opening import open_for_writing
 
 DOCUMENTED = {0, 1, 2, 3, 4, 5, 130, 141}
 FROZEN = Path(__file__).parents[1] / "registry/frozen/0001.tar.gz"

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from nid_cli.pipeline.lineage import FILES_LOCK
 from nid_cli.registry import invocations, locks, processes
-from nid_cli.registry.database import open_for_reading, open_for_writing
+from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.sqlite_faults import has_wal_reset_fault
 from tests.conftest import Terminal
 
@@ -168,7 +167,7 @@ def test_gc_waits_for_nobody_and_takes_nothing_in_use(terminal: Terminal) -> Non
     registry = open_for_reading(terminal.database)
     stray = registry.folder / "results/stray.safetensors"
     stray.write_bytes(b"written, and not recorded yet")
-    with locks.hold(registry.file(FILES_LOCK), lambda holder: None, shared=True):
+    with locks.hold(registry.file(locks.FILES), lambda holder: None, shared=True):
         for words in (("db", "gc"), ("db", "gc", "--dry-run"), ("db", "restore", "copy.db")):
             terminal("db", "backup", "copy.db", "--force")
             assert terminal(*words) == 4 and "another command" in terminal.errors

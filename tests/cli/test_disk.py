@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nid_cli.registry.database import open_for_writing
+from nid_cli.registry.opening import open_for_writing
 from tests.benchmarks.witness import hashed_files, rows
 from tests.conftest import Terminal
 

@@ -9,9 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, RegistryError
-from nid_cli.registry import artifacts, database, locks, schema
-from nid_cli.registry.database import Registry, open_for_reading, open_for_writing
+from nid_cli.registry import artifacts, backup, location, locks, schema
+from nid_cli.registry.database import Registry
+from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.tables import SCHEMA_REVISION, VERSION_TABLE, metadata
 
 
@@ -34,7 +36,7 @@ def test_connections_are_as_promised(registry: Registry) -> None:
     with registry.read() as connection:
         pragma = {n: connection.exec_driver_sql(f"PRAGMA {n}").scalar() for n in ("journal_mode", "foreign_keys")}
         assert pragma == {"journal_mode": "wal", "foreign_keys": 1}
-    assert database.BUSY_TIMEOUT_S >= 10
+    assert backup.BUSY_TIMEOUT_S >= 10
 
 
 def test_a_newer_registry_is_refused_and_left_alone(registry: Registry) -> None:
@@ -111,7 +113,7 @@ def test_a_failed_transaction_leaves_nothing(registry: Registry) -> None:
 
 
 def test_network_file_systems_get_a_rollback_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "file_system", lambda path: "nfs4")
+    monkeypatch.setattr(location, "file_system", lambda path: "nfs4")
     made = open_for_writing(tmp_path / "registry.db", create=True)
     with made.read() as connection:
         assert made.on_network and connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
@@ -119,7 +121,7 @@ def test_network_file_systems_get_a_rollback_journal(tmp_path: Path, monkeypatch
 
 def test_files_are_written_whole_and_verified(tmp_path: Path) -> None:
     path = tmp_path / "a/b/file.bin"
-    digest = artifacts.write_atomic(path, b"content")
+    digest = files.write_atomic(path, b"content")
     assert artifacts.read_verified(path, digest) == b"content" and [p.name for p in path.parent.iterdir()] == [
         "file.bin"
     ]
@@ -130,7 +132,7 @@ def test_files_are_written_whole_and_verified(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError):
         artifacts.read_verified(path, digest)
     with pytest.raises(NidError):
-        artifacts.write_atomic(tmp_path / "a/b", b"a folder is in the way")
+        files.write_atomic(tmp_path / "a/b", b"a folder is in the way")
 
 
 def test_sealed_files_notice_damage(tmp_path: Path) -> None:

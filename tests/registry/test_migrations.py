@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from nid_cli.registry import backup, database, schema
+from nid_cli.registry import backup, opening, schema
+from nid_cli.registry.database import Registry
 from nid_cli.registry.tables import SCHEMA_REVISION, metadata
 from tests.conftest import execute, records
 
@@ -74,17 +75,17 @@ def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_version(frozen: Path)
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     code = (
         "import os, signal, sys; from alembic import op; from pathlib import Path;"
-        "from nid_cli.registry import database; add = op.add_column; done = []\n"
+        "from nid_cli.registry import opening; add = op.add_column; done = []\n"
         "def last(*a, **k):\n"
         "    add(*a, **k); done.append(a)\n"
         "    if len(done) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "op.add_column = last; database.open_for_writing(Path(sys.argv[1]))"
+        "op.add_column = last; opening.open_for_writing(Path(sys.argv[1]))"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(path)], cwd=frozen, timeout=60)
     assert killed.returncode == -9
     assert backup.problems(path) == [] and hashlib.sha256(path.read_bytes()).hexdigest() == before
-    assert database.Registry(path).revision() == REVISIONS[0]
-    upgraded = database.open_for_writing(path)
+    assert Registry(path).revision() == REVISIONS[0]
+    upgraded = opening.open_for_writing(path)
     assert upgraded.revision() == SCHEMA_REVISION and not list(path.parent.glob(".*.tmp*"))
 
 

@@ -1,0 +1,112 @@
+"""The options that select groups, models and epochs, which every command on a selection takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any
+
+import typer
+
+from nid_cli.cli import options
+from nid_cli.data.catalog import CATALOG
+from nid_cli.errors import UsageError, unknown
+from nid_cli.nets import ARCHITECTURES
+from nid_cli.recipes import symmetry_name
+from nid_cli.registry.selection import Selection
+from nid_cli.specs import SYMMETRIES, Kappa
+
+Archs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arch", metavar="ARCH", help="Only these architectures.", autocompletion=lambda: list(ARCHITECTURES)
+    ),
+]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option("--dataset", metavar="NAME", help="Only these data sets.", autocompletion=lambda: list(CATALOG)),
+]
+Symmetries = Annotated[
+    list[str] | None,
+    typer.Option("--symmetry", metavar="TYPE", help="Only these types.", autocompletion=lambda: list(SYMMETRIES)),
+]
+Kappas = Annotated[
+    list[str] | None, typer.Option("--kappa", metavar="K[,K..]", help="Only this kappa (a comma list: one a layer).")
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group", metavar="NAME", help="Only this group; repeatable.", autocompletion=options.complete_groups
+    ),
+]
+Models = Annotated[
+    str | None, typer.Option("--models", metavar="1,2,5-8", help="Only these models [all complete ones].")
+]
+Epochs = Annotated[str, typer.Option("--epochs", metavar="last|all|0,5|0:100:5", help="Which checkpoints.")]
+
+# Each selector with its default.
+SELECTORS: dict[str, tuple[Any, Any]] = {
+    "arch": (Archs, None),
+    "dataset": (Datasets, None),
+    "symmetry": (Symmetries, None),
+    "kappa": (Kappas, None),
+    "group": (Groups, None),
+    "models": (Models, None),
+    "epochs": (Epochs, "last"),
+}
+
+
+def selection(
+    arch: list[str] | None = None,
+    dataset: list[str] | None = None,
+    symmetry: list[str] | None = None,
+    kappa: list[str] | None = None,
+    group: list[str] | None = None,
+    models: str | None = None,
+    epochs: str = "last",
+) -> Selection:
+    """The selectors of a command as one value.
+
+    Raises:
+        UsageError: an unknown name or an unreadable number.
+    """
+    for what, given, choices in (("architecture", arch, ARCHITECTURES), ("data set", dataset, CATALOG)):
+        for name in given or ():
+            if name not in choices:
+                raise unknown(what, name, choices)
+    return Selection(
+        arch=tuple(arch or ()),
+        dataset=tuple(dataset or ()),
+        symmetry=tuple(symmetry_name(s) for s in symmetry or ()),
+        kappa=tuple(_kappa(k) for k in kappa or ()),
+        group=tuple(group or ()),
+        models=models,
+        epochs=epochs,
+    )
+
+
+def _kappa(text: str) -> Kappa:
+    if text.strip().lower() in ("null", "none"):
+        return None
+    numbers = options.parse_numbers(text, "kappa")
+    if any(k != k or k < 0 for k in numbers):
+        raise UsageError(f"kappa must be a number that is not negative, not {text}")
+    return numbers[0] if len(set(numbers)) == 1 else numbers
+
+
+def selecting(command: Callable[..., None]) -> Callable[..., None]:
+    """Has a command take all selectors as options, where its parameter ``chosen`` stands: their :class:`Selection`."""
+
+    @wraps(command)
+    def selects(**given: Any) -> None:
+        chosen = selection(**{name: given.pop(name) for name in SELECTORS})
+        command(chosen=chosen, **given)
+
+    selectors = [Parameter(n, Parameter.KEYWORD_ONLY, annotation=a, default=d) for n, (a, d) in SELECTORS.items()]
+    taken: list[Parameter] = []
+    for own in signature(command, eval_str=True).parameters.values():
+        taken += selectors if own.name == "chosen" else [own.replace(kind=Parameter.KEYWORD_ONLY)]
+    # Typer reads a command's options from its signature.
+    selects.__signature__ = Signature(taken)  # type: ignore[attr-defined]
+    return selects
