@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean, stdev
 
 import torch
 from torch import Tensor
@@ -54,23 +53,6 @@ class SyntheticRecord:
     test_loss: list[float]
     barrier_mid: float
     barrier_peak: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyntheticSummary:
-    """Barriers of one family and number of active copies: mean and sd (n - 1) over outer seeds and pairs.
-
-    The sd of a single pair is None.
-    """
-
-    family: str
-    active_copies: int
-    coherence: float
-    count: int
-    barrier_mid_mean: float
-    barrier_mid_sd: float | None
-    barrier_peak_mean: float
-    barrier_peak_sd: float | None
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -353,27 +335,4 @@ def _record(
         test_loss=curve,
         barrier_mid=middle - worse,
         barrier_peak=max(curve) - worse,
-    )
-
-
-def summarize(records: Iterable[SyntheticRecord]) -> list[SyntheticSummary]:
-    """Barriers by family (in order of appearance) and number of active copies, over outer seeds and pairs."""
-    groups: dict[tuple[str, int], list[SyntheticRecord]] = {}
-    for record in records:
-        groups.setdefault((record.family, record.active_copies), []).append(record)
-    families = list(dict.fromkeys(family for family, _ in groups))
-    return [_summary(groups[key]) for key in sorted(groups, key=lambda key: (families.index(key[0]), key[1]))]
-
-
-def _summary(group: list[SyntheticRecord]) -> SyntheticSummary:
-    mid, peak = [record.barrier_mid for record in group], [record.barrier_peak for record in group]
-    return SyntheticSummary(
-        family=group[0].family,
-        active_copies=group[0].active_copies,
-        coherence=group[0].coherence,
-        count=len(group),
-        barrier_mid_mean=fmean(mid),
-        barrier_mid_sd=stdev(mid) if len(mid) > 1 else None,
-        barrier_peak_mean=fmean(peak),
-        barrier_peak_sd=stdev(peak) if len(peak) > 1 else None,
     )
