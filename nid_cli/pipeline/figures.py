@@ -81,6 +81,8 @@ def _match(context: Context, selection: Selection, options: Options, compute: bo
 
 def _cost(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
     kind, across = one_of("kind", options["kind"], COSTS), options["across"]
+    if kind == "matrix":
+        selection = _one_model(selection)
     _check_against(across, ("layer",), _settings(context, selection), "columns of panels")
     methods = ["ridge"] if kind == "scatter" else some_of("method", options["method"], METHODS)
     ridge = Ridge(betas=tuple(options["betas"]), neurons=options["neurons"])
@@ -154,7 +156,7 @@ def _summary(context: Context, selection: Selection, options: Options, compute: 
             raise NotFoundError(f"{chosen[0].name} has no complete model", "finish its training")
         group, members = selected[0].group, selected[0].models
         metrics = runs.metrics_of(connection, [m.id for m in members])
-    own = Selection(group=(group.name,), models=selection.models, epochs=selection.epochs)
+    own = Selection(group=(group.name,), models=selection.models, epochs=str(selected[0].epochs[-1]))
     names = [
         name for name in ("lmc", "match", "cost", "coherence") if len(members) > 1 or name in ("cost", "coherence")
     ]
@@ -239,6 +241,17 @@ def _overlay(figure: str, options: Options) -> dict[str, Any]:
     """Others' values for ``draw`` and ``table``, where they were asked for."""
     source = options["overlay"]
     return {} if source is None else {"overlay": overlay.read(figure, source)}
+
+
+def _one_model(selection: Selection) -> Selection:
+    """The first model where none was chosen: a matrix is that of one model.
+
+    Raises:
+        UsageError: several were chosen.
+    """
+    if selection.models is not None and len(parse_numbers(selection.models, "models")) > 1:
+        raise UsageError("a matrix of costs is that of one model a group", "choose it with --models 1")
+    return replace(selection, models=selection.models or "1")
 
 
 def _over_epochs(selection: Selection, against: str) -> Selection:

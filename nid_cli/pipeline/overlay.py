@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
     from nid_cli.plots.overlay import Overlay
 
 PAPER = "paper"
-GROUP = ("arch", "dataset", "symmetry", "kappa")
-# By figure: where its rows belong, and the field that all means are over.
-PLACES = {"lmc": ("align", "split"), "match": ("layer", "against")}
-AXES = {"lmc": "lambdas", "match": "x"}
+GROUP = ("arch", "dataset", "symmetry", "kappa", "epoch")
 
 
 def read(figure: str, source: str) -> Overlay:
@@ -56,18 +54,36 @@ def _text(path: Path) -> str:
         ) from None
 
 
+def _curve(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the figure ``lmc``: accuracy, loss or both over lambda."""
+    lambdas, split = _reals(row["lambdas"]), row["split"]
+    names = [f"{split}_{quantity}_mean" for quantity in ("accuracy", "loss")]
+    means = {name: _reals(row[name]) for name in names if name in row}
+    if not means or any(len(values) != len(lambdas) for values in means.values()):
+        raise ValueError
+    return {"align": row["align"], "split": split, "lambdas": lambdas} | means
+
+
+def _objectives(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the figure ``match``: both objectives at a place on the axis, or on a level."""
+    places = {name: row[name] for name in ("layer", "at", "similarity", "against", "x")}
+    numbers = [row["optimal_mean"], row["identity_mean"]]
+    _reals(numbers if row["x"] is None else [*numbers, row["x"]])
+    return places | {"optimal_mean": numbers[0], "identity_mean": numbers[1]}
+
+
+FIGURES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"lmc": _curve, "match": _objectives}
+
+
 def _checked(figure: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """A row that can be drawn. Raises a KeyError, TypeError or ValueError at what is missing or no number."""
-    import numpy as np
-
     from nid_cli.plots.style import look
 
-    look(row)
-    places = {name: row[name] for name in (*GROUP, *PLACES[figure])}
-    means = {name: value for name, value in row.items() if name.endswith("_mean")}
-    axis = row[AXES[figure]]
-    shape = np.shape(axis)
-    for value in (means if axis is None else means | {"axis": axis}).values():
-        if np.shape(value) != shape or not np.isfinite(np.asarray(value, dtype=float)).all():
-            raise ValueError
-    return places | {AXES[figure]: axis} | means
+    look(row)  # of a symmetry type and kappa that have a colour
+    return {name: row[name] for name in GROUP} | FIGURES[figure](row)
+
+
+def _reals(values: Any) -> list[float]:
+    if type(values) is not list or not values or any(type(v) not in (int, float) or not isfinite(v) for v in values):
+        raise ValueError
+    return values

@@ -125,7 +125,7 @@ def plot(
 
     Raises: see :func:`draw`; UsageError: the file's ending, or its folder, cannot be.
     """
-    check_target(target)
+    check_target(target, (".png",) if small else FORMATS)
     drawn = draw(context, name, selection, options, columns=columns, compute=compute)
     content = render(drawn.figure, target.suffix, small=small)
     return keep(context, name, target, content, drawn.result_ids), drawn.rows

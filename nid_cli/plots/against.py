@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from nid_cli.plots import style
@@ -19,6 +20,8 @@ TITLES = {
     "k": "dimension $k$",
     "sep": "class separation",
 }
+# Two strokes through an axis.
+BREAK = Path([(-2, -2), (0, 2), (0, -2), (2, 2)], [Path.MOVETO, Path.LINETO] * 2)
 # The setting that an axis stands for, where it is not the data parameter of its own name.
 SETTINGS = {"kappa": ("kappa",), "fixed": ("num_fixed", "fixed_share"), "epoch": ()}
 
@@ -39,12 +42,6 @@ def value(record: Record, against: str) -> float | None:
         return record.get("fixed_share")
     found = record["settings"]["data"].get(against)
     return None if found is None else float(found)
-
-
-def choices(records: Iterable[Record]) -> list[str]:
-    """All axes that these records allow."""
-    parameters = dict.fromkeys(name for r in records for name in r["settings"]["data"])
-    return [*SETTINGS, *parameters]
 
 
 def series(records: Sequence[Record], against: str) -> dict[tuple[str, int], str]:
@@ -78,9 +75,9 @@ def scale(axis: Any, against: str, values: Iterable[float]) -> None:
         axis.set_xticks([])
         return
     if against != "kappa" or present[-1] == 0:
-        texts = [style.number(v) for v in present]
+        texts = [f"{v:.3g}" for v in present]
         apart = min((b - a for a, b in pairwise(present)), default=1) >= 0.15 * (present[-1] - present[0])
-        if against != "epoch" and apart and max(map(len, texts)) < 5:
+        if against != "epoch" and apart and max(map(len, texts)) < 6:
             axis.set_xticks(present, texts)
         else:
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=against == "epoch"))
@@ -92,8 +89,8 @@ def scale(axis: Any, against: str, values: Iterable[float]) -> None:
         axis.set_xscale("symlog", linthresh=least, linscale=0.6, subs=[])
         axis.set_xlim(-0.25 * least, most * 1.25)
         axis.plot(
-            [least * 0.45, least * 0.55], [0, 0], transform=axis.get_xaxis_transform(), clip_on=False, color="black",
-            marker=[(-1, -2), (1, 2)], linestyle="", markersize=6, markeredgewidth=0.7, label="_break",
+            [least / 2], [0], transform=axis.get_xaxis_transform(), clip_on=False, color="black",
+            marker=BREAK, linestyle="", markersize=7, markeredgewidth=0.7, label="_break",
         )  # fmt: skip
     else:
         axis.set_xscale("log")

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from nid_cli.plots import against as x_axis
 from nid_cli.plots import lines, style
-from nid_cli.plots.lmc import TITLES
+from nid_cli.plots.lmc import TITLES, inapplicable
 from nid_cli.plots.rows import Record, Row, cells, head, spreads
 
 # The three definitions of the literature: the key's ending, and what the barrier is measured from.
 KINDS = {"chord": "", "max": "_max", "mid": "_mid"}
-WORDS = {"chord": "barrier", "max": "barrier above the worse end", "mid": "barrier at the midpoint"}
-QUANTITIES = {"error_barrier": "error {} (points)", "loss_barrier": "loss {}"}
+WORDS = {"chord": "", "max": "above the worse end", "mid": "at the midpoint"}
+QUANTITIES = {"error_barrier": ("error barrier", "(points)"), "loss_barrier": ("loss barrier", "")}
 LOOKS: dict[str, lines.Look] = {"none": ("-", "o"), "activation": ("--", "s"), "weight": (":", "^")}
 
 
@@ -49,16 +49,22 @@ def draw(
     columns = columns or 2
     alignments = lines.present(TITLES, (row["align"] for row in rows))
     with style.styled():
-        figure = style.new_figure(columns, 2.1 if columns == 2 else 3.6)
+        figure = style.new_figure(columns, 2.2 if columns == 2 else 4.2)
         axes = figure.subplots(*((1, 2) if columns == 2 else (2, 1)), sharex=True)
-        for axis, (quantity, title) in zip(axes, QUANTITIES.items(), strict=True):
+        filled = lines.fills(rows)
+        for axis, (quantity, (title, unit)) in zip(axes, QUANTITIES.items(), strict=True):
             for align in alignments:
                 own = [row for row in rows if row["align"] == align]
-                lines.draw(axis, own, f"{split}_{quantity}{KINDS[kind]}", LOOKS[align])
+                lines.draw(axis, own, f"{split}_{quantity}{KINDS[kind]}", LOOKS[align], filled)
             lines.finish(axis, rows, against)
             axis.set_ylim(bottom=min(axis.get_ylim()[0], 0))
-            axis.set_ylabel(f"{style.SPLITS[split]} {title.format(WORDS[kind])}")
+            axis.set_ylabel(f"{style.SPLITS[split]} {title}\n{WORDS[kind]} {unit}".strip())
         if columns == 1:
             axes[0].set_xlabel("")
-        style.legend(figure, lines.handles(rows, {a: LOOKS[a] for a in alignments}, TITLES))
+        words = {a: TITLES[a] + _except(inapplicable(records, a)) for a in alignments}
+        style.legend(figure, lines.handles(rows, {a: LOOKS[a] for a in alignments}, words))
     return figure
+
+
+def _except(names: str) -> str:
+    return f" (not {names})" if names else ""

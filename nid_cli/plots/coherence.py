@@ -72,7 +72,7 @@ def _over_layers(records: Sequence[Record], rows: Sequence[Row], columns: int) -
             axis.set_xlim(-0.5, len(layers) - 0.5)
         for axis in axes if columns == 2 else axes[-1:]:
             axis.set_xlabel("inputs of layer")
-        _finish(figure, axes, axes)
+        _finish(figure, rows, axes, axes)
     return figure
 
 
@@ -86,16 +86,22 @@ def _over_epochs(records: Sequence[Record], rows: Sequence[Row], columns: int) -
             for (group,), own in cells((r for r in rows if r["layer"] == layer), "group").items():
                 x = np.array([row["epoch"] for row in own])
                 _quantities(axes[:, place], x, own, labels[group], markers[group], joined=True)
-            output = layer == "output"
-            axes[0, place].set_title("output" if output else f"inputs of\n{style.layer(layer)}")
+            axes[0, place].set_title(_title(layer, (style.WIDTHS[columns] - 0.6) / len(layers)))
             empty = not axes[2, place].has_data()
             axes[1 if empty else 2, place].set_xlabel("epoch")
             axes[1, place].tick_params(labelbottom=empty)
             axes[2, place].xaxis.set_major_locator(MaxNLocator(3, integer=True))
             if empty:  # the output has no neurons that a mask could cut
                 axes[2, place].axis("off")
-        _finish(figure, axes[:, 0], list(axes.flat))
+        _finish(figure, rows, axes[:, 0], list(axes.flat))
     return figure
+
+
+def _title(layer: int | str, width: float) -> str:
+    if layer == "output":
+        return style.fitting(("output", "out-\nput"), width)
+    whole = f"inputs of\n{style.layer(layer)}"
+    return style.fitting((whole, f"inputs\n{style.short_layer(layer)}", style.layer_title(layer, width)), width)
 
 
 def _marks(records: Sequence[Record]) -> tuple[dict[str, str], dict[str, str]]:
@@ -117,9 +123,10 @@ def points(
     shown = [i for i, row in enumerate(rows) if f"{name}_mean" in row]
     if not shown:
         return
-    y, sd = (np.array([rows[i][f"{name}_{part}"] for i in shown]) for part in ("mean", "sd"))
+    y = np.array([rows[i][f"{name}_mean"] for i in shown])
+    sd = [rows[i][f"{name}_sd"] for i in shown]
     axis.errorbar(
-        x[shown], y, yerr=sd if sd.any() else None, color=look["color"], marker=marker, elinewidth=0.7,
+        x[shown], y, yerr=[s or 0 for s in sd] if any(sd) else None, color=look["color"], marker=marker, elinewidth=0.7,
         linestyle=look["linestyle"] if joined else "", linewidth=1, label=text, zorder=3, clip_on=False,
     )  # fmt: skip
     bound = BOUNDS.get(name)
@@ -129,7 +136,7 @@ def points(
         axis.plot(x[shown], level, label=f"_{bound}", **mark)
 
 
-def _finish(figure: Figure, titled: Any, axes: Any) -> None:
+def _finish(figure: Figure, rows: Sequence[Row], titled: Any, axes: Any) -> None:
     for axis, title in zip(titled, QUANTITIES.values(), strict=True):
         axis.set_ylabel(title)
     handles: dict[str, Any] = {}
@@ -141,4 +148,4 @@ def _finish(figure: Figure, titled: Any, axes: Any) -> None:
     drawn = {line.get_label() for axis in axes for line in axis.get_lines()}
     for bound in (name for name in WORDS if f"_{name}" in drawn):
         handles[WORDS[bound]] = style.key_line(color=style.GREY, linestyle="", **MARKS[bound])
-    style.legend(figure, handles)
+    style.legend(figure, handles | style.spread_key(rows, "models", band=False))

@@ -14,6 +14,7 @@ from nid_cli.plots.rows import Record, Row, cells
 
 METHODS = {"mahalanobis": "Mahalanobis", "ridge": "ridge"}
 TITLE = r"$\mathrm{sign}(t^2)\,\sqrt{|t^2|}$"
+SWAP = f"swap cost {TITLE}"
 LAYER = "layer"
 
 # Zero is grey, what is negative brighter and yellow, what is positive darker and blue: the sign survives in grey.
@@ -118,10 +119,8 @@ def scatter_table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
     return rows
 
 
-def _column_title(value: Any, across: str) -> str:
-    if across == LAYER:
-        return style.layer(value)
-    return style.parameter(across, value)
+def _column_title(value: Any, across: str, width: float) -> str:
+    return style.layer_title(value, width) if across == LAYER else style.parameter(across, value)
 
 
 def matrix(records: Sequence[Record], across: str = LAYER, columns: int | None = None) -> Figure:
@@ -138,23 +137,26 @@ def matrix(records: Sequence[Record], across: str = LAYER, columns: int | None =
     with style.styled():
         side = min((style.WIDTHS[columns] - 1.25) / len(places), 1.9)
         narrow = side < 1.2
-        figure = style.new_figure(columns, (side + 0.1 * narrow) * len(series) + 0.55)
+        titles = {column: _column_title(column, across, side) for column in places}
+        most_lines = 1 + max(title.count("\n") for title in titles.values())
+        figure = style.new_figure(columns, (side + 0.1 * narrow) * len(series) + 0.65 + 0.13 * most_lines)
         axes = figure.subplots(len(series), len(places), squeeze=False)
         for down, (text,) in enumerate(series):
             own = {row["column"]: row["signed_root_swap"] for row in rows if row["series"] == text}
-            limit = max(float(np.quantile(np.abs(values), 1 - OUTSIDE)) for values in own.values()) or 1.0
+            limit = max(float(np.quantile(np.abs(values), 1 - OUTSIDE)) for values in own.values())
             images = [_image(axes[down, places.index(column)], own[column], limit) for column in own]
             for axis, column in zip(axes[down], places, strict=True):
                 if column not in own:
                     axis.axis("off")
-                axis.set_title(_column_title(column, across) if down == 0 else "")
+                axis.set_title(titles[column] if down == 0 else "")
                 axis.set_xlabel("neuron" if down == len(series) - 1 else "")
             axes[down, 0].set_ylabel(text.replace(", ", ",\n") if narrow else text, fontsize=7 if narrow else 8)
-            _colour_bar(figure, images[0], axes[down], list(own.values()), limit, "" if narrow else TITLE)
+            _colour_bar(figure, images[0], axes[down], list(own.values()), limit, "" if narrow else SWAP)
         for axis in axes.flat:
             _share_ticks(axis, axes)
-        if narrow:
-            figure.supxlabel(f"colours: swap cost {TITLE}", fontsize=8)
+        models = sorted({model for row in rows for model in row["models"]})
+        colours = f"colours: {SWAP}, " if narrow else ""
+        figure.supxlabel(f"{colours}model {', '.join(map(str, models))} of each group", fontsize=8)
     return figure
 
 
@@ -165,6 +167,9 @@ def _colour_bar(figure: Figure, image: Any, axes: Any, values: Sequence[np.ndarr
     extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get((over, under), "neither")
     bar = figure.colorbar(image, ax=list(axes), label=label, extend=extend, aspect=15, pad=0.02)
     bar.outline.set_linewidth(0.5)
+    if limit == 0:
+        bar.set_ticks([0])  # everywhere: any other number on the scale would be made up
+        return
     bar.ax.set_ylim(min(max(low, -limit), -0.15 * limit), limit)
 
 
@@ -185,7 +190,9 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
 
 def _image(axis: Any, values: np.ndarray, limit: float) -> Any:
     size = len(values)
-    image = axis.imshow(values, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest", rasterized=True)
+    image = axis.imshow(
+        values, cmap=SIGNED, vmin=-limit or -1, vmax=limit or 1, interpolation="nearest", rasterized=True
+    )
     for spine in axis.spines.values():
         spine.set_visible(True)
     for set_ticks in (axis.set_xticks, axis.set_yticks):
@@ -213,12 +220,13 @@ def distribution(records: Sequence[Record], across: str = LAYER, columns: int | 
                 _ridge_line(axis, row, -series.index(row["series"]))
             _scale(axis, [row for row in rows if row["column"] == place])
             axis.axvline(0, color="0.7", linewidth=0.6, zorder=0)
-            axis.set_title(_column_title(place, across))
+            axis.set_title(_column_title(place, across, (style.WIDTHS[columns] - 1) / wide))
             axis.set_yticks([0.3 - i for i in range(len(series))], series)
             axis.spines["left"].set_visible(False)
             axis.tick_params(axis="y", length=0)
             axis.set_ylim(-len(series) + 0.8, 0.95)
-        figure.supxlabel(f"swap cost {TITLE}", fontsize=8)
+        said = [f"(densities to one height, {100 * OUTSIDE:g} % left out", "at either end; lines: medians)"]
+        figure.supxlabel((" " if columns == 2 else "\n").join([SWAP, *said]), fontsize=8)
     return figure
 
 
@@ -257,7 +265,8 @@ def scatter(records: Sequence[Record], across: str = LAYER, columns: int | None 
     places = _sorted(row["column"] for row in rows)
     with style.styled():
         down, wide = style.grid(len(rows), columns, {1: 2, 2: 4})
-        figure = style.new_figure(columns, down * (style.WIDTHS[columns] / wide) * 0.95 + 0.2)
+        width = style.WIDTHS[columns] / wide
+        figure = style.new_figure(columns, down * (width * 0.95 + 0.12) + 0.2)
         axes = figure.subplots(down, wide, squeeze=False)
         for axis in axes.flat[len(rows) :]:
             axis.remove()
@@ -267,13 +276,20 @@ def scatter(records: Sequence[Record], across: str = LAYER, columns: int | None 
             low, high = min(0, x.min(), y.min()), max(x.max(), y.max(), 1e-9)
             axis.plot([low, high], [low, high], color="0.6", linewidth=0.6, zorder=0)
             title = row["series"].replace(f"\n{METHODS['ridge']}", "")
-            axis.set_title(title if len(places) == 1 else f"{title}\n{_column_title(row['column'], across)}")
-            shown = "" if row["rank_correlation"] is None else rf"rank correlation {row['rank_correlation']:.2f}"
-            axis.text(0.04, 0.97, shown, transform=axis.transAxes, va="top", fontsize=7)
-        where = f", {_column_title(places[0], across)}" if len(places) == 1 else ""
-        figure.supxlabel(f"Mahalanobis estimate of the swap cost {TITLE}{where}", fontsize=8)
+            title += "" if len(places) == 1 else f"\n{_column_title(row['column'], across, width)}"
+            axis.set_title(title + _correlation(row))
+        where = f", {_column_title(places[0], across, style.WIDTHS[columns])}" if len(places) == 1 else ""
+        between = " " if columns == 2 else "\n"
+        figure.supxlabel(f"Mahalanobis estimate{between}of the {SWAP}{where}", fontsize=8)
         figure.supylabel("ridge estimate", fontsize=8)
     return figure
+
+
+def _correlation(row: Row) -> str:
+    if row["rank_correlation"] is None:
+        return ""
+    whose = "rank correlation" if len(row["models"]) == 1 else f"mean rank correlation of {len(row['models'])} models"
+    return f"\n{whose} {row['rank_correlation']:.2f}"
 
 
 KINDS = {

@@ -20,8 +20,12 @@ def _colour(rows: Sequence[Row]) -> str:
     return str(found.pop() if len(found) == 1 else style.look({**rows[0], "kappa": 1.0})["color"])
 
 
-def _fills(rows: Sequence[Row]) -> dict[str, Any]:
-    """For each series how its markers are filled: series of one colour differ, and all where they are many."""
+def fills(rows: Sequence[Row]) -> dict[str, Any]:
+    """For each series how its markers are filled: series of one colour differ, and all where they are many.
+
+    Args:
+        rows: all of a figure, so that a series has one fill in all its lines.
+    """
     by_colour: dict[str, list[str]] = {}
     series = cells(rows, "series")
     for (text,), own in series.items():
@@ -29,10 +33,13 @@ def _fills(rows: Sequence[Row]) -> dict[str, Any]:
     return {text: FILLS[i % len(FILLS)] for texts in by_colour.values() for i, text in enumerate(texts)}
 
 
-def draw(axis: Any, rows: Sequence[Row], name: str, look: Look) -> None:
-    """``name_mean`` of all series over ``x``, with bars of ``name_sd``; series without an x are level lines."""
+def draw(axis: Any, rows: Sequence[Row], name: str, look: Look, filled: Mapping[str, Any]) -> None:
+    """``name_mean`` of all series over ``x``, with bars of ``name_sd``; series without an x are level lines in a band.
+
+    Args:
+        filled: what :func:`fills` gives for all rows of the figure.
+    """
     dash, marker = look
-    fills = _fills(rows)
     for (text,), own in cells(rows, "series").items():
         placed = sorted((r for r in own if r["x"] is not None), key=lambda r: float(r["x"]))
         colour = _colour(own)
@@ -42,11 +49,14 @@ def draw(axis: Any, rows: Sequence[Row], name: str, look: Look) -> None:
         for row in placed:
             point = style.look(row)["color"]
             axis.errorbar(
-                row["x"], row[f"{name}_mean"], yerr=row[f"{name}_sd"] or None, color=point, marker=marker,
-                fillstyle=fills[text], elinewidth=0.8, linestyle="", zorder=3,
+                row["x"], row[f"{name}_mean"], yerr=row[f"{name}_sd"], color=point, marker=marker,
+                fillstyle=filled[text], elinewidth=0.8, linestyle="", zorder=3,
             )  # fmt: skip
         for row in (r for r in own if r["x"] is None):
-            axis.axhline(row[f"{name}_mean"], color=colour, linestyle=dash, linewidth=0.9, zorder=1, label=f"_{text}")
+            mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
+            axis.axhline(mean, color=colour, linestyle=dash, linewidth=0.9, zorder=1, label=f"_{text}")
+            if sd is not None:
+                axis.axhspan(mean - sd, mean + sd, color=colour, alpha=0.1, linewidth=0, zorder=0)
 
 
 def finish(axis: Any, rows: Sequence[Row], against: str) -> None:
@@ -57,17 +67,17 @@ def finish(axis: Any, rows: Sequence[Row], against: str) -> None:
 
 
 def handles(rows: Sequence[Row], looks: Mapping[str, Look], words: Mapping[str, str]) -> dict[str, Any]:
-    """The legend: a line in its colour for each series, and one in grey for each kind."""
-    fills = _fills(rows)
+    """The legend: a line in its colour for each series, one in grey for each kind, and what the bars are."""
+    filled = fills(rows)
     found: dict[str, Any] = {}
     for (text,), own in cells(rows, "series").items():
         placed = any(row["x"] is not None for row in own)
         found[text] = style.key_line(
-            color=_colour(own), marker="o" if placed else "", fillstyle=fills[text], linestyle="-"
+            color=_colour(own), marker="o" if placed else "", fillstyle=filled[text], linestyle="-"
         )
     for kind, (dash, marker) in looks.items():
         found[words[kind]] = style.key_line(color=style.GREY, linestyle=dash, marker=marker)
-    return found
+    return found | style.spread_key(rows, "pairs", band=False)
 
 
 def present(kinds: Mapping[str, Any], found: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
 
 
 # In what an overlaid row must agree with one of ours.
-ALIKE = ("arch", "dataset", "symmetry", "kappa", "align", "split")
+ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch", "align", "split")
 
 
 def table(records: Sequence[Record], split: str = "train", overlay: Overlay | None = None) -> list[Row]:
@@ -62,13 +62,29 @@ def draw(
                 for other in (o for o in published if o["align"] == align and f"{split}_{quantity}_mean" in o):
                     others.crosses(axis, other, other["lambdas"], other[f"{split}_{quantity}_mean"])
             for axis in row[:1] if across else row:
-                axis.set_ylabel(f"{style.SPLITS[split]} {QUANTITIES[quantity]}")
+                axis.set_ylabel(f"{style.SPLITS[split]}\n{QUANTITIES[quantity]}")
         for axis, align in zip(axes[0], alignments, strict=True):
             axis.set_title(TITLES[align] + reset)
+            say_inapplicable(axis, records, align)
         for axis in axes[-1] if across else axes[:, -1]:
             axis.set_xlabel(r"interpolation $\lambda$")
-        style.legend(figure, style.handles_of(axes.flat) | {other["source"]: others.key() for other in published})
+        handles = style.handles_of(axes.flat) | style.spread_key(rows, "pairs", band=True)
+        style.legend(figure, handles | {other["source"]: others.key() for other in published})
     return figure
+
+
+def inapplicable(records: Sequence[Record], align: str) -> str:
+    """The groups to which an alignment does not apply, in words; empty where it applies to all."""
+    labels = style.group_labels(records)
+    refused = (r["group"] for r in records if r["align"] == align and r["status"] == "not_applicable")
+    return "; ".join(labels[group] for group in dict.fromkeys(refused))
+
+
+def say_inapplicable(axis: Any, records: Sequence[Record], align: str) -> None:
+    """Names within a panel the groups that it cannot show."""
+    if names := inapplicable(records, align):
+        text = f"does not apply to {names}"
+        axis.text(0.03, 0.05, text, transform=axis.transAxes, fontsize=6.5, color="0.35")
 
 
 def curves(axis: Any, records: Sequence[Record], rows: Sequence[Row], align: str, quantity: str, split: str) -> None:
@@ -87,9 +103,12 @@ def curves(axis: Any, records: Sequence[Record], rows: Sequence[Row], align: str
 
 
 def band(axis: Any, row: Row, name: str, label: str, look: dict[str, Any], shade: float = 1.0) -> None:
-    """One row's mean over lambda, and around it one standard deviation over pairs."""
-    x, mean, sd = (np.array(row[key]) for key in ("lambdas", f"{name}_mean", f"{name}_sd"))
+    """One row's mean over lambda, and around it one standard deviation over pairs, where there are several."""
+    x, mean = (np.array(row[key]) for key in ("lambdas", f"{name}_mean"))
     axis.plot(x, mean, label=label, alpha=0.25 + 0.75 * shade, markevery=max(1, len(x) // 8), **look)
+    if row[f"{name}_sd"] is None:
+        return
+    sd = np.array(row[f"{name}_sd"])
     # A standard deviation around a mean near 100 % would pass it; no pair does.
     top = np.minimum(mean + sd, 100) if name.endswith("accuracy") else mean + sd
     axis.fill_between(x, np.maximum(mean - sd, 0), top, color=look["color"], alpha=0.18 * shade, linewidth=0)

@@ -19,8 +19,8 @@ LOOKS: dict[str, lines.Look] = {"optimal": ("-", "o"), "identity": ("--", "s")}
 WORDS = {"optimal": "optimal permutation", "identity": "identity"}
 RANDOM = "random permutations (±2 sd)"
 SIMILARITIES = {"pearson": "mean correlation of\nmatched neurons", "dot": "mean product of\nmatched neurons"}
-# In what an overlaid row must agree with one of ours.
-ALIKE = ("arch", "dataset", "symmetry", "layer", "against")
+# In what an overlaid row must agree with one of ours, beside the epoch where it is not the axis.
+ALIKE = ("arch", "dataset", "symmetry", "layer", "at", "similarity", "against")
 MEASURED = ("optimal", "identity", "random_mean", "random_sd")
 
 
@@ -36,11 +36,16 @@ def table(records: Sequence[Record], against: str = "kappa", overlay: Overlay | 
         for layer, own in (layers | {POOLED: pooled(of_epoch)}).items():
             rows.append(
                 head(own)
+                | {"result_ids": [r["result_id"] for r in (of_epoch if layer == POOLED else own)]}
                 | {"layer": layer, "similarity": own[0]["similarity"], "at": own[0]["at"]}
                 | {"series": series[group, epoch], "against": against, "x": x_axis.value(own[0], against)}
                 | spreads(own, *(n for n in MEASURED if all(r[n] is not None for r in own)))
             )
-    return rows + others.beside(overlay, rows, *ALIKE)
+    return rows + _beside(overlay, rows, against)
+
+
+def _beside(overlay: Overlay | None, rows: Sequence[Row], against: str) -> list[Row]:
+    return others.beside(overlay, rows, *ALIKE, *(() if against == "epoch" else ("epoch",)))
 
 
 def pooled(records: Sequence[Record]) -> list[Record]:
@@ -73,7 +78,7 @@ def draw(
         overlay: others' objectives over the same axis.
     """
     rows = table(records, against)
-    published = others.beside(overlay, rows, *ALIKE)
+    published = _beside(overlay, rows, against)
     columns = columns or 2
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     layers = [layer for layer in layers if layer != POOLED] + [POOLED] * (len(layers) != 2)
@@ -83,11 +88,12 @@ def draw(
         axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         for axis in axes.flat[len(layers) :]:
             axis.remove()
+        filled = lines.fills(rows)
         for position, (axis, layer) in enumerate(zip(axes.flat, layers, strict=False)):
             own = [row for row in rows if row["layer"] == layer]
             _random(axis, own)
             for kind, look in LOOKS.items():
-                lines.draw(axis, own, kind, look)
+                lines.draw(axis, own, kind, look, filled)
             _published(axis, [row for row in published if row["layer"] == layer])
             lines.finish(axis, rows + published, against)
             axis.set_title("all layers" if layer == POOLED else style.layer(layer))
@@ -118,12 +124,12 @@ def _published(axis: Any, rows: Sequence[Row]) -> None:
 
 
 def _random(axis: Any, rows: Sequence[Row]) -> None:
-    """A grey band for each series; across the panel where its groups have no place on the axis."""
+    """A grey band for each series; across the panel where its groups have no place on the axis, or all the same."""
     for own in cells((r for r in rows if "random_mean_mean" in r), "series").values():
         placed = sorted((r for r in own if r["x"] is not None), key=lambda r: float(r["x"]))
-        for row in (r for r in own if r["x"] is None):
+        for row in own if len(placed) < 2 else (r for r in own if r["x"] is None):
             mean, sd = row["random_mean_mean"], row["random_sd_mean"]
             axis.axhspan(mean - 2 * sd, mean + 2 * sd, color="0.8", linewidth=0, zorder=0)
-        if placed:
+        if len(placed) > 1:
             x, mean, sd = (np.array([r[k] for r in placed]) for k in ("x", "random_mean_mean", "random_sd_mean"))
             axis.fill_between(x, mean - 2 * sd, mean + 2 * sd, color="0.8", linewidth=0, zorder=0)

@@ -30,10 +30,9 @@ def head(records: Sequence[Record]) -> Row:
 
 
 def spread(values: Sequence[Any]) -> tuple[Any, Any]:
-    """Mean and standard deviation (0 for one value) of numbers, or of lists position by position."""
+    """Mean and standard deviation (None for one value) of numbers, or of lists position by position."""
     array = np.asarray(values, dtype=float)
-    sd = array.std(0, ddof=1) if len(array) > 1 else np.zeros(array.shape[1:])
-    return array.mean(0).tolist(), sd.tolist()
+    return array.mean(0).tolist(), array.std(0, ddof=1).tolist() if len(array) > 1 else None
 
 
 def spreads(records: Sequence[Record], *names: str) -> Row:

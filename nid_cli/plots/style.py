@@ -49,9 +49,11 @@ COLORS = {"standard": "#000000", "sigma": "#CC79A7"}
 COLORMAPS = {"w": "viridis_r", "syre": "YlOrBr"}
 DASHES = {"standard": "-", "sigma": ":", "w": "-", "syre": "-."}
 GREY = "0.55"
+# About how many inches wide a letter is, at 8 points.
+LETTER = 0.062
 # So many lines of one dash can be told apart by how dark they are.
 MOST_ALIKE = 3
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h", "<", ">")
 
 NETWORKS = {"mlp": "MLP", "resnet": "ResNet"}
 PREFIXES = {"standard": "", "w": "W-", "sigma": r"$\sigma$-", "syre": "syre-"}
@@ -67,6 +69,7 @@ DATASETS = {
     "parity-subspace": "parity",
     "multilabel-subspace": "multi-label",
 }
+ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU", "identity": "no activation"}
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
@@ -111,6 +114,18 @@ def short_layer(name: int | str) -> str:
     return str(name + 1) if isinstance(name, int) else layer(name)
 
 
+def layer_title(name: int | str, width: float) -> str:
+    """A layer in words that fit above a panel of ``width`` inches: its name over several lines, or a number alone."""
+    broken = layer(name).replace(".", ".\n")
+    return fitting((layer(name), broken.replace(" ", "\n"), short_layer(name)), width)
+
+
+def fitting(texts: Sequence[str], width: float) -> str:
+    """The first of several ways to say something whose lines fit into ``width`` inches, else the last."""
+    fits = (text for text in texts if max(map(_letters, text.split("\n"))) * LETTER <= width)
+    return next(fits, texts[-1])
+
+
 def look(record: Record) -> dict[str, Any]:
     """Colour and dash of a group: functions of symmetry and kappa alone, so the same in every figure.
 
@@ -131,7 +146,7 @@ def look(record: Record) -> dict[str, Any]:
 WORDS: dict[str, Callable[[Any], str]] = {
     "dataset": lambda v: DATASETS.get(v, str(v)),
     "norm": lambda v: "no norm" if v == "none" else f"{v} norm",
-    "activation": str,
+    "activation": lambda v: ACTIVATIONS.get(v, str(v)),
     "depth": lambda v: f"depth {v}",
     "width": lambda v: f"width {v}",
     "fixed_share": lambda v: "none fixed" if not v else f"{100 * v:.3g} % fixed",
@@ -269,6 +284,17 @@ def handles_of(axes: Iterable[Any]) -> dict[str, Any]:
     """The labelled lines of some axes, each label once."""
     lines = (line for axis in axes for line in axis.get_lines())
     return {line.get_label(): line for line in lines if not str(line.get_label()).startswith("_")}
+
+
+SPREAD = "±1 sd over {}"
+
+
+def spread_key(rows: Iterable[Record], over: str, *, band: bool) -> dict[str, Any]:
+    """The legend's entry for bands, or bars, of one standard deviation; empty where no row has one."""
+    if not any(value is not None for row in rows for name, value in row.items() if name.endswith("_sd")):
+        return {}
+    mark = key_patch(color=GREY, alpha=0.3) if band else key_line(color=GREY, linestyle="", marker="|", markersize=7)
+    return {SPREAD.format(over): mark}
 
 
 def key_line(**look: Any) -> Line2D:

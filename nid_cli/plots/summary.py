@@ -54,9 +54,10 @@ def describe(records: Sequence[Record]) -> tuple[str, str]:
     data = "".join(f", {style.parameter(name, value)}" for name, value in parameters.items())
     title = f"{style.label(first)}, on {style.DATASETS.get(settings['dataset'], settings['dataset'])}"
     norm = NORMS.get(settings["norm"], f"{settings['norm']} norm")
+    activation = style.ACTIVATIONS.get(settings["activation"], settings["activation"])
     said = [
         f"Group {style.literal(first['group'])}: {len(models)} model{'s' if len(models) > 1 else ''}, "
-        f"width {settings['width']}, depth {settings['depth']}, {norm}, {settings['activation']}{data}."
+        f"width {settings['width']}, depth {settings['depth']}, {norm}, {activation}{data}."
     ]
     if first.get("fixed_share"):
         said.append(f"{100 * first['fixed_share']:.3g} % of the weights are fixed.")
@@ -85,7 +86,7 @@ def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
         lines = textwrap.wrap(text, 118 if columns == 2 else 56)
         head = 0.35 + 0.14 * len(lines)
         down = 4 if columns == 2 else 8
-        height = head + down * (1.75 if columns == 2 else 1.3)
+        height = head + down * (1.75 if columns == 2 else 1.15)
         figure = style.new_figure(columns, height)
         halves: Any = figure.subfigures(2, 1, height_ratios=[head, height - head])
         upper, lower = halves
@@ -93,7 +94,7 @@ def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
         upper.text(0.01, 1 - 0.27 / head, "\n".join(lines), fontsize=7, va="top", linespacing=1.25)
         axes = lower.subplots(down, columns).ravel()
         _training(axes[:2], parts["training"])
-        _connectivity(axes[2:4], rows["lmc"])
+        _connectivity(axes[2:4], parts["lmc"], rows["lmc"])
         _matching(axes[4], rows["match"])
         _costs(axes[5], rows["cost"])
         _coherence(axes[6:], rows["coherence"])
@@ -133,7 +134,7 @@ def _training(axes: Any, records: Sequence[Record]) -> None:
         axis.set_xlabel("epoch")
 
 
-def _connectivity(axes: Any, rows: Sequence[Row]) -> None:
+def _connectivity(axes: Any, records: Sequence[Record], rows: Sequence[Row]) -> None:
     for axis, (quantity, title) in zip(axes, lmc.QUANTITIES.items(), strict=True):
         axis.set_title(f"linear mode connectivity: train {title}")
         if not rows:
@@ -142,6 +143,8 @@ def _connectivity(axes: Any, rows: Sequence[Row]) -> None:
         for row in rows:
             look = {"color": style.look(row)["color"], "linestyle": DASHES[row["align"]]}
             lmc.band(axis, row, f"train_{quantity}", lmc.TITLES[row["align"]], look)
+        for align in lmc.TITLES:
+            lmc.say_inapplicable(axis, records, align)
         lmc.finish(axis)
         axis.set_xlabel(r"interpolation $\lambda$")
 
@@ -165,7 +168,7 @@ def _matching(axis: Any, rows: Sequence[Row]) -> None:
             axis.fill_between([place - 0.3, place + 0.3], low, high, color="0.8", linewidth=0, label="random (±2 sd)")
         for shift, (kind, (_, marker)) in zip((-0.1, 0.1), match.LOOKS.items(), strict=True):
             axis.errorbar(
-                place + shift, row[f"{kind}_mean"], yerr=row[f"{kind}_sd"] or None, color=colour, marker=marker,
+                place + shift, row[f"{kind}_mean"], yerr=row[f"{kind}_sd"], color=colour, marker=marker,
                 fillstyle="full" if kind == "optimal" else "none", linestyle="", elinewidth=0.7,
                 label=kind,
             )  # fmt: skip

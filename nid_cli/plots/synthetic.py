@@ -39,11 +39,11 @@ def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
         first, *panels = _layout(figure, columns, len(ends))
         for (family,), own in cells(rows, "family").items():
             own = sorted(own, key=lambda row: float(row["coherence"]))
-            x, mean, sd = (np.array([r[k] for r in own]) for k in ("coherence", "barrier_mid_mean", "barrier_mid_sd"))
-            _band(first, x, mean, sd, family, None)
+            x, mean, sd = ([r[k] for r in own] for k in ("coherence", "barrier_mid_mean", "barrier_mid_sd"))
+            _band(first, x, mean, None if None in sd else sd, family, None)
             for axis, end in zip(panels, ends, strict=True):
                 for row in (r for r in own if r["coherence"] == end):
-                    x, mean, sd = (np.array(row[k]) for k in ("lambdas", "test_loss_mean", "test_loss_sd"))
+                    x, mean, sd = (row[k] for k in ("lambdas", "test_loss_mean", "test_loss_sd"))
                     _band(axis, x, mean, sd, family, max(1, len(x) // 5))
         first.set_xlabel(r"coherence $\nu$ of the inputs")
         first.set_ylabel("midpoint barrier\n(test MSE)")
@@ -56,7 +56,7 @@ def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
         panels[0].set_ylabel("test MSE")
         for axis in (first, *panels):
             axis.grid(color="0.92", linewidth=0.5)
-        style.legend(figure, style.handles_of([first]))
+        style.legend(figure, style.handles_of([first]) | style.spread_key(rows, "seeds and pairs", band=True))
     return figure
 
 
@@ -71,9 +71,13 @@ def _layout(figure: Figure, columns: int, ends: int) -> list[Any]:
     return [axes["barrier"], *(axes[name] for name in names)]
 
 
-def _band(axis: Any, x: np.ndarray, mean: np.ndarray, sd: np.ndarray, family: str, every: int | None) -> None:
+def _band(axis: Any, x: list[float], mean: list[float], sd: list[float] | None, family: str, every: int | None) -> None:
     look = LOOKS[family]
-    axis.plot(x, mean, label=f"{FAMILIES[family]} (±1 sd)", markevery=every, **look)
+    axis.plot(x, mean, label=FAMILIES[family], markevery=every, **look)
+    if sd is None:
+        return
+    low, high = np.subtract(mean, sd), np.add(mean, sd)
     # A test loss is not negative; a barrier may be.
-    bottom = mean - sd if every is None else np.maximum(mean - sd, 0)
-    axis.fill_between(x, bottom, mean + sd, color=look["color"], alpha=0.18, linewidth=0)
+    axis.fill_between(
+        x, low if every is None else np.maximum(low, 0), high, color=look["color"], alpha=0.18, linewidth=0
+    )

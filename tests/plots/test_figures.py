@@ -98,20 +98,39 @@ def of_summary() -> list[dict]:
     return [r | {"part": part} for part, own in parts.items() for r in own]
 
 
+RESNET = ("stem.conv", *(f"stage{i}.0.conv{j}" for i in (1, 2, 3) for j in (1, 2)), "linear")
+
+
+def of_alignments() -> list[dict]:
+    refused = made.pair(made.group("sigma", None), 5.0, "activation") | {"status": "not_applicable"}
+    sigma = [made.pair(made.group("sigma", None), 5.0), refused]
+    return [*of_pairs(), made.pair(made.group(), 1.0, "weight"), *sigma]
+
+
+def of_layers(layers: tuple[Any, ...]) -> list[dict]:
+    return [made.cost(made.group(), layer, made.swaps(6)) for layer in layers]
+
+
 FIGURES: dict[str, Callable[[int], Figure]] = {
     "lmc": lambda c: lmc.draw(of_pairs(), columns=c),
-    "lmc, three alignments": lambda c: lmc.draw([*of_pairs(), made.pair(made.group(), 1.0, "weight")], columns=c),
+    "lmc, three alignments": lambda c: lmc.draw(of_alignments(), "val", columns=c),
     "barrier": lambda c: barrier.draw(of_pairs(), columns=c),
+    "barrier, max": lambda c: barrier.draw(of_alignments(), split="val", kind="max", columns=c),
+    "barrier, mid": lambda c: barrier.draw(of_pairs(), split="val", kind="mid", columns=c),
     "match": lambda c: match.draw(of_matching((0, 1, 2)), columns=c),
     "match, fixed": lambda c: match.draw(of_shares(), against="fixed", columns=c),
     "match, k": lambda c: match.draw(of_dimensions(), against="k", columns=c),
     "match, resnet": lambda c: match.draw(of_matching(("stream.1", "stage1.block0", "stream.2")), columns=c),
     "matrix": lambda c: cost.draw(of_costs() + of_costs("ridge"), across="k", columns=c),
     "distribution": lambda c: cost.draw(of_costs(), kind="distribution", across="k", columns=c),
+    "matrix, layers": lambda c: cost.draw(of_layers((0, 1, 2, 3)), columns=c),
+    "matrix, resnet": lambda c: cost.draw(of_layers(RESNET[: 3 * c]), columns=c),
     "scatter": lambda c: cost.draw(of_costs("ridge"), kind="scatter", across="k", columns=c),
+    "scatter, one": lambda c: cost.draw(of_costs("ridge")[:1], kind="scatter", columns=c),
     "coherence": lambda c: coherence.draw(of_coherence(), columns=c),
     "coherence, resnet": lambda c: coherence.draw(of_coherence(("conv1", "stage1.block0.conv1")), columns=c),
-    "coherence, epochs": lambda c: coherence.draw(of_coherence(), against="epoch", columns=c),
+    "coherence, epochs": lambda c: coherence.draw(of_coherence((0, 1, 2, 3)), against="epoch", columns=c),
+    "coherence, resnet, epochs": lambda c: coherence.draw(of_coherence(RESNET[: 3 * c]), against="epoch", columns=c),
     "synthetic": lambda c: synthetic.draw(of_synthetic(), columns=c),
     "training": lambda c: training.draw(of_epochs(), columns=c),
     "summary": lambda c: summary.draw(of_summary(), columns=c),
@@ -205,7 +224,7 @@ def test_distributions_and_scatter_hold_each_pair_of_neurons_once() -> None:
     x, y = axis.collections[0].get_offsets().T
     np.testing.assert_allclose(y, expected)
     np.testing.assert_allclose(x, 2**0.5 * expected)
-    assert "rank correlation 1.00" in [t.get_text() for t in axis.texts]
+    assert axis.get_title().endswith("\nrank correlation 1.00")
     flat = cost.draw([made.cost(made.group("standard", None), 0, np.zeros((4, 4)))], "distribution").axes[0]
     np.testing.assert_allclose(lines(flat)["MLP"].get_xdata(), 0)
 

@@ -57,6 +57,35 @@ def test_values_of_nothing_that_is_drawn_are_refused() -> None:
         lmc.draw([made.pair(made.group(), 1.0)], overlay=Overlay("lab", lmc.table([made.pair(made.group("syre"), 1)])))
 
 
+def test_values_of_another_epoch_similarity_or_place_are_not_laid_over_ours() -> None:
+    curve = made.pair(made.group(epoch=5), 1.0)
+    with pytest.raises(UsageError):
+        lmc.draw([curve], overlay=Overlay("lab", lmc.table([curve | {"epoch": 10}])))
+    ours = made.match(made.group(), 0, 0.9, 0.4)
+    for other in ({"epoch": 10}, {"similarity": "dot"}, {"at": "post_norm"}):
+        with pytest.raises(UsageError):
+            match.draw([ours], overlay=Overlay("lab", match.table([ours | other])))
+    over_epochs = Overlay("lab", match.table([ours | {"epoch": 10}], "epoch"))
+    assert len(crosses(match.draw([ours], "epoch", over_epochs).axes[0])) == 2
+
+
+def matched(**changes: Any) -> str:
+    row = {"arch": "mlp", "dataset": "digits", "symmetry": "w", "kappa": 1.0, "epoch": 5, "layer": 0}
+    row |= {"at": "post_activation", "similarity": "pearson", "against": "kappa", "x": 1.0}
+    row |= {"optimal_mean": 0.9, "identity_mean": 0.8} | changes
+    return json.dumps({"schema": "nid.plot.match/1", "records": [{k: v for k, v in row.items() if v != "gone"}]})
+
+
+@pytest.mark.parametrize("change", [{"identity_mean": "gone"}, {"x": "1"}, {"x": [1.0]}, {"optimal_mean": None}])
+def test_objectives_that_are_no_numbers_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(matched())
+    assert read("match", str(file)).rows[0]["optimal_mean"] == 0.9
+    file.write_text(matched(**change))
+    with pytest.raises(UsageError, match="--overlay"):
+        read("match", str(file))
+
+
 def test_the_papers_values_are_those_of_the_authors_figures(shared: Path) -> None:
     authors = json.loads((shared / "paper/authors_figures.json").read_text())
     names = {("standard", None): "MLP", ("w", 0.0): "W-MLP/kappa=0", ("w", 1.0): "W-MLP/kappa=1"}
@@ -75,7 +104,8 @@ def test_the_papers_values_are_those_of_the_authors_figures(shared: Path) -> Non
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    row = {"arch": "mlp", "dataset": "digits", "symmetry": "w", "kappa": 1.0, "align": "none", "split": "train"}
+    row = {"arch": "mlp", "dataset": "digits", "symmetry": "w", "kappa": 1.0, "epoch": 5}
+    row |= {"align": "none", "split": "train"}
     row |= {"lambdas": [0.0, 1.0], "train_accuracy_mean": [99.0, 98.0]}
     return {"schema": "nid.plot.lmc/1", "records": [row | changes]}
 
@@ -103,6 +133,11 @@ def test_a_document_of_rows_is_read(tmp_path: Path) -> None:
         json.dumps(document(lambdas=[0.0, 0.5, 1.0])),
         json.dumps(document(train_accuracy_mean=[float("nan"), 1.0])),
         json.dumps(document(train_accuracy_mean=None)),
+        json.dumps(document(train_accuracy_mean=["1", "2"])),
+        json.dumps(document(split="test")),
+        json.dumps(document(lambdas=0.5)),
+        json.dumps(document(lambdas=[], train_accuracy_mean=[])),
+        json.dumps(document(lambdas=[[0.0, 1.0]], train_accuracy_mean=[[1.0, 2.0]])),
     ],
 )
 def test_other_files_are_refused_with_a_sentence(content: str, tmp_path: Path) -> None:
