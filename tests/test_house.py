@@ -17,6 +17,7 @@ PACKAGE = Path(nid_cli.__file__).parent
 # For each room (a folder or a top-level module), the rooms that it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "stopping": set(),
     "specs": {"errors"},
     "data": {"specs", "errors"},
     "nets": {"specs", "errors"},
@@ -25,9 +26,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"specs", "errors", "data", "nets", "metrics"},
     "analysis": {"specs", "errors", "data", "nets", "metrics"},
     "plots": {"specs", "errors"},
-    "registry": {"specs", "errors"},
-    "pipeline": {"specs", "errors", "recipes", "data", "nets", "metrics", "training", "analysis", "plots", "registry"},
-    "cli": {"specs", "errors", "recipes", "data", "nets", "pipeline", "registry"},
+    "registry": {"specs", "errors", "stopping"},
+    "pipeline": {"specs", "errors", "stopping", "recipes", "data", "nets", "metrics"}
+    | {"training", "analysis", "plots", "registry"},
+    "cli": {"specs", "errors", "stopping", "recipes", "data", "nets", "pipeline", "registry"},
 }
 ONLY_IN = {"typer": {"cli"}, "rich": {"cli"}, "sqlalchemy": {"registry", "pipeline"}, "alembic": {"registry"}}
 NEVER_IN = {"torch": {"registry", "specs", "recipes", "cli", "plots", "errors"}}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,29 +12,10 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from nid_cli import stopping
 from nid_cli.errors import IntegrityError, NidError, RegistryError
 from nid_cli.registry import backup, location
 from nid_cli.registry.tables import VERSION_TABLE
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Puts Ctrl-C off to the end of a transaction, which is short: what it interrupts there fails in its own words."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals go to the main thread alone
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda signum, frame: came.append(signum))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        for signum in dict.fromkeys(came):
-            signal.raise_signal(signum)
 
 
 class Registry:
@@ -73,7 +52,7 @@ class Registry:
     def _transaction(self, write: bool) -> Iterator[Connection]:
         try:
             with (
-                _undisturbed(),
+                stopping.put_off(),  # an interruption would come out in the database's words
                 self._engine.connect().execution_options(nid_write=write) as connection,
                 connection.begin(),
             ):
