@@ -206,6 +206,15 @@ def test_runs_whose_process_is_gone_are_recognized(terminal: Terminal) -> None:
     assert terminal("db", "gc") == 4  # the other machine may be writing
 
 
+def test_what_another_machine_trains_is_not_removed(terminal: Terminal) -> None:
+    origin = invocations.describe("train", ("nid", "train")) | {"process": "elsewhere/boot/pid:[1] 4711 99"}
+    with open_for_writing(terminal.database).write() as connection:
+        made = invocations.begin(connection, origin)
+        connection.exec_driver_sql(f"UPDATE models SET status = 'training', invocation_id = {made} WHERE id = 5")
+    assert terminal("group", "rm", "mlp-digits-syre-k1", "--yes") == 2 and "is being trained" in terminal.errors
+    assert terminal.records("group", "show", "mlp-digits-syre-k1")[0]["status"] == {"training": 1}
+
+
 def test_the_doctor_tells_versions_locations_and_troubles(terminal: Terminal) -> None:
     registry = open_for_writing(terminal.database)
     with registry.write() as connection:
