@@ -60,7 +60,7 @@ def _database(folder: Path) -> Path:
 
 def _unpack(archive: Path, folder: Path) -> None:
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:") as tar:  # plain, as nid writes it: what is packed can unfold without end
             # The "data" filter refuses absolute paths, .., links out of the folder and devices.
             tar.extractall(folder, filter="data")
     except (tarfile.TarError, OSError, EOFError) as error:
