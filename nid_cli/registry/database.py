@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from nid_cli import stopping
@@ -57,12 +57,10 @@ class Registry:
                 connection.begin(),
             ):
                 yield connection
-        except OperationalError as error:
-            raise _explain(error, self.path) from None
         except DatabaseError as error:
             if isinstance(error.orig, sqlite3.IntegrityError):
                 raise
-            raise RegistryError(f"{self.path} is not a readable nid registry: {error.orig}") from None
+            raise explain(str(error.orig), self.path) from None
 
     def read(self) -> Any:
         """A context manager: a connection in one consistent read transaction."""
@@ -119,8 +117,18 @@ class Registry:
             return not connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar()
 
 
-def _explain(error: OperationalError, path: Path) -> NidError:
-    reason = str(error.orig)
+def explain(reason: str, path: Path) -> NidError:
+    """The error for a user where SQLite gives ``reason``."""
+    if "malformed" in reason:
+        return IntegrityError(
+            f"the registry {path} is damaged: {reason}",
+            "nid db check lists everything; nid db restore FILE brings a backup back",
+        )
+    if "not a database" in reason:
+        return RegistryError(
+            f"{path} is not a readable nid registry: {reason}",
+            "name the right file with --registry; nid db restore FILE brings a backup back",
+        )
     if "locked" in reason or "busy" in reason:
         return RegistryError(
             f"the registry {path} stayed locked by another process for {backup.BUSY_TIMEOUT_S} s",
