@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from nid_cli.errors import IntegrityError, NidError
@@ -58,7 +59,8 @@ def write_atomic(path: Path, content: bytes) -> str:
         for folder in (path.parent, *(new.parent for new in made)):
             sync_folder(folder)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise NidError(f"cannot write {path}: {error.strerror}", "free some space or check permissions") from None
     return sha256(content)
 
@@ -73,11 +75,11 @@ def read_verified(path: Path, expected: str) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise IntegrityError(
-            f"the registry's file {path} cannot be read: {error.strerror}", "restore it from a backup, or train again"
+            f"the registry's file {path} cannot be read: {error.strerror}", "nid db check says what can be done"
         ) from None
     if sha256(content) != expected:
         raise IntegrityError(
-            f"{path} is not the file that was recorded (its SHA-256 differs)", "restore it from a backup"
+            f"{path} is not the file that was recorded (its SHA-256 differs)", "nid db check says what can be done"
         )
     return content
 
