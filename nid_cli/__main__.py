@@ -2,19 +2,28 @@
 
 import gc
 import sys
-from typing import NoReturn
+
+from nid_cli import stopping
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Runs the command line."""
+    stopping.listen()  # before the imports that take time
     gc.disable()  # collecting garbage while modules load costs a tenth of a listing's time
     try:
-        from nid_cli.cli.app import main as run
-    except KeyboardInterrupt:
-        sys.exit(130)
-    gc.freeze()
-    gc.enable()
-    run()
+        from nid_cli.cli.app import run
+
+        gc.freeze()
+        gc.enable()
+        code = run()
+    except BaseException:  # an import that a signal cuts off can fail in its own words
+        if not stopping.was_requested():
+            raise
+        sys.stderr.write(f"error: {stopping.SENTENCE}\nhint: {stopping.HINT}\n")
+        code = stopping.EXIT_CODE
+    if code == stopping.EXIT_CODE:
+        stopping.leave()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

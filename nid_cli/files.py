@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from nid_cli.errors import NidError
@@ -55,6 +56,7 @@ def write_atomic(path: Path, content: bytes) -> str:
         for folder in (path.parent, *(new.parent for new in made)):
             sync_folder(folder)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise NidError(f"cannot write {path}: {error.strerror}", "free some space or check permissions") from None
     return sha256(content)

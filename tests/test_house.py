@@ -18,6 +18,7 @@ PACKAGE = Path(nid_cli.__file__).parent
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "stopping": set(),
     "specs": {"errors"},
     "data": {"specs", "errors", "files"},
     "nets": {"specs", "errors"},
@@ -26,10 +27,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"specs", "errors", "data", "nets", "metrics"},
     "analysis": {"specs", "errors", "data", "nets", "metrics"},
     "plots": {"specs", "errors"},
-    "registry": {"specs", "errors", "files"},
-    "pipeline": {"specs", "errors", "files", "recipes", "data", "nets", "metrics"}
+    "registry": {"specs", "errors", "files", "stopping"},
+    "pipeline": {"specs", "errors", "files", "stopping", "recipes", "data", "nets", "metrics"}
     | {"training", "analysis", "plots", "registry"},
-    "cli": {"specs", "errors", "files", "recipes", "data", "nets", "pipeline", "registry"},
+    "cli": {"specs", "errors", "files", "stopping", "recipes", "data", "nets", "pipeline", "registry"},
 }
 ONLY_IN = {"typer": {"cli"}, "rich": {"cli"}, "sqlalchemy": {"registry", "pipeline"}, "alembic": {"registry"}}
 NEVER_IN = {"torch": {"registry", "specs", "recipes", "cli", "plots", "errors", "files"}}

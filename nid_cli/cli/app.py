@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import Annotated, Any, NoReturn
+from contextlib import suppress
+from typing import Annotated
 
 import typer
 
 import nid_cli
+from nid_cli import stopping
 from nid_cli.cli import coherence, cost, db, doctor, group, lmc, match, plot, register, train
 from nid_cli.cli.render import OutputClosed, say
 from nid_cli.errors import NidError
-from nid_cli.pipeline import stopping
 
-INTERRUPTED, BROKEN_PIPE = 130, 141
+BROKEN_PIPE = 141
 
 app = typer.Typer(
     name="nid",
@@ -58,11 +58,17 @@ app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs one command line; returns its exit code."""
-    stopping.requested.clear()
+    try:
+        return _run(arguments)
+    finally:
+        stopping.over()
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = app(arguments, standalone_mode=False, prog_name="nid")
-        if code == INTERRUPTED:
-            _explain("interrupted", None)
+        if code == stopping.EXIT_CODE:  # Typer's word for it
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except NidError as error:
         _explain(error.message, error.hint)
@@ -70,15 +76,15 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message(), file=sys.stderr)
+            with suppress(OSError):
+                print(error.format_message(), file=sys.stderr)
             return 2
         hint = f"{context.command_path} --help shows its options" if context else None
         _explain(" ".join(error.format_message().split()), hint)
         return _unless_debugging(error, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _explain("interrupted", None)
-        return INTERRUPTED
-    except OutputClosed:
+        return _interrupted()
+    except (OutputClosed, SystemExit):  # Typer leaves where its help meets a closed pipe
         return BROKEN_PIPE
     except MemoryError:
         _explain("there is not enough memory for this", "use fewer workers, or a smaller --data train-size")
@@ -87,9 +93,8 @@ def run(arguments: list[str] | None = None) -> int:
         _explain(f"cannot read or write: {error.strerror or error}", None)
         return _unless_debugging(error, 1)
     except Exception as error:
-        if stopping.requested.is_set():  # an import that a signal cuts off fails in its own words
-            _explain("interrupted", None)
-            return INTERRUPTED
+        if stopping.was_requested():  # an import that a signal cuts off fails in its own words
+            return _interrupted()
         _explain(
             f"an error in nid itself: {type(error).__name__}: {error}", "NID_DEBUG=1 shows where; please report it"
         )
@@ -102,19 +107,12 @@ def _explain(message: str, hint: str | None) -> None:
             say(f"{label}: {text}")
 
 
+def _interrupted() -> int:
+    _explain(stopping.SENTENCE, stopping.HINT)
+    return stopping.EXIT_CODE
+
+
 def _unless_debugging(error: Exception, code: int) -> int:
     if os.environ.get("NID_DEBUG") == "1":
         raise error
     return code
-
-
-def _stop(signum: int, frame: Any) -> NoReturn:
-    stopping.requested.set()
-    raise KeyboardInterrupt
-
-
-def main() -> NoReturn:
-    """The console script: SIGTERM ends a command as Ctrl-C does."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    sys.exit(run())

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from nid_cli.pipeline.context import Progress, silent
@@ -37,7 +37,8 @@ def say(sentence: str) -> None:
     """One line to the user, on stderr, without control characters: a name from a file must not steer the terminal."""
     if sys.stderr is None:
         return
-    print("".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr, flush=True)
+    with suppress(OSError):  # a terminal that has closed
+        print("".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr, flush=True)
 
 
 def document(schema: str, records: Sequence[Record]) -> str:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nid_cli import files
 from nid_cli.errors import IntegrityError
-from nid_cli.pipeline import stopping
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.lineage import ending, writing_files
+from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.recipes import graph_of
 from nid_cli.registry import artifacts, groups, invocations, results
 from nid_cli.registry.database import Registry
@@ -160,12 +159,11 @@ def analyse(
     if missing:
         lab = Lab(registry, context)
         origin = invocations.describe(command, context.argv, str(lab.device))
-        with registry.write() as connection:
-            invocation = invocations.begin(connection, origin)
-        with writing_files(registry, context), ending(registry, invocation, "the results so far are kept"):
+        with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
+            with registry.write() as connection:
+                invocation = call.begin(connection, origin)
             for subject, values in compute(lab, missing):
                 _record(lab, subject, values, invocation)
-                stopping.check()
     with registry.read() as connection:
         found = results.records(connection, keys)
     return [with_matrices(registry, record, matrices) for record in found]

@@ -13,7 +13,7 @@ from nid_cli.errors import IntegrityError, NidError, RegistryError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import writing_files
 from nid_cli.registry import backup, groups, inventory, invocations, locks
-from nid_cli.registry.database import Registry
+from nid_cli.registry.database import Registry, explain
 from nid_cli.registry.inventory import Found, Recorded
 from nid_cli.registry.location import find
 from nid_cli.registry.opening import open_for_reading, open_for_writing
@@ -52,13 +52,13 @@ def check(context: Context) -> Checked:
     try:
         wrong = backup.problems(path)
     except sqlite3.OperationalError as error:
-        raise RegistryError(f"the registry {path} cannot be checked: {error}", "check its permissions") from None
+        raise explain(str(error), path) from None
     findings = [Finding("database", str(path), problem, RESTORE) for problem in wrong]
     context.progress("database", 1, 1, "")
     try:
         registry = open_for_reading(context.registry)
         return _check_files(context, registry, findings)
-    except RegistryError:
+    except (RegistryError, IntegrityError):
         if not findings:
             raise
         return Checked(findings, 0, 0, 0)  # too damaged to be read any further
@@ -90,7 +90,8 @@ def _verify(registry: Registry, file: Recorded) -> tuple[Finding | None, int]:
     elif file.group is None:
         remedy = "the same command with --force computes it again"
     else:
-        remedy = f"copy it back from where you have it; or nid group rm {file.group}, nid db gc, and make it again"
+        again = f"nid group rm --yes {file.group}, nid db gc, and make it again"
+        remedy = f"copy it back from where you have it; or {again}"
     try:
         path = registry.file(file.path)
     except IntegrityError as error:

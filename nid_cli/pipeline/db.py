@@ -50,7 +50,7 @@ def restore(context: Context, source: Path) -> dict[str, Any]:
         IntegrityError: the backup is damaged.
     """
     if not source.is_file():
-        raise NotFoundError(f"{source} does not exist")
+        raise NotFoundError(f"{source} is not a file" if source.exists() else f"{source} does not exist")
     if wrong := backup.problems(source):
         raise IntegrityError(f"{source} is damaged: {wrong[0]}", "restore another backup")
     revision = Registry(source.absolute()).revision()

@@ -94,6 +94,7 @@ def _registry(context: Context) -> Iterator[Observation]:
         revision = registry.revision()
     except NidError as error:
         yield Observation("registry", str(path), "problem", f"{error.message}; nid db check says more")
+        yield from _folder(path.parent)
         return
     yield Observation("registry", str(path))
     yield from _folder(registry.folder)

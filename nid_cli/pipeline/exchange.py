@@ -15,7 +15,7 @@ from pathlib import Path
 from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.lineage import ending, writing_files
+from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.registry import artifacts, groups, invocations, locks, runs, transfer
 from nid_cli.registry.database import Registry
 from nid_cli.registry.location import FILE, FOLDER
@@ -61,7 +61,7 @@ def _database(folder: Path) -> Path:
 
 def _unpack(archive: Path, folder: Path) -> None:
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:") as tar:  # plain, as nid writes it: what is packed can unfold without end
             # The "data" filter refuses absolute paths, .., links out of the folder and devices.
             tar.extractall(folder, filter="data")
     except (tarfile.TarError, OSError, EOFError) as error:
@@ -86,10 +86,10 @@ def take_over(context: Context, registry: Registry, source: Path, name: str | No
         if name is not None and len(names) != 1:
             raise UsageError(f"--name names one group, but {source} has {len(names)}", "rename them afterwards")
         origin = invocations.describe("register", context.argv)
-        with registry.write() as connection:
-            invocation = invocations.begin(connection, origin)
         found = []
-        with writing_files(registry, context), ending(registry, invocation, "the groups done so far are kept"):
+        with recording(registry, "the groups done so far are kept") as call, writing_files(registry, context):
+            with registry.write() as connection:
+                call.begin(connection, origin)
             for done, group_name in enumerate(names):
                 context.progress("groups", done, len(names), group_name)
                 with locks.hold(registry.file(locks.REGISTER), lambda h: context.say(f"waiting: {h} registers")):

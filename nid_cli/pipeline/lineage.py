@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from nid_cli import stopping
 from nid_cli.errors import Interrupted, NidError
-from nid_cli.pipeline import stopping
 from nid_cli.pipeline.context import Context
 from nid_cli.registry import invocations, locks
 from nid_cli.registry.database import Registry
 from nid_cli.registry.processes import HEARTBEAT_S
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @contextmanager
@@ -22,9 +27,21 @@ def writing_files(registry: Registry, context: Context) -> Iterator[None]:
         yield
 
 
+@dataclass
+class Call:
+    """A command at work; ``id`` is that of its row, from :meth:`begin` on."""
+
+    id: int | None = None
+
+    def begin(self, connection: Connection, origin: Mapping[str, Any]) -> int:
+        """Records what :func:`nid_cli.registry.invocations.describe` described; returns the row's id."""
+        self.id = invocations.begin(connection, origin)
+        return self.id
+
+
 @contextmanager
-def ending(registry: Registry, invocation: int, kept: str) -> Iterator[None]:
-    """Records signs of life of an invocation, and how it ends, whichever way it goes.
+def recording(registry: Registry, kept: str) -> Iterator[Call]:
+    """Records a command's signs of life, once it has begun, and how it ends, whichever way it goes.
 
     Args:
         kept: what an interruption leaves, said to the user.
@@ -32,27 +49,30 @@ def ending(registry: Registry, invocation: int, kept: str) -> Iterator[None]:
     Raises:
         Interrupted: in place of a KeyboardInterrupt.
     """
-    status, over = "failed", threading.Event()
-    threading.Thread(target=_beat, args=(registry, invocation, over), daemon=True).start()
+    call, status, over = Call(), "failed", threading.Event()
     try:
-        yield
+        threading.Thread(target=_beat, args=(registry, call, over), daemon=True).start()
+        yield call
         status = "done"
     except BaseException as error:
-        if not (isinstance(error, KeyboardInterrupt | Interrupted) or stopping.requested.is_set()):
+        if not (isinstance(error, KeyboardInterrupt | Interrupted) or stopping.was_requested()):
             raise
         status = "interrupted"
-        raise Interrupted(f"stopped; {kept}", "the same command goes on from there") from None
+        raise Interrupted(f"stopped; {kept}", stopping.HINT) from None
     finally:
         over.set()
         try:
-            with registry.write() as connection:
-                invocations.finish(connection, invocation, status)
+            if call.id is not None:
+                with registry.write() as connection:
+                    invocations.finish(connection, call.id, status)
         except NidError:
             if status == "done":
                 raise  # else what went wrong before is what the user must hear
 
 
-def _beat(registry: Registry, invocation: int, over: threading.Event) -> None:
+def _beat(registry: Registry, call: Call, over: threading.Event) -> None:
     while not over.wait(HEARTBEAT_S):
-        with suppress(NidError), registry.write() as connection:  # the work itself will meet what is wrong
-            invocations.beat(connection, invocation)
+        # Errors: the work itself will meet what is wrong.
+        with suppress(NidError), registry.write() as connection:
+            if call.id is not None:
+                invocations.beat(connection, call.id)

@@ -10,29 +10,25 @@ from sqlalchemy import Connection
 
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.context import Context
-from nid_cli.registry import groups, invocations, locks, runs
-from nid_cli.registry.database import Registry
+from nid_cli.registry import groups, invocations, runs
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.runs import Model
 from nid_cli.registry.selection import Selection, select_groups
 
 
-def _members(connection: Connection, registry: Registry, group: Group) -> list[Model]:
+def _members(connection: Connection, group: Group) -> list[Model]:
     """The models of a group; those whose training process is gone read as interrupted."""
+    gone = {call.id for call in invocations.running(connection) if not call.is_alive}
     members = runs.models_of(connection, group_id=group.id)
-    if not any(m.status == "training" for m in members):
-        return members
-    hashes = runs.run_hashes(connection, group.id)
-    alive = {run_id for run_id, run_hash in hashes.items() if locks.is_held(registry.file(locks.of_run(run_hash)))}
     return [
-        replace(m, status="interrupted") if m.status == "training" and m.run_id not in alive else m for m in members
+        replace(m, status="interrupted") if m.status == "training" and m.invocation_id in gone else m for m in members
     ]
 
 
-def _record(connection: Connection, registry: Registry, group: Group) -> dict[str, Any]:
+def _record(connection: Connection, group: Group) -> dict[str, Any]:
     """One group as a ``nid.group/1`` record."""
-    members = _members(connection, registry, group)
+    members = _members(connection, group)
     complete = [m for m in members if m.status == "complete"]
     common = set.intersection(*(set(m.checkpoints) for m in complete)) if complete else set()
     states = [m.status for m in members]
@@ -53,7 +49,7 @@ def list_groups(context: Context, selection: Selection) -> list[dict[str, Any]]:
     """Records of the selected groups, oldest first; an empty list where none matches."""
     registry = open_for_reading(context.registry)
     with registry.read() as connection:
-        return [_record(connection, registry, group) for group in select_groups(connection, selection)]
+        return [_record(connection, group) for group in select_groups(connection, selection)]
 
 
 def group_names(context: Context) -> list[str]:
@@ -67,10 +63,10 @@ def show_group(context: Context, name: str) -> dict[str, Any]:
     registry = open_for_reading(context.registry)
     with registry.read() as connection:
         group = groups.by_name(connection, name)
-        members = _members(connection, registry, group)
+        members = _members(connection, group)
         metrics = runs.metrics_of(connection, [m.id for m in members])
         lineage = runs.lineage_of(connection, [m.id for m in members])
-        return _record(connection, registry, group) | {
+        return _record(connection, group) | {
             "settings": group.settings,
             "data_fingerprint": group.data_fingerprint,
             "results": groups.count_results(connection, group),
@@ -119,7 +115,7 @@ def remove_groups(context: Context, names: Sequence[str], yes: bool) -> list[str
     with registry.write() as connection:
         chosen = [groups.by_name(connection, name) for name in dict.fromkeys(names)]
         for group in chosen:
-            if any(m.status == "training" for m in _members(connection, registry, group)):
+            if any(m.status == "training" for m in _members(connection, group)):
                 raise UsageError(f"{group.name} is being trained", "stop its training first")
             count = groups.count_results(connection, group)
             if count and not yes:

@@ -10,7 +10,7 @@ import io
 import math
 import pickle
 import re
-import zipfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.yaml"
 CHECKPOINT = re.compile(r"checkpoint_epoch_(\d{1,9})_model_(\d{1,9})\.pt")
+LARGEST_CONFIG = 100_000
 DATASETS = ("mnist", "cifar10", "cifar100")
 # Their names of an mlp's tensors and of a resnet's, in ours.
 RENAMED = tuple(
@@ -86,16 +87,21 @@ def open_directory(path: Path) -> Directory:
     Raises:
         NotFoundError: the configuration or the checkpoints are missing. Refused: it cannot be imported.
     """
+    if not (path / CONFIG).is_file():
+        raise NotFoundError(f"{path} has no {CONFIG}: it is not a run directory of the reference code")
     try:
         text = (path / CONFIG).read_text()
-    except OSError:
-        raise NotFoundError(f"{path} has no {CONFIG}: it is not a run directory of the reference code") from None
+    except OSError as error:
+        raise Refused(f"{path / CONFIG} cannot be read: {error.strerror}", "check permissions") from None
     except UnicodeDecodeError:
         raise Refused(f"{path / CONFIG} is not text") from None
     try:
         config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        size = _size(config, {})
+    except (yaml.YAMLError, RecursionError) as error:
         raise Refused(f"{path / CONFIG} is not plain YAML: {_first_line(error)}") from None
+    if size > LARGEST_CONFIG:
+        raise Refused(f"{path / CONFIG} is not plain YAML: its aliases make {size:.1e} values of it")
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise Refused(f"{path / CONFIG} holds no model")
     files: dict[tuple[int, int], Path] = {}
@@ -116,6 +122,14 @@ def open_directory(path: Path) -> Directory:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(f"{path / CONFIG} lacks a setting, or it has the wrong type: {_first_line(error)}") from None
     return Directory(path, config, spec, files)
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    """How many values there are, written out; ``known`` holds what was counted before, since aliases share it."""
+    if id(node) not in known:
+        below = [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ()
+        known[id(node)] = 1 + sum(_size(child, known) for child in below)
+    return known[id(node)]
 
 
 def _first_line(error: Exception) -> str:
@@ -241,12 +255,13 @@ def _load(content: bytes, file: Path) -> State:
     import torch
 
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise Refused(
             f"{file} holds more than tensors (or is damaged): it is not loaded, since it could run code"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # torch's reader meets whatever there is with whatever error
         raise Refused(f"{file} is truncated or damaged: {_first_line(error)}") from None
     state = loaded.get("model_state_dict") if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):

@@ -14,7 +14,7 @@ from nid_cli.pipeline import exchange, reference
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.exchange import Registered
 from nid_cli.pipeline.fixed import write_fixed
-from nid_cli.pipeline.lineage import ending, writing_files
+from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.pipeline.reference import Directory, Refused
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
@@ -133,9 +133,9 @@ def _register_directory(context: Context, registry: Registry, directory: Directo
                 )
             return _outcome(directory, "known", group.name, by_index, 0)
         origin = invocations.describe("register", context.argv)
-        with registry.write() as connection:
-            invocation = invocations.begin(connection, origin)
-        with ending(registry, invocation, "what was registered is kept"):
+        with recording(registry, "what was registered is kept") as call:
+            with registry.write() as connection:
+                invocation = call.begin(connection, origin)
             return _import(context, registry, directory, name, new, by_index, invocation)
 
 

@@ -12,7 +12,7 @@ from nid_cli import recipes
 from nid_cli.errors import RegistryError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.fixed import write_fixed
-from nid_cli.pipeline.lineage import ending, writing_files
+from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
 from nid_cli.registry.database import Registry
@@ -136,29 +136,24 @@ def _train(
             f"{registry.folder} is on a network file system: SQLite uses a rollback journal there, and is slower"
         )
     bring_back(registry, context, groups.group_key(spec.settings(), fixed.hash if fixed else None), name)
-    with registry.write() as connection:
-        _refuse_training_elsewhere(connection, spec)
-        invocation = invocations.begin(connection, origin)
-        group, left = _prepare(connection, spec, seeds, name, fixed, fingerprint, invocation)
-    tasks = [_task(registry, spec, save_every, fixed, model) for model in left]
-    with ending(registry, invocation, "epochs up to each model's last checkpoint are kept"):
+    with recording(registry, "epochs up to each model's last checkpoint are kept") as call:
+        with registry.write() as connection:
+            _refuse_training_elsewhere(connection, spec)
+            invocation = call.begin(connection, origin)
+            group, left = _prepare(connection, spec, seeds, name, fixed, fingerprint, invocation)
+        tasks = [_task(registry, spec, save_every, fixed, model) for model in left]
         by_model = {task.model_id: task for task in tasks}
         problems: list[str] = []
         context.say(
             f"{group.name}: training {len(tasks)} of {seeds} models, {spec.epochs} epochs, "
             + (f"{min(workers or _cores(), len(tasks))} at a time" if device.type == "cpu" else f"on {device}")
         )
-        open_models = set(by_model)
-        try:
-            with closing(_messages(tasks, data, device, workers)) as messages:
-                for message in messages:
-                    _record(registry, message)
-                    _report(context, message, by_model)
-                    if problem := _ended(message, open_models, by_model):
-                        problems.append(problem)
-        finally:
-            with registry.write() as connection:
-                runs.set_status(connection, open_models, "interrupted")
+        with closing(_messages(tasks, data, device, workers)) as messages:
+            for message in messages:
+                _record(registry, message)
+                _report(context, message, by_model)
+                if problem := _ended(message, by_model):
+                    problems.append(problem)
     with registry.read() as connection:
         run = runs.find_run(connection, spec)
         assert run is not None
@@ -300,13 +295,12 @@ def _report(context: Context, message: Message, tasks: dict[int, Task]) -> None:
         context.progress(f"model {task.number}", message.epoch, task.spec.epochs, detail)
 
 
-def _ended(message: Message, open_models: set[int], tasks: dict[int, Task]) -> str | None:
-    """Takes a model that ended off the open ones; returns what went wrong with it, if anything did."""
+def _ended(message: Message, tasks: dict[int, Task]) -> str | None:
+    """Tidies up after a model that ended; returns what went wrong with it, if anything did."""
     from nid_cli.pipeline.member import Failed, Finished
 
     if not isinstance(message, Finished | Failed):
         return None
-    open_models.discard(message.model_id)
     task = tasks[message.model_id]
     if isinstance(message, Failed) and message.epoch is None:
         return f"model {task.number}: {message.reason}; the same command goes on from its last checkpoint"

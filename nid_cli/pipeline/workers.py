@@ -11,7 +11,6 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from nid_cli.errors import NidError
-from nid_cli.pipeline import stopping
 from nid_cli.pipeline.member import Failed, Finished, Message, Task, train_member
 
 
@@ -24,9 +23,16 @@ def start_server() -> None:
     """Begins to import torch in the fork server, while the caller still reads its data."""
     if _method() == "forkserver":
         import multiprocessing.forkserver as server
+        from multiprocessing import resource_tracker
 
         multiprocessing.set_forkserver_preload([__name__])
-        server.ensure_running()
+        resource_tracker.ensure_running()  # it lets SIGINT through again
+        # Ctrl-C reaches the whole foreground group; the server would complain of it while it imports.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            server.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _die_with(connection: Connection) -> None:
@@ -73,7 +79,6 @@ def train_in_workers(tasks: list[Task], data: Any, workers: int) -> Generator[Me
                 process.start()
                 theirs.close()
                 running[ours] = (process, task)
-            stopping.check()
             for connection in wait(list(running), timeout=0.5):
                 assert isinstance(connection, Connection)
                 process, task = running[connection]

@@ -22,11 +22,11 @@ def read_verified(path: Path, expected: str) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise IntegrityError(
-            f"the registry's file {path} cannot be read: {error.strerror}", "restore it from a backup, or train again"
+            f"the registry's file {path} cannot be read: {error.strerror}", "nid db check says what can be done"
         ) from None
     if sha256(content) != expected:
         raise IntegrityError(
-            f"{path} is not the file that was recorded (its SHA-256 differs)", "restore it from a backup"
+            f"{path} is not the file that was recorded (its SHA-256 differs)", "nid db check says what can be done"
         )
     return content
 

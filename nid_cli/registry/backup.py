@@ -80,7 +80,8 @@ def copied(source: Path, target: Path) -> Iterator[Path]:
         raise IntegrityError(f"{source} is damaged: {error}", "nid db restore FILE brings a backup back") from None
     finally:
         for left in (temporary, temporary.with_name(f"{temporary.name}-journal")):
-            left.unlink(missing_ok=True)
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
 
 
 def _sweep(target: Path) -> None:

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
+from nid_cli import stopping
 from nid_cli.errors import IntegrityError, NidError, RegistryError
 from nid_cli.registry import backup, location
 from nid_cli.registry.tables import VERSION_TABLE
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Puts Ctrl-C off to the end of a transaction, which is short: what it interrupts there fails in its own words."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals go to the main thread alone
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda signum, frame: came.append(signum))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        for signum in dict.fromkeys(came):
-            signal.raise_signal(signum)
 
 
 class Registry:
@@ -73,17 +52,15 @@ class Registry:
     def _transaction(self, write: bool) -> Iterator[Connection]:
         try:
             with (
-                _undisturbed(),
+                stopping.put_off(),  # an interruption would come out in the database's words
                 self._engine.connect().execution_options(nid_write=write) as connection,
                 connection.begin(),
             ):
                 yield connection
-        except OperationalError as error:
-            raise _explain(error, self.path) from None
         except DatabaseError as error:
             if isinstance(error.orig, sqlite3.IntegrityError):
                 raise
-            raise RegistryError(f"{self.path} is not a readable nid registry: {error.orig}") from None
+            raise explain(str(error.orig), self.path) from None
 
     def read(self) -> Any:
         """A context manager: a connection in one consistent read transaction."""
@@ -140,8 +117,18 @@ class Registry:
             return not connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar()
 
 
-def _explain(error: OperationalError, path: Path) -> NidError:
-    reason = str(error.orig)
+def explain(reason: str, path: Path) -> NidError:
+    """The error for a user where SQLite gives ``reason``."""
+    if "malformed" in reason:
+        return IntegrityError(
+            f"the registry {path} is damaged: {reason}",
+            "nid db check lists everything; nid db restore FILE brings a backup back",
+        )
+    if "not a database" in reason:
+        return RegistryError(
+            f"{path} is not a readable nid registry: {reason}",
+            "name the right file with --registry; nid db restore FILE brings a backup back",
+        )
     if "locked" in reason or "busy" in reason:
         return RegistryError(
             f"the registry {path} stayed locked by another process for {backup.BUSY_TIMEOUT_S} s",

@@ -75,10 +75,11 @@ def beat(connection: Connection, invocation_id: int) -> None:
 
 
 def finish(connection: Connection, invocation_id: int, status: str) -> None:
-    """Records the end of a command: ``done``, ``failed`` or ``interrupted``."""
-    connection.execute(
-        invocations.update().where(invocations.c.id == invocation_id).values(ended_at=now(), status=status)
-    )
+    """Records the end of this process's command, ``done``, ``failed`` or ``interrupted``, and of its trainings."""
+    # A row that was taken back left its id to others.
+    own = invocations.update().where(invocations.c.id == invocation_id, invocations.c.process == processes.identity())
+    connection.execute(own.values(ended_at=now(), status=status))
+    _interrupt_trainings(connection)
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,11 @@ def abandon(connection: Connection, invocation_ids: Collection[int]) -> None:
     """Closes invocations whose process ended without a word (now is as good as any end), and their trainings."""
     query = invocations.update().where(invocations.c.id.in_(invocation_ids), invocations.c.status == "running")
     connection.execute(query.values(status="interrupted", ended_at=func.coalesce(invocations.c.ended_at, now())))
+    _interrupt_trainings(connection)
+
+
+def _interrupt_trainings(connection: Connection) -> None:
+    """Marks what commands that are over have left in training."""
     over = select(invocations.c.id).where(invocations.c.status != "running")
     left = models.update().where(models.c.status == "training", models.c.invocation_id.in_(over))
     connection.execute(left.values(status="interrupted"))

@@ -34,18 +34,6 @@ def _try(descriptor: int, shared: bool = False) -> bool:
     return True
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds the lock ``path`` at this moment."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return not _try(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     try:

@@ -57,7 +57,9 @@ def open_for_writing(given: Path | None, create: bool = False) -> Registry:
         path = path or Path.cwd() / FOLDER / FILE
         _create(path)
     registry = Registry(path)
-    if registry.revision() != SCHEMA_REVISION:
+    if (revision := registry.revision()) != SCHEMA_REVISION:
+        if revision is None and not create:
+            raise _not_a_registry(path)
         _upgrade(registry)
     registry.set_journal()
     recognize_interrupted(registry)

@@ -34,6 +34,7 @@ class Model:
     member: int
     group_id: int
     run_id: int
+    invocation_id: int
     status: str
     failed_epoch: int | None
     init_seed: int | None
@@ -167,14 +168,6 @@ def set_status(connection: Connection, model_ids: Iterable[int], status: str, **
 def invocations_of(connection: Connection, model_ids: Sequence[int]) -> set[int]:
     """The invocations that last worked on these models."""
     return set(connection.execute(select(models.c.invocation_id).where(models.c.id.in_(model_ids))).scalars())
-
-
-def run_hashes(connection: Connection, group_id: int) -> dict[int, str]:
-    """The hashes of a group's runs, by run id."""
-    return {
-        row.id: row.hash
-        for row in connection.execute(select(runs.c.id, runs.c.hash).where(runs.c.group_id == group_id))
-    }
 
 
 def record_epoch(connection: Connection, model_id: int, epoch: int, values: Mapping[str, float | None]) -> None:

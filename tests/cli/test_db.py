@@ -54,7 +54,7 @@ def test_every_damage_is_found_with_what_to_do(terminal: Terminal) -> None:
     ]  # fmt: skip
     assert problems["missing"]["path"].endswith("epoch-000002.safetensors")
     assert problems["superseded"]["path"].endswith("resume.bin")
-    assert all(f["advice"] for f in found) and "baseline" in problems["missing"]["advice"]
+    assert all(f["advice"] for f in found) and "group rm --yes baseline" in problems["missing"]["advice"]
     assert terminal("lmc", "--group", "baseline", "--epochs", "1") == 5 and "SHA-256" in terminal.errors
 
 
@@ -72,6 +72,7 @@ def test_a_damaged_database_is_found_and_a_backup_brings_it_back(terminal: Termi
         terminal.database.write_bytes(wrecked)
         found = terminal.records("db", "check", code=5)
         assert {f["problem"] for f in found} == {"database"} and "db restore" in found[0]["advice"]
+        assert terminal("group", "list") in (4, 5) and "db restore" in terminal.errors
         assert terminal("db", "backup", "useless.db") in (4, 5) and not (terminal.folder / "useless.db").exists()
         assert terminal("db", "restore", "copy.db") == 0, terminal.errors
         assert terminal.records("group", "list") == listed and terminal("db", "check") == 0
@@ -206,6 +207,15 @@ def test_runs_whose_process_is_gone_are_recognized(terminal: Terminal) -> None:
     assert terminal("db", "gc") == 4  # the other machine may be writing
 
 
+def test_what_another_machine_trains_is_not_removed(terminal: Terminal) -> None:
+    origin = invocations.describe("train", ("nid", "train")) | {"process": "elsewhere/boot/pid:[1] 4711 99"}
+    with open_for_writing(terminal.database).write() as connection:
+        made = invocations.begin(connection, origin)
+        connection.exec_driver_sql(f"UPDATE models SET status = 'training', invocation_id = {made} WHERE id = 5")
+    assert terminal("group", "rm", "mlp-digits-syre-k1", "--yes") == 2 and "is being trained" in terminal.errors
+    assert terminal.records("group", "show", "mlp-digits-syre-k1")[0]["status"] == {"training": 1}
+
+
 def test_the_doctor_tells_versions_locations_and_troubles(terminal: Terminal) -> None:
     registry = open_for_writing(terminal.database)
     with registry.write() as connection:
@@ -230,6 +240,7 @@ def test_the_doctor_tells_versions_locations_and_troubles(terminal: Terminal) ->
     assert not list(terminal.database.parent.glob(".*"))
     terminal.database.write_bytes(b"wrecked" * 1000)
     assert {o["what"]: o["status"] for o in terminal.records("doctor", code=1)}["registry"] == "problem"
+    assert "free space" in terminal.printed and "write test" in terminal.printed
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import shutil
@@ -13,9 +14,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from nid_cli import files
+from nid_cli.errors import NidError
 from nid_cli.registry.opening import open_for_writing
 from tests.benchmarks.witness import hashed_files, rows
 from tests.conftest import Terminal
@@ -142,6 +146,18 @@ def test_a_folder_that_cannot_be_written_gets_no_registry(tmp_path: Path) -> Non
         done = as_reader(Path(name), *TRAIN)
         assert done.returncode == 1 and one_sentence(done.stderr) and "Permission denied" in done.stderr
         assert os.listdir(name) == []
+
+
+def test_why_a_file_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a read-only mount, even removing what is not there fails."""
+
+    def refuse(*given: object, **options: object) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(NidError, match=r"cannot write .*out\.json: Read-only file system"):
+        files.write_atomic(tmp_path / "out.json", b"{}")
 
 
 def test_odd_paths_and_moved_folders(terminal: Terminal) -> None:

@@ -121,8 +121,9 @@ def test_without_a_registry(nid: Run, tmp_path: Path) -> None:
     assert not (tmp_path / ".nid").exists()
 
 
-def test_a_closed_pipe_is_silent(lab: Path) -> None:
-    command = f"{sys.executable} -m nid_cli group list --json | true; echo ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize("arguments", ["group list --json", "--help", "lmc -h", "--version"])
+def test_a_closed_pipe_is_silent(lab: Path, arguments: str) -> None:
+    command = f"{sys.executable} -m nid_cli {arguments} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=lab, capture_output=True, text=True, env=dict(os.environ))
     assert done.stderr == "" and done.stdout.strip() == "141"
 

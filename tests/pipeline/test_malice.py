@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -129,6 +130,14 @@ def test_an_archive_stays_in_its_place(terminal: Terminal, kind: str) -> None:
     assert terminal("register", "bad.tar") in (1, 3) and terminal.errors.startswith("error: ")
     assert [p.name for p in outside.iterdir()] == ["secret"] and (outside / "secret").read_text() == "secret"
     assert len(terminal.records("group", "list")) == 3
+
+
+def test_a_packed_archive_is_not_unfolded(terminal: Terminal) -> None:
+    """A few bytes could become a full disk."""
+    assert terminal("group", "export", "baseline", "plain.tar") == 0
+    Path("packed.tar").write_bytes(gzip.compress(Path("plain.tar").read_bytes()))
+    assert terminal("register", "packed.tar") == 1 and "cannot be unpacked" in terminal.errors
+    assert terminal("register", "plain.tar") == 0
 
 
 def test_nothing_is_read_or_written_through_a_link_out_of_the_folder(terminal: Terminal) -> None:

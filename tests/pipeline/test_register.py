@@ -183,6 +183,10 @@ DAMAGE = {
         ),
         "truncated or damaged",
     ),
+    "a text for a checkpoint": (
+        lambda d: (d / "checkpoint_epoch_1_model_2.pt").write_text("root:x:0:0:root:/root:/bin/bash\n"),
+        "truncated or damaged",
+    ),
     "empty file": (lambda d: (d / "checkpoint_epoch_1_model_2.pt").write_bytes(b""), "truncated or damaged"),
     "a pickle that runs code": (
         lambda d: torch.save({"model_state_dict": Payload()}, d / "checkpoint_epoch_1_model_1.pt"),
@@ -227,6 +231,18 @@ DAMAGE = {
     ),
     "no YAML": (lambda d: (d / "config.yaml").write_text("model: ["), "not plain YAML"),
     "binary configuration": (lambda d: (d / "config.yaml").write_bytes(b"\xff\xfe\x00model"), "config.yaml"),
+    "a pipe": (
+        lambda d: ((d / "config.yaml").unlink(), os.mkfifo(d / "config.yaml")),
+        "no config.yaml",
+    ),
+    "deep YAML": (lambda d: (d / "config.yaml").write_text("a: " + "[" * 5000), "not plain YAML"),
+    "YAML that holds itself": (lambda d: (d / "config.yaml").write_text("a: &a [*a]"), "not plain YAML"),
+    "YAML that unfolds": (
+        lambda d: (d / "config.yaml").write_text(
+            "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+        ),
+        "aliases make",
+    ),
     "a list": (lambda d: (d / "config.yaml").write_text("- model"), "holds no model"),
     "half a configuration": (lambda d: (d / "config.yaml").write_text("model: {name: mlp_mnist}"), "config.yaml"),
 }
@@ -245,7 +261,7 @@ def test_damage_is_refused_with_its_reason_and_leaves_nothing(nid, runs: Path, t
     copy(runs / "mlp-standard", tmp_path / "many/fine")
     code, outcomes, errors = nid("register", tmp_path / "many", "--recursive")
     found = {Path(o["source"]).name: o["status"] for o in outcomes}
-    if kind in ("no configuration", "no checkpoints") or "damaged" in found:
+    if kind in ("no configuration", "no checkpoints", "a pipe") or "damaged" in found:
         assert found["fine"] == "imported" and found.get("damaged", "skipped") == "skipped"
     assert code == 1 and reason in errors
 

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, RegistryError
 from nid_cli.registry import artifacts, backup, location, locks, schema
-from nid_cli.registry.database import Registry
+from nid_cli.registry.database import Registry, explain
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.tables import SCHEMA_REVISION, VERSION_TABLE, metadata
 
@@ -160,3 +160,28 @@ def test_a_lock_makes_the_second_wait_and_names_the_first(tmp_path: Path) -> Non
         order.append("first")
     thread.join(5)
     assert order == ["first", "second"] and "process" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("database disk image is malformed", 5),
+        ("malformed database schema (x)", 5),
+        ("file is not a database", 4),
+        ("database is locked", 4),
+        ("database or disk is full", 1),
+        ("disk I/O error", 1),
+    ],
+)
+def test_what_sqlite_says_becomes_a_documented_code_and_a_hint(reason: str, code: int, tmp_path: Path) -> None:
+    error = explain(reason, tmp_path / "registry.db")
+    assert error.exit_code == code and error.hint and "registry.db" in error.message
+
+
+def test_an_empty_file_becomes_a_registry_only_where_one_may_be_made(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.touch()
+    with pytest.raises(RegistryError, match="not a nid registry"):
+        open_for_writing(path)
+    assert path.stat().st_size == 0
+    assert open_for_writing(path, create=True).revision() == SCHEMA_REVISION
