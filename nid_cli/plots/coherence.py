@@ -101,7 +101,7 @@ def _title(layer: int | str, width: float) -> str:
     if layer == "output":
         return style.fitting(("output", "out-\nput"), width)
     whole = f"inputs of\n{style.layer(layer)}"
-    return style.fitting((whole, f"inputs\n{style.short_layer(layer)}", style.layer_title(layer, width)), width)
+    return style.fitting((whole, f"layer {style.short_layer(layer)}\ninputs", style.layer_title(layer, width)), width)
 
 
 def _marks(records: Sequence[Record]) -> tuple[dict[str, str], dict[str, str]]:

@@ -266,7 +266,7 @@ def scatter(records: Sequence[Record], across: str = LAYER, columns: int | None 
     with style.styled():
         down, wide = style.grid(len(rows), columns, {1: 2, 2: 4})
         width = style.WIDTHS[columns] / wide
-        figure = style.new_figure(columns, down * (width * 0.95 + 0.12) + 0.2)
+        figure = style.new_figure(columns, down * (width * 0.95 + 0.25) + 0.2)
         axes = figure.subplots(down, wide, squeeze=False)
         for axis in axes.flat[len(rows) :]:
             axis.remove()
@@ -277,7 +277,7 @@ def scatter(records: Sequence[Record], across: str = LAYER, columns: int | None 
             axis.plot([low, high], [low, high], color="0.6", linewidth=0.6, zorder=0)
             title = row["series"].replace(f"\n{METHODS['ridge']}", "")
             title += "" if len(places) == 1 else f"\n{_column_title(row['column'], across, width)}"
-            axis.set_title(title + _correlation(row))
+            axis.set_title(title + _correlation(row, width - 0.4))
         where = f", {_column_title(places[0], across, style.WIDTHS[columns])}" if len(places) == 1 else ""
         between = " " if columns == 2 else "\n"
         figure.supxlabel(f"Mahalanobis estimate{between}of the {SWAP}{where}", fontsize=8)
@@ -285,11 +285,14 @@ def scatter(records: Sequence[Record], across: str = LAYER, columns: int | None 
     return figure
 
 
-def _correlation(row: Row) -> str:
+def _correlation(row: Row, width: float) -> str:
+    """The line of a title that says it, fit for a panel of ``width`` inches."""
     if row["rank_correlation"] is None:
         return ""
-    whose = "rank correlation" if len(row["models"]) == 1 else f"mean rank correlation of {len(row['models'])} models"
-    return f"\n{whose} {row['rank_correlation']:.2f}"
+    said, models = f"\nrank correlation {row['rank_correlation']:.2f}", len(row["models"])
+    if models == 1:
+        return said
+    return style.fitting((f"{said} (mean of {models} models)", f"{said}\n(mean of {models} models)"), width)
 
 
 KINDS = {

@@ -46,7 +46,7 @@ def beside(overlay: Overlay | None, rows: Sequence[Row], *keys: str) -> list[Row
 def crosses(axis: Any, row: Row, x: Any, y: Any, mark: str = MARKS[0], **given: Any) -> None:
     """Values ``y`` over ``x`` of one row."""
     every = -(-len(x) // MOST_MARKS)
-    look = {"color": style.look(row)["color"], "marker": mark, "markersize": 5, "markeredgewidth": 0.9}
+    look = {"color": style.look(row)["color"], "marker": mark, "markersize": 4.2, "markeredgewidth": 0.9}
     halo = withStroke(linewidth=2, foreground="white")  # they often lie on marks of ours
     axis.plot(
         x, y, linestyle="", markevery=every, zorder=4, label=f"_{row['source']}", path_effects=[halo], **look, **given

@@ -143,8 +143,8 @@ def _connectivity(axes: Any, records: Sequence[Record], rows: Sequence[Row]) -> 
         for row in rows:
             look = {"color": style.look(row)["color"], "linestyle": DASHES[row["align"]]}
             lmc.band(axis, row, f"train_{quantity}", lmc.TITLES[row["align"]], look)
-        for align in lmc.TITLES:
-            lmc.say_inapplicable(axis, records, align)
+        for align in (name for name in lmc.TITLES if lmc.inapplicable(records, name)):
+            axis.plot([], [], color=style.GREY, linestyle=DASHES[align], label=f"{lmc.TITLES[align]}: does not apply")
         lmc.finish(axis)
         axis.set_xlabel(r"interpolation $\lambda$")
 

@@ -127,6 +127,7 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
     "matrix, resnet": lambda c: cost.draw(of_layers(RESNET[: 3 * c]), columns=c),
     "scatter": lambda c: cost.draw(of_costs("ridge"), kind="scatter", across="k", columns=c),
     "scatter, one": lambda c: cost.draw(of_costs("ridge")[:1], kind="scatter", columns=c),
+    "scatter, models": lambda c: cost.draw(of_costs("ridge") + of_costs("ridge"), "scatter", "k", columns=c),
     "coherence": lambda c: coherence.draw(of_coherence(), columns=c),
     "coherence, resnet": lambda c: coherence.draw(of_coherence(("conv1", "stage1.block0.conv1")), columns=c),
     "coherence, epochs": lambda c: coherence.draw(of_coherence((0, 1, 2, 3)), against="epoch", columns=c),
