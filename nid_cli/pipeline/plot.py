@@ -132,12 +132,18 @@ def plot(
 
 
 def keep(context: Context, name: str, target: Path, content: bytes, result_ids: Sequence[str]) -> dict[str, Any]:
-    """Writes a drawn figure, whole or not at all, and records which results it shows; returns its record."""
+    """Writes a drawn figure, whole or not at all, and records which results it shows; returns its record.
+
+    A registry that may only be read is drawn from, too; it is said that it does not keep the record.
+    """
     sha256 = files.write_atomic(target.absolute(), content)
     registry = open_for_writing(context.registry)
     origin = invocations.describe(f"plot {name}", context.argv)
-    with registry.write() as connection:
-        invocation = invocations.begin(connection, origin)
-        results.record_figure(connection, name, str(target.absolute()), sha256, result_ids, invocation)
-        invocations.finish(connection, invocation, "done")
+    if registry.can_write:
+        with registry.write() as connection:
+            invocation = invocations.begin(connection, origin)
+            results.record_figure(connection, name, str(target.absolute()), sha256, result_ids, invocation)
+            invocations.finish(connection, invocation, "done")
+    else:
+        context.say(f"{registry.path} may only be read: that this figure was drawn is not recorded there")
     return {"figure": name, "path": str(target), "sha256": sha256, "result_ids": list(result_ids)}

@@ -131,6 +131,10 @@ def test_reading_needs_no_permission_to_write(read_only: Path) -> None:
         assert done.returncode == 0, done.stderr
     cached = as_reader(read_only, "lmc", "--group", "baseline", "--points", "3", "--json")
     assert cached.returncode == 0, cached.stderr
+    with tempfile.TemporaryDirectory() as name:
+        drawn = as_reader(read_only, "plot", "training", "--group", "baseline", "--out", f"{name}/a.svg")
+        assert drawn.returncode == 0 and "may only be read" in drawn.stderr, drawn.stderr
+        assert Path(f"{name}/a.svg").exists()
     for words in (("group", "note", "baseline", "x"), ("group", "rm", "baseline", "--yes"), ("db", "gc")):
         done = as_reader(read_only, *words)
         assert done.returncode in (1, 4) and one_sentence(done.stderr), (words, done.stderr)
