@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,28 +60,46 @@ class Archive:
         """All recorded results of ``lmc``, ``match``, ``cost``, ``coherence`` or ``synthetic``, a row a record.
 
         Args:
-            where: selectors of groups (arch, dataset, symmetry, kappa, group; a list of values means any of them), and
-                any other field of the records with the value that it must have (``align="none"``, ``epoch=100``).
+            where: selectors of groups (arch, dataset, symmetry, kappa, group), and any other field of the records, with
+                the value that it must have (``align="none"``, ``epoch=100``); a list of values means any of them.
+
+        Returns:
+            Without rows, but with the columns of this analysis, where no record is so; without columns as well where
+            the registry has no record of this analysis.
 
         Raises:
-            UsageError: no such analysis, or no record has such a field. NotFoundError: no group matches.
+            UsageError: no such analysis, no record has such a field, or the synthetic experiment, which has no groups,
+            is asked for by a selector. NotFoundError: no group matches.
             IntegrityError: a file of matrices is not what was recorded.
         """
-        import pandas as pd
-
         if analysis not in ANALYSES:
             raise unknown("analysis", analysis, ANALYSES)
         selectors = {name: where.pop(name) for name in SELECTORS if name in where}
+        if selectors and analysis == "synthetic":
+            raise UsageError(f"the synthetic experiment has no groups that {', '.join(selectors)} could choose")
+        found = self._recorded(analysis, _selection(selectors))
+        known = found or self._recorded(analysis, Selection())
+        fields = dict.fromkeys(name for record in known for name in record)
+        if known and (wrong := [name for name in where if name not in fields]):
+            raise unknown(f"field of {analysis}", wrong[0], fields)
+        wanted = {name: _several(value) for name, value in where.items()}
+        fitting = [r for r in found if all(n in r and (r[n] in w or r[n] == w) for n, w in wanted.items())]
+        if fitting:
+            return self._frame(fitting)
+        of_each_shape = {tuple(record): record for record in known}
+        return self._frame(of_each_shape.values()).head(0).copy()
+
+    def _recorded(self, analysis: str, selection: Selection) -> list[dict[str, Any]]:
         with self._registry.read() as connection:
-            chosen = None
-            if analysis != "synthetic":
-                chosen = [group.id for group in matching_groups(connection, _selection(selectors))]
-            found = results.of_kind(connection, analysis, chosen)
-        for name, value in where.items():
-            if found and not any(name in record for record in found):
-                raise unknown(f"field of {analysis}", name, list(found[0]))
-            found = [record for record in found if name in record and record[name] == value]
-        return pd.DataFrame([with_matrices(self._registry, record, True) for record in found])
+            if analysis == "synthetic":
+                return results.of_kind(connection, analysis, None)
+            chosen = [group.id for group in matching_groups(connection, selection)]
+            return results.of_kind(connection, analysis, chosen)
+
+    def _frame(self, records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame([with_matrices(self._registry, record, True) for record in records])
 
     def load(self, group: str, model: int, epoch: int | None = None) -> LoadedModel:
         """A model of a group by its number, at an epoch (the last that it has).
@@ -110,15 +128,18 @@ def _selection(given: Mapping[str, Any]) -> Selection:
     """Selectors of groups, each one value or several."""
     if wrong := [name for name in given if name not in SELECTORS]:
         raise unknown("selector", wrong[0], SELECTORS)
-    many: dict[str, Any] = {
-        name: value if isinstance(value, (list, tuple)) else [value] for name, value in given.items()
-    }
+    many: dict[str, Any] = {name: _several(value) for name, value in given.items()}
     if "kappa" in many:
         many["kappa"] = [_kappa(value) for value in many["kappa"]]
     if "symmetry" in many:
         many["symmetry"] = [symmetry_name(value) for value in many["symmetry"]]
     tuples: dict[str, Any] = {name: tuple(values) for name, values in many.items()}
     return Selection(**tuples)
+
+
+def _several(value: Any) -> list[Any]:
+    """The values that are meant by one, or by a list of them."""
+    return list(value) if isinstance(value, Collection) and not isinstance(value, (str, Mapping)) else [value]
 
 
 def _kappa(value: Any) -> float | list[float] | None:

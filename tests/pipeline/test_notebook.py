@@ -15,13 +15,16 @@ from nid_cli import open_registry
 from nid_cli.cli.app import run
 from nid_cli.data.load import load
 from nid_cli.errors import NidError, NotFoundError, UsageError
+from tests.conftest import Terminal
 
 
 @pytest.fixture(scope="module")
 def analysed(lab: Path) -> Path:
     """The common folder of models, with some results (which only add to it)."""
     registry = str(lab / ".nid/registry.db")
-    for command in (["lmc", "--pairs", "1-2", "--points", "3"], ["cost", "--models", "1", "--layers", "0"]):
+    costs = ["cost", "--models", "1", "--layers", "0"]
+    ridge = [*costs, "--symmetry", "w", "--method", "ridge", "--betas", "1", "--neurons", "2", "--iterations", "2"]
+    for command in (["lmc", "--pairs", "1-2", "--points", "3"], costs, ridge):
         assert run([*command, "--registry", registry]) == 0
     return lab
 
@@ -42,8 +45,32 @@ def test_selectors_and_fields_choose(analysed: Path) -> None:
     frame = archive.results("lmc", symmetry="w", kappa=1, align="none")
     assert len(frame) >= 1 and set(frame["symmetry"]) == {"w"} and set(frame["align"]) == {"none"}
     assert set(archive.results("lmc", symmetry=["w", "syre"])["symmetry"]) == {"w", "syre"}
-    assert len(archive.results("lmc", epoch=123)) == 0
     assert list(archive.groups(symmetry="w")["models"]) == [3]
+
+
+def test_a_list_of_values_means_any_of_them(analysed: Path) -> None:
+    archive = open_registry(analysed)
+    assert set(archive.results("lmc", align=["none", "weight"])["align"]) == {"none"}
+    assert set(archive.results("lmc", model_a=range(5), epoch={4, 5})["model_a"]) == {1}
+    curves = archive.results("lmc", align="none")["lambdas"]
+    for lambdas in ([0.0, 0.5, 1.0], [[0.0, 1.0], [0.0, 0.5, 1.0]]):  # fields that are lists themselves
+        assert list(archive.results("lmc", align="none", lambdas=lambdas)["lambdas"]) == list(curves) != []
+
+
+def test_where_nothing_is_so_the_columns_stay(analysed: Path) -> None:
+    archive = open_registry(analysed)
+    for analysis, field in (("lmc", {"epoch": 123}), ("cost", {"layer": [7, 8]}), ("cost", {"method": "none"})):
+        frame = archive.results(analysis, **field)
+        assert frame.empty and list(frame.columns) == list(archive.results(analysis).columns)
+    with pytest.raises(UsageError):
+        archive.results("lmc", epoch=123, aline="none")
+
+
+def test_a_group_without_results_has_the_columns_of_the_others(terminal: Terminal) -> None:
+    archive = open_registry(terminal.database)
+    frame = archive.results("lmc", symmetry="syre")
+    assert frame.empty and list(frame.columns) == list(archive.results("lmc").columns)
+    assert archive.results("coherence").shape == archive.results("synthetic").shape == (0, 0)
 
 
 def test_matrices_are_arrays(analysed: Path) -> None:
@@ -71,6 +98,7 @@ def test_what_cannot_be_is_one_sentence(analysed: Path, tmp_path: Path) -> None:
         (lambda: archive.results("lmc", aline="none"), UsageError),
         (lambda: archive.results("lmc", kappa="much"), UsageError),
         (lambda: archive.groups(colour="red"), UsageError),
+        (lambda: archive.results("synthetic", symmetry="w"), UsageError),
         (lambda: archive.results("lmc", group="nobody"), NotFoundError),
         (lambda: archive.load("nobody", 1), NotFoundError),
         (lambda: open_registry(tmp_path / "none.db"), NidError),
