@@ -244,14 +244,9 @@ def _overlay(figure: str, options: Options) -> dict[str, Any]:
 
 
 def _one_model(selection: Selection) -> Selection:
-    """The first model where none was chosen: a matrix is that of one model.
-
-    Raises:
-        UsageError: several were chosen.
-    """
-    if selection.models is not None and len(parse_numbers(selection.models, "models")) > 1:
-        raise UsageError("a matrix of costs is that of one model a group", "choose it with --models 1")
-    return replace(selection, models=selection.models or "1")
+    """The first of the models, as a matrix is that of one: no others need results."""
+    chosen = parse_numbers(selection.models, "models") if selection.models else [1]
+    return replace(selection, models=str(chosen[0]))
 
 
 def _over_epochs(selection: Selection, against: str) -> Selection:

@@ -97,13 +97,13 @@ def test_a_pdf_carries_its_fonts(folder: Path, monkeypatch) -> None:
 
 def test_exports_hold_what_is_drawn(folder: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(folder)
-    assert nid("cost --symmetry w --models 1-2 --export cost.json") == 0
-    call = "plot cost --symmetry w --models 1-2 --out c.pdf --export"
+    assert nid("cost --symmetry w --models 2 --export cost.json") == 0
+    call = "plot cost --symmetry w --models 2-3 --out c.pdf --export"
     for ending in ("json", "jsonl", "csv", "parquet"):
         assert nid(f"{call} c.{ending}") == 0
     rows = json.loads(Path("c.json").read_text())["records"]
     costs = json.loads(Path("cost.json").read_text())["records"]
-    assert len(rows) == 4 and [r["models"] for r in rows] == [[1]] * 4
+    assert len(rows) == 4 and [r["models"] for r in rows] == [[2]] * 4  # one model, the first
     for row in rows:
         [source] = [c for c in costs if c["result_id"] == row["result_ids"][0]]
         drawn = np.array(row["signed_root_swap"])
