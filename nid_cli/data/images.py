@@ -16,10 +16,11 @@ def _open(dataset: Any, folder: Path, name: str, files: str) -> tuple[Any, Any]:
     """Training and test set from ``folder``, downloaded where they are not there and a network is."""
     try:
         return tuple(dataset(folder, train=train, download=False) for train in (True, False))
-    except RuntimeError:
-        pass  # torchvision's word for files that are missing (or, for CIFAR, fail their checksum)
-    except (OSError, ValueError, AssertionError, EOFError) as error:
-        raise NidError(f"the files of {name} in {folder} are damaged: {error}", f"replace {files}") from None
+    except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
+        # Torchvision's words for files that are missing (or, for CIFAR, fail their checksum).
+        if "not found" not in str(error):
+            reason = str(error).strip() or "not the bytes of its format"
+            raise NidError(f"the files of {name} in {folder} are damaged: {reason}", f"replace {files}") from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tuple(dataset(folder, train=train, download=True) for train in (True, False))

@@ -45,6 +45,22 @@ def test_missing_cifar_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monke
         load("cifar10", resolve_parameters("cifar10", {}), tmp_path)
 
 
+@pytest.mark.parametrize(("size", "head"), [(1000, b""), (47_040_016, b"\1\2\3\4")])
+def test_damaged_mnist_is_not_taken_for_missing(tmp_path: Path, size: int, head: bytes) -> None:
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    heads = {"images-idx3-ubyte": bytes([0, 0, 8, 3, 0, 0, 234, 96, 0, 0, 0, 28, 0, 0, 0, 28])}
+    heads["labels-idx1-ubyte"] = bytes([0, 0, 8, 1, 0, 0, 234, 96])
+    for part in ("train", "t10k"):
+        for name, own in heads.items():
+            with open(raw / f"{part}-{name}", "wb") as file:
+                file.write(head or own)
+                file.truncate(size)
+    with pytest.raises(NidError, match=r"the files of mnist in .* are damaged: .") as caught:
+        load("mnist", resolve_parameters("mnist", {}), tmp_path)
+    assert not isinstance(caught.value, NotFoundError)
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Two classes of pictures: red ones, larger, and blue ones."""
