@@ -135,6 +135,10 @@ def start(case: Case, folder: Path) -> subprocess.Popen[bytes]:
 def _phase(folder: Path, ended: bool, before: set[tuple], now: set[tuple]) -> str:
     if ended:
         return "after its end"
+    if any(folder.glob(".copy.db.*")):
+        return "while copying"
+    if (folder / "copy.db").exists():
+        return "with the copy in its place"
     if not (folder / REGISTRY).exists():
         return "before there was a registry"
     new = Counter(row[0] for row in now - before)
