@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from nid_cli.plots import coherence, cost, lmc, match, style, training
+from nid_cli.plots import coherence, cost_distribution, lmc, match, style, swaps, training
 from nid_cli.plots.rows import Record, Row
 
 # How alignments are dashed here, where all curves have the group's colour; and how they are said in a legend.
@@ -35,7 +35,7 @@ TABLES: Mapping[str, Any] = {
     "training": training.table,
     "lmc": _lmc_rows,
     "match": _match_rows,
-    "cost": cost.distribution_table,
+    "cost": cost_distribution.table,
     "coherence": coherence.table,
 }
 
@@ -176,7 +176,7 @@ def _matching(axis: Any, rows: Sequence[Row]) -> None:
 
 
 def _costs(axis: Any, rows: Sequence[Row]) -> None:
-    axis.set_title(f"swap costs {cost.TITLE}, Mahalanobis")
+    axis.set_title(f"swap costs {swaps.TITLE}, Mahalanobis")
     for place, row in enumerate(rows):
         colour = style.look(row)["color"]
         axis.plot([place] * 2, [row["q05"], row["q95"]], color=colour, linewidth=0.8, label="5 % to 95 %")

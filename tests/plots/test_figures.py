@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from nid_cli.plots import barrier, coherence, cost, lmc, match, style, summary, synthetic, training
+from nid_cli.plots import barrier, coherence, cost, cost_matrix, lmc, match, style, summary, swaps, synthetic, training
 from tests.plots import made
 
 KAPPAS = (0.0, 0.1, 1.0)
@@ -211,14 +211,14 @@ def test_swap_costs_share_one_signed_scale_a_row() -> None:
 
 
 def test_the_scale_of_swap_costs_shows_the_sign_in_grey_too() -> None:
-    brightness = np.array(cost.SIGNED(np.linspace(0, 1, 101)))[:, :3] @ [0.2126, 0.7152, 0.0722]
+    brightness = np.array(cost_matrix.SIGNED(np.linspace(0, 1, 101)))[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(brightness) < 0).all() and brightness[0] - brightness[50] > 0.03
 
 
 def test_distributions_and_scatter_hold_each_pair_of_neurons_once() -> None:
     records = of_costs("ridge")
     upper = np.triu_indices(6, 1)
-    expected = cost.signed_root(records[0]["swap_squared"][upper])
+    expected = swaps.signed_root(records[0]["swap_squared"][upper])
     distribution = cost.table(records, "distribution", "k")[0]
     assert distribution["median"] == pytest.approx(np.median(expected))
     axis = cost.draw(records, "scatter", "k").axes[0]
