@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,14 +20,16 @@ from tests.conftest import Terminal
 
 
 @pytest.fixture(scope="module")
-def analysed(lab: Path) -> Path:
-    """The common folder of models, with some results (which only add to it)."""
-    registry = str(lab / ".nid/registry.db")
+def analysed(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the common folder of models, with some results."""
+    folder = tmp_path_factory.mktemp("notebook")
+    shutil.copytree(lab / ".nid", folder / ".nid")
+    registry = str(folder / ".nid/registry.db")
     costs = ["cost", "--models", "1", "--layers", "0"]
     ridge = [*costs, "--symmetry", "w", "--method", "ridge", "--betas", "1", "--neurons", "2", "--iterations", "2"]
     for command in (["lmc", "--pairs", "1-2", "--points", "3"], costs, ridge):
         assert run([*command, "--registry", registry]) == 0
-    return lab
+    return folder
 
 
 def test_results_are_the_records_of_the_command_line(analysed: Path, tmp_path: Path) -> None:
