@@ -10,6 +10,8 @@ FAMILY_NAMES = ("exact_copy", "random_tight_frame")
 MASK_SEED, DATA_SEED, FRAME_SEED, MODEL_SEED = 10_000, 20_000, 30_000, 40_000
 # The seeds of one outer seed's models lie this far from those of the next.
 MODEL_STRIDE = 1_000
+# More than this of anything, students included, is a slip of the finger.
+MOST = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class SyntheticSettings:
             raise ValueError(f"outer_seeds is at most {DATA_SEED - MASK_SEED}: beyond, masks and data share seeds")
         if self.outer_seeds > 1 and 2 * self.num_pairs > MODEL_STRIDE:
             raise ValueError(f"num_pairs is at most {MODEL_STRIDE // 2}: beyond, outer seeds share models")
+        if self.models > MOST:
+            raise ValueError(f"the experiment would train {self.models} students; at most {MOST} are allowed")
 
     @property
     def models(self) -> int:
@@ -75,6 +79,6 @@ class SyntheticSettings:
 
 
 def check_integer(name: str, value: object, least: int) -> None:
-    """Raises a ValueError unless ``value`` is a whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    """Raises a ValueError unless ``value`` is a whole number from ``least`` to ``MOST``."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
+        raise ValueError(f"{name} must be a whole number from {least} to {MOST}, not {value!r}")

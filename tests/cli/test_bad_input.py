@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nid_cli.cli.app import run
@@ -109,6 +109,7 @@ def state(folder: Path) -> list[str]:
     return content + sorted(map(str, kept))
 
 
+@example(arguments=["coherence", "synthetic", "--copies", "9999999999999999999"])
 @settings(max_examples=int(os.environ.get("NID_EXAMPLES", "300")), suppress_health_check=list(HealthCheck))
 @given(arguments=command_lines())
 def test_any_argument_list_ends_well(folder: Path, arguments: list[str]) -> None:
