@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from nid_cli.data.catalog import CATALOG, entry, resolve_parameters
+from nid_cli.data.catalog import CATALOG, resolve_parameters
 from nid_cli.errors import UsageError, unknown
-from nid_cli.nets import ARCHITECTURES, Graph, build
-from nid_cli.specs import FIELDS, SYMMETRIES, RunSpec
+from nid_cli.graphs import network_of
+from nid_cli.nets import ARCHITECTURES, Graph
+from nid_cli.specs import FIELDS, SYMMETRIES, DataSpec, Kappa, NetworkSpec, RunSpec, symmetry_name
 
 Settings = Mapping[str, Any]
 
@@ -102,34 +103,6 @@ CALL_SETTINGS = ("seeds", "save_every")
 KNOWN = (*(name for name in FIELDS if name != "init"), *CALL_SETTINGS)
 
 
-def symmetry_name(given: object) -> str:
-    """A symmetry type by its name or the reference code's number 0..3.
-
-    Raises:
-        UsageError: neither.
-    """
-    text = str(given).strip().lower()
-    if text in SYMMETRIES:
-        return text
-    if text in ("0", "1", "2", "3"):
-        return list(SYMMETRIES)[int(text)]
-    raise unknown("symmetry type", given, SYMMETRIES)
-
-
-def graph_of(spec: RunSpec | Mapping[str, Any]) -> Graph:
-    """The network of a specification (or of a group's settings)."""
-    values = spec.to_dict() if isinstance(spec, RunSpec) else dict(spec)
-    data = entry(values["dataset"])
-    return build(values, data.shape(values["data"]), data.outputs(values["data"]))
-
-
-def architecture_of(spec: RunSpec) -> dict[str, Any]:
-    """The network of a specification as the registry's table of architectures describes it."""
-    data = entry(spec.dataset)
-    fields = {name: getattr(spec, name) for name in ("arch", "width", "depth", "norm", "activation")}
-    return fields | {"input_shape": list(data.shape(spec.data)), "outputs": data.outputs(spec.data)}
-
-
 def resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
     """The full specification for what was given, and the settings of the call (seeds, save_every).
 
@@ -167,8 +140,9 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
     if not values["milestones"]:
         values["gamma"] = 1.0
     values["data"] = resolve_parameters(dataset, values.get("data", {}))
-    graph = graph_of(values)
-    takes = SYMMETRIES[values["symmetry"]]
+    network = NetworkSpec(**{name: values[name] for name in ("arch", "width", "depth", "norm", "activation")})
+    graph = network_of(network, DataSpec(name=dataset, parameters=values["data"]), values["symmetry"])
+    takes = SYMMETRIES[values["symmetry"]].settings
     for name in ("kappa", "num_fixed"):
         if name not in takes and options.get(name) is not None:
             raise UsageError(f"the symmetry type {values['symmetry']} has no {name.replace('_', '-')}", "leave it out")
@@ -183,7 +157,7 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
     for name, least in (("seeds", 1), ("save_every", 1)):
         if call[name] < least:
             raise UsageError(f"{name.replace('_', '-')} must be at least {least}, not {call[name]}")
-    return RunSpec(**values), call
+    return RunSpec.from_dict(values), call
 
 
 WHOLE = ("width", "depth", "epochs", "batch_size", "seed", *CALL_SETTINGS)
@@ -214,13 +188,10 @@ def _sequence(value: Any) -> Sequence[Any]:
 
 def _kappas(value: Any, graph: Graph) -> tuple[float, ...]:
     """One kappa for each weighted layer."""
-    numbers = [float(v) + 0.0 for v in _sequence(value)]
-    layers = len(graph.weighted)
+    numbers, layers = Kappa.of(value).layers, len(graph.weighted)
     if len(numbers) not in (1, layers):
         raise UsageError(f"kappa takes one number or one for each of the {layers} layers, not {len(numbers)}")
-    if any(not math.isfinite(k) or k < 0 for k in numbers):
-        raise UsageError(f"kappa must be a number that is not negative, not {', '.join(f'{k:g}' for k in numbers)}")
-    return tuple(numbers * layers if len(numbers) == 1 else numbers)
+    return numbers * layers if len(numbers) == 1 else numbers
 
 
 def _num_fixed(value: Any, graph: Graph) -> tuple[int, ...]:

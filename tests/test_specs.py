@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nid_cli.errors import UsageError
+from nid_cli.graphs import graph_of
 from nid_cli.metrics import loss_of
 from nid_cli.nets.functional import forward
-from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed, gates, initial_state
-from nid_cli.recipes import graph_of, resolve
-from nid_cli.specs import SYMMETRIES, RunSpec, canonical_json, derive_seed, short_kappa
+from nid_cli.nets.symmetry import Rule, constraint, draw_fixed, gates, initial_state, rule_of
+from nid_cli.recipes import resolve
+from nid_cli.specs import SYMMETRIES, Kappa, NetworkSpec, RunSpec, canonical_json, derive_seed
 from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
 from tests.conftest import small_spec
 
@@ -44,40 +45,44 @@ def test_derived_seeds_are_distinct_and_fit_torch(base: int, member: int) -> Non
     assert len(set(seeds)) == 3 and all(0 <= s < 2**63 for s in seeds)
 
 
-def test_the_two_tables_of_symmetry_types_agree() -> None:
-    assert list(SYMMETRIES) == list(SYMMETRY_TYPES)
+def test_every_symmetry_type_has_its_rule() -> None:
+    assert list(SYMMETRIES) == ["standard", "w", "sigma", "syre"]
+    assert all(isinstance(rule_of(name), Rule) for name in SYMMETRIES)
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
 def test_the_papers_cifar_recipe(dataset: str) -> None:
     spec, _ = resolve({"arch": "resnet", "dataset": dataset, "symmetry": "w"})
-    assert (spec.width, spec.depth, spec.norm, spec.activation) == (8, 20, "group", "relu")
-    assert (spec.optimizer, spec.lr, spec.weight_decay, spec.batch_size, spec.epochs) == ("adamw", 1e-4, 0.01, 128, 100)
-    assert spec.milestones == tuple(range(1, 21)) and spec.gamma == 1.259 and set(spec.kappa) == {2.0}
-    assert spec.data == {"augment": 1}
-    counts = dict(zip((op.name for op in graph_of(spec).weighted), spec.num_fixed, strict=True))
+    assert spec.network == NetworkSpec(arch="resnet", width=8, depth=20, norm="group", activation="relu")
+    optimizer = spec.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == ("adamw", 1e-4, 0.01)
+    assert (spec.batch_size, spec.epochs) == (128, 100)
+    assert optimizer.milestones == tuple(range(1, 21)) and optimizer.gamma == 1.259
+    assert set(spec.symmetry.kappa) == {2.0}
+    assert spec.data.parameters == {"augment": 1}
+    counts = dict(zip((op.name for op in graph_of(spec).weighted), spec.symmetry.num_fixed, strict=True))
     assert (counts["stem.conv"], counts["linear"]) == (12, 24)
     for stage, conv, shortcut in ((1, 108, None), (2, 162, 18), (3, 216, 24)):
         own = {n: c for n, c in counts.items() if n.startswith(f"stage{stage}")}
         assert {c for n, c in own.items() if "shortcut" not in n} == {conv}
         assert [c for n, c in own.items() if "shortcut" in n] == ([shortcut] if shortcut else [])
-    assert learning_rate(spec, 1) == 1e-4 and learning_rate(spec, 21) == pytest.approx(1e-4 * 1.259**20)
+    assert learning_rate(optimizer, 1) == 1e-4 and learning_rate(optimizer, 21) == pytest.approx(1e-4 * 1.259**20)
 
 
 def test_small_resnets_fix_as_many_weights_as_the_table_says() -> None:
     spec, _ = resolve({"arch": "resnet", "symmetry": "w"})
-    assert spec.num_fixed == (4, 36, 36, 54, 54, 6, 72, 72, 8, 8)
+    assert spec.symmetry.num_fixed == (4, 36, 36, 54, 54, 6, 72, 72, 8, 8)
 
 
 @pytest.mark.parametrize("symmetry", list(SYMMETRIES))
 def test_the_papers_resnet_takes_a_step(symmetry: str) -> None:
     spec, _ = resolve({"arch": "resnet", "dataset": "cifar10", "symmetry": symmetry})
-    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
-    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
-    state = initial_state(kind, graph, fixed, spec.kappa, 1)
+    kind, graph = rule_of(symmetry), graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
+    state = initial_state(kind, graph, fixed, spec.symmetry.kappa, 1)
     before = {name: tensor.clone() for name, tensor in state.items()}
     parameters = {name: state[name].requires_grad_() for name in graph.parameters}
-    optimizer = ConstrainedOptimizer(spec, parameters, constraint(kind, graph, fixed, spec.kappa))
+    optimizer = ConstrainedOptimizer(spec.optimizer, parameters, constraint(kind, graph, fixed, spec.symmetry.kappa))
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(10, (8,), generator=generator)
     loss = loss_of(forward(graph, state | gates(fixed), x, training=True), y)
@@ -93,17 +98,17 @@ def test_the_papers_resnet_takes_a_step(symmetry: str) -> None:
 def test_the_papers_mnist_recipe() -> None:
     spec, call = resolve({"dataset": "mnist", "symmetry": "w"})
     assert [op.fan_in for op in graph_of(spec).weighted] == [784, 512, 512, 512]
-    assert spec.num_fixed == (64, 64, 64, 256) and spec.kappa == (1.0,) * 4
-    assert (spec.norm, spec.activation, spec.optimizer) == ("layer", "gelu", "adamw")
-    assert (spec.lr, spec.weight_decay, spec.batch_size, spec.epochs) == (1e-3, 0.01, 64, 100)
-    assert spec.milestones == () and call == {"seeds": 2, "save_every": 5}
+    assert spec.symmetry.num_fixed == (64, 64, 64, 256) and spec.symmetry.kappa == (1.0,) * 4
+    assert (spec.network.norm, spec.network.activation, spec.optimizer.name) == ("layer", "gelu", "adamw")
+    assert (spec.optimizer.lr, spec.optimizer.weight_decay, spec.batch_size, spec.epochs) == (1e-3, 0.01, 64, 100)
+    assert spec.optimizer.milestones == () and call == {"seeds": 2, "save_every": 5}
 
 
 def test_the_digits_recipe() -> None:
     spec, _ = resolve({"symmetry": "w"})
     graph = graph_of(spec)
     assert [op.fan_in for op in graph.weighted] == [64, 128, 128, 128] and graph.outputs == 10
-    assert spec.num_fixed == (8, 16, 16, 64) and spec.epochs == 30
+    assert spec.symmetry.num_fixed == (8, 16, 16, 64) and spec.epochs == 30
 
 
 def test_shares_scale_with_the_width() -> None:
@@ -153,5 +158,25 @@ def test_what_cannot_be_is_a_usage_error_that_says_why(options: dict, word: str)
     assert word in f"{caught.value.message} {caught.value.hint}"
 
 
-def test_short_kappa() -> None:
-    assert short_kappa(None) is None and short_kappa((1.0, 1.0)) == 1.0 and short_kappa([1.0, 0.5]) == [1.0, 0.5]
+kappas = st.one_of(st.none(), st.floats(0, 1e6), st.lists(st.floats(0, 1e6), min_size=1, max_size=6))
+
+
+@given(kappas)
+def test_a_kappa_survives_its_json_its_column_and_its_text(value: float | list[float] | None) -> None:
+    kappa = Kappa.of(value)
+    assert Kappa.of(kappa.json).json == kappa.json and Kappa.of(json.loads(kappa.column)).json == kappa.json
+    assert Kappa.parse(str(kappa)).json == pytest.approx(kappa.json, rel=1e-5)
+
+
+def test_kappas_that_agree_in_all_layers_are_one_number() -> None:
+    assert [Kappa.of(k).json for k in (None, (1.0, 1.0), [1.0, 0.5], 2)] == [None, 1.0, [1.0, 0.5], 2.0]
+    assert [str(Kappa.of(k)) for k in (None, (1.0, 1.0), [1.0, 0.5], 2)] == ["null", "1", "1,0.5", "2"]
+    assert sorted([Kappa.of([1, 0]), Kappa.of(2), Kappa.of(None), Kappa.of(0.5)], key=lambda k: k.order) == [
+        Kappa.of(None), Kappa.of(0.5), Kappa.of(2), Kappa.of([1, 0])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "1,", "one", "-1", "nan", "1,inf"])
+def test_what_is_no_kappa_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="kappa must be a number"):
+        Kappa.parse(text)

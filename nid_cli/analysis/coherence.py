@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nid_cli.analysis.subspace import Subspace, fixed_factors, fixed_positions
+from nid_cli.records.coherence import Coherence
 
 DELTAS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
@@ -47,14 +48,16 @@ def anisotropy_bounds(subspace: Subspace, mask: Tensor | None) -> dict[str, floa
     return bounds
 
 
-def layer_coherence(subspace: Subspace, neurons: int, mask: Tensor | None) -> dict[str, object]:
+def layer_coherence(layer: int | str, subspace: Subspace, neurons: int, mask: Tensor | None) -> Coherence:
     """One layer's record: the subspace, each neuron's anisotropy, the bounds, and the share of neurons above each."""
     norms = anisotropy(subspace, mask) if mask is not None else torch.zeros(neurons, dtype=torch.float64)
     bounds = anisotropy_bounds(subspace, mask)
     above = {d: float((norms > bound).double().mean()) if len(norms) else None for d, bound in bounds.items()}
-    return subspace.summary() | {
-        "anisotropy": norms.tolist(),
-        "anisotropy_mean": float(norms.mean()) if len(norms) else None,
-        "anisotropy_bounds": bounds,
-        "share_above_bounds": above,
-    }
+    return Coherence(
+        layer=layer,
+        subspace=subspace.summary(),
+        anisotropy=norms.tolist(),
+        anisotropy_mean=float(norms.mean()) if len(norms) else None,
+        anisotropy_bounds=bounds,
+        share_above_bounds=above,
+    )

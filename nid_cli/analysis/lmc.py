@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from nid_cli.analysis.batch_norm import reset_statistics
-from nid_cli.data.tensors import SPLITS, Data
+from nid_cli.data.tensors import Data
 from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
 from nid_cli.nets.functional import State, apply, forward, record, size_in_bytes
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import Permutation
+from nid_cli.records.lmc import Curve
+from nid_cli.specs import SPLITS
 
 SplitMetrics = dict[str, Metrics]
 
@@ -67,13 +69,13 @@ def segments(
     Returns:
         for each end and weight the metrics by split.
     """
-    networks = [(end, weight) for end in ends for weight in weights]
+    networks = [(index, weight) for index in range(len(ends)) for weight in weights]
     at_once = max(1, STATE_BYTES // size_in_bytes(a))
     parts = [networks[start : start + at_once] for start in range(0, len(networks), at_once)]
     found: list[SplitMetrics] = []
     for part in parts:
         share = len(part) / len(networks)
-        found += _one_pass(graph, a, b, part, data, partial(_tell, advance, share), reset)
+        found += _one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), reset)
     return [found[i * len(weights) : (i + 1) * len(weights)] for i in range(len(ends))]
 
 
@@ -85,25 +87,26 @@ def _one_pass(
     graph: Graph,
     a: State,
     b: State,
-    networks: Sequence[tuple[Endpoint, float]],
+    ends: Sequence[Endpoint],
+    networks: Sequence[tuple[int, float]],
     data: Data,
     advance: Callable[[float], None],
     reset: bool,
 ) -> list[SplitMetrics]:
-    """Metrics of some interpolated networks, each an end and a weight, in one pass over the data."""
+    """Metrics of some interpolated networks, each an end (by its place among ``ends``) and a weight, in one pass."""
     first, neurons = graph.ops[0].name, graph.spaces[0].name
-    states = [interpolate(a, end.state, weight) for end, weight in networks]
+    states = [interpolate(a, ends[index].state, weight) for index, weight in networks]
     if reset:
         states = [reset_statistics(graph, state, data) for state in states]
     found: list[SplitMetrics] = [{} for _ in networks]
-    ends = {id(end): end for end, _ in networks}
+    wanted = {index for index, _ in networks}
     for split in SPLITS:
         tallies = [Tally() for _ in networks]
         for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
             from_a, from_b = apply(graph, first, a, x), apply(graph, first, b, x)
-            from_ends = {key: _reordered(from_b, end, neurons) for key, end in ends.items()}
-            for (end, weight), state, tally in zip(networks, states, tallies, strict=True):
-                given = {first: torch.lerp(from_a, from_ends[id(end)], weight)}
+            from_ends = {index: _reordered(from_b, ends[index], neurons) for index in wanted}
+            for (index, weight), state, tally in zip(networks, states, tallies, strict=True):
+                given = {first: torch.lerp(from_a, from_ends[index], weight)}
                 tally.add(record(graph, state, given, (graph.output.name,))[graph.output.name], targets)
             advance(len(targets))
         for metrics, tally in zip(found, tallies, strict=True):
@@ -134,7 +137,7 @@ def check_function(graph: Graph, original: State, permuted: State, data: Data) -
 
 def distances(
     graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], trainable: Mapping[str, Tensor]
-) -> dict[str, float]:
+) -> tuple[float, float]:
     """L2 distance of the trainable effective parameters, and the same over the root of their number.
 
     Args:
@@ -146,43 +149,33 @@ def distances(
         kept = difference[trainable[name]] if name in trainable else difference
         square += kept.square().sum().item()
         count += kept.numel()
-    return {"distance": square**0.5, "normalized_distance": (square / max(count, 1)) ** 0.5}
+    return square**0.5, (square / max(count, 1)) ** 0.5
 
 
-def barriers(
-    weights: Sequence[float], losses: Sequence[float], accuracies: Sequence[float], middle: Metrics
-) -> dict[str, float]:
-    """Every barrier that the literature uses, each by its own name (section 3).
+def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequence[float], middle: Metrics) -> Curve:
+    """A split's curve with every barrier that the literature uses, each by its own name (section 3).
 
     Args:
         weights: from 0 to 1; ``losses`` and ``accuracies`` (percent) are those there, ``middle`` the metrics at 1/2.
     """
-    values = {}
+    barriers = {}
     errors = [100 - accuracy for accuracy in accuracies]
-    for name, curve, mid in (("loss", losses, middle.loss), ("error", errors, 100 - middle.accuracy)):
-        chords = [(1 - w) * curve[0] + w * curve[-1] for w in weights]
-        values[f"{name}_barrier"] = max(v - chord for v, chord in zip(curve, chords, strict=True))
-        values[f"{name}_barrier_max"] = max(curve) - max(curve[0], curve[-1])
-        values[f"{name}_barrier_mid"] = mid - (curve[0] + curve[-1]) / 2
+    for name, values, mid in (("loss", losses, middle.loss), ("error", errors, 100 - middle.accuracy)):
+        chords = [(1 - w) * values[0] + w * values[-1] for w in weights]
+        barriers[f"{name}_barrier"] = max(v - chord for v, chord in zip(values, chords, strict=True))
+        barriers[f"{name}_barrier_max"] = max(values) - max(values[0], values[-1])
+        barriers[f"{name}_barrier_mid"] = mid - (values[0] + values[-1]) / 2
     best_end = max(accuracies[0], accuracies[-1])
-    values["relative_accuracy_drop"] = 100 * (min(accuracies) - best_end) / best_end if best_end > 0 else 0.0
-    return values
+    return Curve(
+        loss=list(losses),
+        accuracy=list(accuracies),
+        **barriers,
+        relative_accuracy_drop=100 * (min(accuracies) - best_end) / best_end if best_end > 0 else 0.0,
+        accuracy_mid=middle.accuracy,
+    )
 
 
-def curve_record(weights: Sequence[float], metrics: Sequence[SplitMetrics], middle: SplitMetrics) -> dict[str, object]:
-    """One record's curves and barriers, by split: ``train_loss`` (list) ... ``test_relative_accuracy_drop``."""
-    values: dict[str, object] = {"lambdas": list(weights)}
-    for split in SPLITS:
-        losses = [m[split].loss for m in metrics]
-        accuracies = [m[split].accuracy for m in metrics]
-        values |= {f"{split}_loss": losses, f"{split}_accuracy": accuracies}
-        by_name = barriers(weights, losses, accuracies, middle[split])
-        values |= {f"{split}_{name}": value for name, value in by_name.items()}
-    return values
-
-
-def empty_record() -> dict[str, object]:
-    """The keys of :func:`curve_record` and :func:`distances`, all None: a segment that cannot be measured."""
-    nothing = Metrics(0.0, 0.0)
-    keys = curve_record([0.0, 1.0], [dict.fromkeys(SPLITS, nothing)] * 2, dict.fromkeys(SPLITS, nothing))
-    return dict.fromkeys([*keys, "distance", "normalized_distance"])
+def curve_of(split: str, weights: Sequence[float], metrics: Sequence[SplitMetrics], middle: SplitMetrics) -> Curve:
+    """The curve of one split, from the metrics at ``weights`` and at 1/2."""
+    losses, accuracies = [m[split].loss for m in metrics], [m[split].accuracy for m in metrics]
+    return curve(weights, losses, accuracies, middle[split])

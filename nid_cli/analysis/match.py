@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from nid_cli.analysis.catalog import SIMILARITIES
 from nid_cli.data.tensors import Data
 from nid_cli.errors import NidError
-from nid_cli.nets.functional import record
-from nid_cli.nets.graph import INPUT, Graph, Space
+from nid_cli.lazy import resolve
+from nid_cli.nets.functional import neurons_last, record
+from nid_cli.nets.graph import INPUT, Graph
 from nid_cli.nets.permutation import Permutation
+from nid_cli.records.match import Match
+from nid_cli.specs.alignments import ByActivations
 
 BATCH = 1024
 # Samples (pixels, of a convolution) of one product: float32 sums stay exact enough, and its operands in the cache.
@@ -83,36 +87,36 @@ class CrossMoments:
         return (self.cross + mixed) / count + torch.outer(shift_a, shift_b)
 
 
-SIMILARITIES: dict[str, Callable[[CrossMoments], Tensor]] = {
-    "pearson": CrossMoments.pearson,
-    "dot": CrossMoments.dot,
-}
+def similarities(moments: CrossMoments, similarity: str) -> Tensor:
+    """The similarities (n x m, float64) of A's and B's neurons, by a name of ``catalog.SIMILARITIES``."""
+    found: Tensor = resolve(SIMILARITIES[similarity])(moments)
+    return found
 
 
 @torch.no_grad()
 def stream_moments(
-    graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], data: Data, points: Collection[str]
+    graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], data: Data, sites: Collection[str]
 ) -> dict[tuple[str, str], CrossMoments]:
-    """Moments for every hidden layer and each of ``points`` it has, in one pass over the training set.
+    """Moments for every hidden layer and each of ``sites`` it has, in one pass over the training set.
 
     Raises:
         NidError: activations overflow, so that their moments are no numbers.
 
     Returns:
-        by (space name, point). Where a space has several recordings of a point, their samples pool.
+        by (space name, site). Where a space has several recordings at a site, their samples pool.
     """
-    wanted = [(space, point, ops) for space in graph.spaces for point, ops in space.points.items() if point in points]
+    wanted = [(space, site, ops) for space in graph.spaces for site, ops in space.sites.items() if site in sites]
     names = tuple({op for _, _, ops in wanted for op in ops})
     moments: dict[tuple[str, str], CrossMoments] = {}
     recorded = sum(graph.sizes[name] for name in names)
     for x, _ in data.batches("train", graph.batch(BATCH, recorded)):
         values_a, values_b = (record(graph, state, {INPUT: x}, names) for state in (a, b))
-        for space, point, ops in wanted:
+        for space, site, ops in wanted:
             for op in ops:
-                u, v = _samples(values_a[op]), _samples(values_b[op])
-                if (space.name, point) not in moments:
-                    moments[space.name, point] = CrossMoments.start(u, v)
-                moments[space.name, point].add(u, v)
+                u, v = neurons_last(values_a[op]), neurons_last(values_b[op])
+                if (space.name, site) not in moments:
+                    moments[space.name, site] = CrossMoments.start(u, v)
+                moments[space.name, site].add(u, v)
     for (name, _), found in moments.items():
         if not (found.cross.isfinite().all() and found.square_a.isfinite().all() and found.square_b.isfinite().all()):
             raise NidError(
@@ -121,13 +125,8 @@ def stream_moments(
     return moments
 
 
-def _samples(values: Tensor) -> Tensor:
-    """Samples x channels: of a feature map every pixel is one sample."""
-    return values if values.ndim == 2 else values.transpose(0, 1).flatten(1).T
-
-
 @dataclass(frozen=True)
-class Match:
+class Matching:
     """How well the neurons of one layer match: objectives are means over neurons of the similarity to the partner."""
 
     permutation: Tensor
@@ -135,31 +134,33 @@ class Match:
     identity: float
     random: Tensor
 
-    def record(self) -> dict[str, object]:
-        """The record's values (``nid.match/1``); spreads are None for fewer than two random permutations."""
-        spread = float(self.random.std()) if len(self.random) > 1 else None
+    def record(self, *, layer: int | str, at: str, similarity: str) -> Match:
+        """As it is recorded; spreads are None for fewer than two random permutations."""
         some = len(self.random) > 0
         own = self.permutation == torch.arange(len(self.permutation))
-        return {
-            "optimal": self.optimal,
-            "identity": self.identity,
-            "random_mean": float(self.random.mean()) if some else None,
-            "random_sd": spread,
-            "random_min": float(self.random.min()) if some else None,
-            "random_max": float(self.random.max()) if some else None,
-            "share_identity": float(own.double().mean()),
-            "permutation": self.permutation.tolist(),
-        }
+        return Match(
+            layer=layer,
+            at=at,
+            similarity=similarity,
+            optimal=self.optimal,
+            identity=self.identity,
+            random_mean=float(self.random.mean()) if some else None,
+            random_sd=float(self.random.std()) if len(self.random) > 1 else None,
+            random_min=float(self.random.min()) if some else None,
+            random_max=float(self.random.max()) if some else None,
+            share_identity=float(own.double().mean()),
+            permutation=self.permutation.tolist(),
+        )
 
 
-def match_layer(similarity: Tensor, random: int, seed: int) -> Match:
+def match_layer(similarity: Tensor, random: int, seed: int) -> Matching:
     """The optimal, identity and ``random`` many random objectives of a similarity matrix (n x n; section 4)."""
     similarity = similarity.cpu()
     rows, generator = torch.arange(len(similarity)), torch.Generator().manual_seed(seed)
     best = best_permutation(similarity)
     draws = [similarity[rows, torch.randperm(len(rows), generator=generator)].mean() for _ in range(random)]
     objectives = torch.stack(draws) if draws else torch.zeros(0, dtype=similarity.dtype)
-    return Match(best, float(similarity[rows, best].mean()), float(similarity.diagonal().mean()), objectives)
+    return Matching(best, float(similarity[rows, best].mean()), float(similarity.diagonal().mean()), objectives)
 
 
 def best_permutation(similarity: Tensor) -> Tensor:
@@ -173,10 +174,16 @@ def match_activations(
     a: Mapping[str, Tensor],
     b: Mapping[str, Tensor],
     data: Data,
-    point: str = "post_activation",
+    at: str = "post_activation",
     similarity: str = "pearson",
 ) -> Permutation:
     """The permutation of B's neurons that makes them most similar to A's, layer by layer."""
-    moments = stream_moments(graph, a, b, data, (point,))
-    spaces: tuple[Space, ...] = graph.spaces
-    return {space.name: best_permutation(SIMILARITIES[similarity](moments[space.name, point])) for space in spaces}
+    moments = stream_moments(graph, a, b, data, (at,))
+    return {space.name: best_permutation(similarities(moments[space.name, at], similarity)) for space in graph.spaces}
+
+
+def align_by_activations(
+    graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], data: Data, parameters: ByActivations
+) -> Permutation:
+    """The alignment ``activation`` of ``specs.ALIGNMENTS``."""
+    return match_activations(graph, a, b, data, parameters.at, parameters.similarity)

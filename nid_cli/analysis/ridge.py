@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nid_cli.analysis.catalog import SOLVERS
+from nid_cli.analysis.parameters import CostParameters
 from nid_cli.analysis.ridge_problem import Layer
-from nid_cli.analysis.ridge_solvers import SOLVERS
+from nid_cli.lazy import resolve
 
-BETAS = (0.001, 0.01, 0.1, 1.0)
-NEURONS = 16
+USUAL = CostParameters()
 TOLERANCE = 1e-6
 
 
@@ -51,8 +52,8 @@ class RidgeFit:
 def fit_pairs(
     layer: Layer,
     neurons: Sequence[int] | None = None,
-    betas: Sequence[float] = BETAS,
-    solver: str = "lbfgs",
+    betas: Sequence[float] = USUAL.betas,
+    solver: str = USUAL.solver,
     iterations: int | None = None,
     tolerance: float = TOLERANCE,
 ) -> list[RidgeFit]:
@@ -77,9 +78,10 @@ def fit_pairs(
         raise ValueError(f"betas must be positive, got {', '.join(map(str, betas))}")
     if not len(layer.inputs):
         raise ValueError("no samples to fit on")
-    chosen = layer.take(range(min(NEURONS, len(layer.weight))) if neurons is None else neurons)
-    method, most = SOLVERS[solver]
-    solutions = method(chosen, betas, most if iterations is None else iterations, tolerance)
+    chosen = layer.take(range(min(USUAL.neurons, len(layer.weight))) if neurons is None else neurons)
+    chosen_solver = SOLVERS[solver]
+    most = chosen_solver.iterations if iterations is None else iterations
+    solutions = resolve(chosen_solver.function)(chosen, betas, most, tolerance)
     return [_report(chosen, beta, *solution) for beta, solution in zip(betas, solutions, strict=True)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -95,10 +95,3 @@ def _adamw_one(layer: Layer, beta: float, iterations: int) -> Solution:
         bias.grad = back.sum(1)
         optimizer.step()
     return weight.view(n, n, -1), bias.view(n, n), torch.full((n, n), iterations, device=x.device)
-
-
-# Each solver with its default number of iterations.
-SOLVERS: dict[str, tuple[Callable[[Layer, Sequence[float], int, float], list[Solution]], int]] = {
-    "lbfgs": (lbfgs, 500),
-    "adamw": (adamw, 3000),
-}

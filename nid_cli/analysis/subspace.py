@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from nid_cli.analysis.parameters import OUTPUT
 from nid_cli.data.tensors import Data
-from nid_cli.nets.functional import record
+from nid_cli.nets.functional import inputs_of_neurons, record
 from nid_cli.nets.graph import INPUT, Graph, Op
+from nid_cli.records.subspace import SubspaceSummary
 
 BATCH = 1024
 # Samples (patches, of a convolution) of one float32 product and sum; those are added up in float64.
 ROWS = 8192
-OUTPUT = "output"
 
 
 @dataclass
@@ -48,14 +48,6 @@ class Moments:
         return self.products / self.samples - torch.outer(mean, mean)
 
 
-def samples_of(op: Op | None, values: Tensor) -> Tensor:
-    """Samples x dimensions: the rows that a layer's neurons see; of a convolution every patch is one sample."""
-    if op is not None and op.kind == "conv":
-        patches = F.unfold(values, op.kernel, padding=op.kernel // 2, stride=op.stride)
-        return patches.transpose(1, 2).flatten(0, 1)
-    return values.flatten(1)
-
-
 @torch.no_grad()
 def stream_input_moments(
     graph: Graph, state: Mapping[str, Tensor], data: Data, layers: Sequence[str] | None = None
@@ -77,7 +69,7 @@ def stream_input_moments(
     for x, _ in data.batches("train", graph.batch(BATCH, sum(graph.sizes[name] for name in wanted), *patches)):
         values = record(graph, state, {INPUT: x}, wanted)
         for name, op, source in sources:
-            samples = samples_of(op, values[source])
+            samples = inputs_of_neurons(op, values[source]) if op else values[source].flatten(1)
             if name not in moments:
                 moments[name] = Moments.start(samples)
             moments[name].add(samples)
@@ -100,7 +92,7 @@ def sample_inputs(
         chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].sort().values
     parts, seen = [], 0
     for x, _ in data.batches("val", graph.batch(BATCH, graph.patches_size(op))):
-        samples = samples_of(op, record(graph, state, {INPUT: x}, (op.inputs[0],))[op.inputs[0]])
+        samples = inputs_of_neurons(op, record(graph, state, {INPUT: x}, (op.inputs[0],))[op.inputs[0]])
         own = chosen[(chosen >= seen) & (chosen < seen + len(samples))] - seen
         parts.append(samples[own.to(samples.device)])
         seen += len(samples)
@@ -119,15 +111,15 @@ class Subspace:
         """nu(U) = max_i |e_i^T U|^2, between k/d and 1 (section 8)."""
         return float(self.basis.square().sum(1).max())
 
-    def summary(self) -> dict[str, float | int]:
-        """The subspace in a record's words."""
+    def summary(self) -> SubspaceSummary:
+        """The subspace as records describe it."""
         full, dimension = self.basis.shape
-        return {
-            "subspace_dimension": dimension,
-            "full_dimension": full,
-            "explained_variance": self.explained_variance,
-            "coherence": self.coherence,
-        }
+        return SubspaceSummary(
+            subspace_dimension=dimension,
+            full_dimension=full,
+            explained_variance=self.explained_variance,
+            coherence=self.coherence,
+        )
 
 
 def principal_subspace(covariance: Tensor, target: float) -> Subspace:

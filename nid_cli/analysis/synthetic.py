@@ -20,6 +20,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from nid_cli.analysis.catalog import FAMILIES
 from nid_cli.analysis.synthetic_settings import (
     DATA_SEED,
     FRAME_SEED,
@@ -29,6 +30,8 @@ from nid_cli.analysis.synthetic_settings import (
     SyntheticSettings,
     check_integer,
 )
+from nid_cli.lazy import resolve
+from nid_cli.records.synthetic import Synthetic
 
 # Pairs trained side by side: with fewer, the calls cost more than their arithmetic; with more, only memory grows.
 PAIRS_AT_ONCE = 10
@@ -38,21 +41,6 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 # The columns of a sample: z1, z2, one for the bias, and the target, which rides along with the sample.
 Z, ONE, TARGET, COLUMNS = slice(0, 2), 2, 3, 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class SyntheticRecord:
-    """One pair of students (``nid.synthetic/1``): test MSE along the segment, and how far it rises above the ends."""
-
-    family: str
-    active_copies: int
-    coherence: float
-    outer_seed: int
-    pair: int
-    lambdas: list[float]
-    test_loss: list[float]
-    barrier_mid: float
-    barrier_peak: float
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -83,13 +71,6 @@ def random_tight_frame(copies: int, active: int, outer_seed: int, axis_aligned: 
     frame = torch.empty(2 * copies, 2, dtype=torch.float64)
     frame[places] = (upright @ rotations).flatten(0, 1)
     return frame
-
-
-# How B (2c x 2, float64, orthonormal columns, coherence 1/active) is built: copies, active, outer seed, axis-aligned.
-FAMILIES: dict[str, Callable[[int, int, int, bool], Tensor]] = {
-    "exact_copy": exact_copy,
-    "random_tight_frame": random_tight_frame,
-}
 
 
 def draw_mask(settings: SyntheticSettings, outer_seed: int) -> Tensor:
@@ -254,7 +235,7 @@ def run(
     threads: int | None = None,
     outer_seeds: Iterable[int] | None = None,
     advance: Callable[[int], None] = lambda models: None,
-) -> list[SyntheticRecord]:
+) -> list[Synthetic]:
     """The experiment: outer seed by outer seed, and in each every family and number of active copies.
 
     Args:
@@ -309,7 +290,7 @@ def _measure(
     """Trains students behind one input map: for each pair its test MSE at every lambda, and last that at 1/2."""
     train_samples, test_samples = data
     family, active = case
-    frame = FAMILIES[family](settings.copies, active, outer_seed, settings.axis_aligned_endpoint)
+    frame = resolve(FAMILIES[family])(settings.copies, active, outer_seed, settings.axis_aligned_endpoint)
     students = Students.born(frame, mask, weights, test_samples.dtype, test_samples.device)
     train(students, train_samples, orders, settings)
     return losses(students, test_samples, [*lambdas(settings), 0.5]).T.tolist()
@@ -322,10 +303,10 @@ def lambdas(settings: SyntheticSettings) -> list[float]:
 
 def _record(
     family: str, active: int, outer_seed: int, pair: int, found: list[float], settings: SyntheticSettings
-) -> SyntheticRecord:
+) -> Synthetic:
     *curve, middle = found
     worse = max(curve[0], curve[-1])
-    return SyntheticRecord(
+    return Synthetic(
         family=family,
         active_copies=active,
         coherence=1 / active,

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
-FAMILY_NAMES = ("exact_copy", "random_tight_frame")
+from nid_cli.analysis.catalog import FAMILIES
+from nid_cli.analysis.parameters import Key, Parameters
+from nid_cli.errors import UsageError
+from nid_cli.nets import Graph
+
+# How large the experiment is does not change what one pair is.
+SIZE = ("families", "outer_seeds", "num_pairs")
+# What tells one pair from another.
+CASE = ("family", "active_copies", "outer_seed", "pair")
 
 MASK_SEED, DATA_SEED, FRAME_SEED, MODEL_SEED = 10_000, 20_000, 30_000, 40_000
 # The seeds of one outer seed's models lie this far from those of the next.
@@ -15,7 +25,7 @@ MOST = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyntheticSettings:
+class SyntheticSettings(Parameters):
     """What the experiment is; the defaults are the paper's.
 
     Attributes:
@@ -30,10 +40,10 @@ class SyntheticSettings:
         axis_aligned_endpoint: a ``random_tight_frame`` of one active copy is not rotated.
 
     Raises:
-        ValueError: a value that no experiment can have.
+        UsageError: a value that no experiment can have.
     """
 
-    families: tuple[str, ...] = FAMILY_NAMES
+    families: tuple[str, ...] = tuple(FAMILIES)
     copies: int = 10
     width: int = 128
     density: float = 0.15
@@ -51,10 +61,10 @@ class SyntheticSettings:
 
     def __post_init__(self) -> None:
         if not self.families or len(set(self.families)) < len(self.families):
-            raise ValueError(f"families must be distinct and at least one, not {', '.join(self.families) or 'none'}")
+            raise UsageError(f"families must be distinct and at least one, not {', '.join(self.families) or 'none'}")
         for family in self.families:
-            if family not in FAMILY_NAMES:
-                raise ValueError(f"unknown family {family!r}: choose from {', '.join(FAMILY_NAMES)}")
+            if family not in FAMILIES:
+                raise UsageError(f"unknown family {family!r}: choose from {', '.join(FAMILIES)}")
         for name in ("copies", "width", "outer_seeds", "num_pairs", "train_samples", "test_samples", "batch_size"):
             check_integer(name, getattr(self, name), 1)
         check_integer("epochs", self.epochs, 0)
@@ -62,15 +72,22 @@ class SyntheticSettings:
         for name in ("learning_rate", "weight_decay", "init_sd"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
+                raise UsageError(f"{name} must be a number of at least 0, not {value!r}")
         if not 0 <= self.density <= 1:
-            raise ValueError(f"density is a probability, from 0 to 1, not {self.density!r}")
+            raise UsageError(f"density is a probability, from 0 to 1, not {self.density!r}")
         if self.outer_seeds > DATA_SEED - MASK_SEED:
-            raise ValueError(f"outer_seeds is at most {DATA_SEED - MASK_SEED}: beyond, masks and data share seeds")
+            raise UsageError(f"outer_seeds is at most {DATA_SEED - MASK_SEED}: beyond, masks and data share seeds")
         if self.outer_seeds > 1 and 2 * self.num_pairs > MODEL_STRIDE:
-            raise ValueError(f"num_pairs is at most {MODEL_STRIDE // 2}: beyond, outer seeds share models")
+            raise UsageError(f"num_pairs is at most {MODEL_STRIDE // 2}: beyond, outer seeds share models")
         if self.models > MOST:
-            raise ValueError(f"the experiment would train {self.models} students; at most {MOST} are allowed")
+            raise UsageError(f"the experiment would train {self.models} students; at most {MOST} are allowed")
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """A result a pair of students; the experiment needs no network of the registry."""
+        common = {name: value for name, value in self.flat().items() if name not in SIZE}
+        cases = product(self.families, range(1, self.copies + 1), range(self.outer_seeds), range(self.num_pairs))
+        for case in cases:
+            yield common | dict(zip(CASE, case, strict=True))
 
     @property
     def models(self) -> int:
@@ -79,6 +96,6 @@ class SyntheticSettings:
 
 
 def check_integer(name: str, value: object, least: int) -> None:
-    """Raises a ValueError unless ``value`` is a whole number from ``least`` to ``MOST``."""
+    """Raises a UsageError unless ``value`` is a whole number from ``least`` to ``MOST``."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
-        raise ValueError(f"{name} must be a whole number from {least} to {MOST}, not {value!r}")
+        raise UsageError(f"{name} must be a whole number from {least} to {MOST}, not {value!r}")

@@ -9,8 +9,10 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from nid_cli.data.tensors import Data
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import Permutation, identity
+from nid_cli.specs.alignments import ByWeights
 
 # A step must raise the objective by more than rounding, this share of its scale, to be taken.
 IMPROVEMENT = 1e-12
@@ -40,6 +42,13 @@ def match_weights(
         starts.append({s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces})
     # |A - P(B)|^2 = |A|^2 + |B|^2 - 2 sum <A, P(B)>: the nearest has the greatest objective.
     return max((problem.descend(start, generator) for start in starts), key=lambda match: match.objective)
+
+
+def align_by_weights(
+    graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], data: Data, parameters: ByWeights
+) -> Permutation:
+    """The alignment ``weight`` of ``specs.ALIGNMENTS``; it needs no data."""
+    return match_weights(graph, a, b, parameters.restarts, parameters.seed).permutation
 
 
 class _Problem:

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from nid_cli.analysis.parameters import CoherenceParameters
+from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.cli import options, output, render
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
-from nid_cli.pipeline.coherence import coherence as run
-from nid_cli.pipeline.coherence import subjects
-from nid_cli.pipeline.coherence import synthetic as run_synthetic
+from nid_cli.pipeline.analyses.requests import Request
+from nid_cli.pipeline.analyses.run import run
 from nid_cli.registry.selection import Selection
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     invoke_without_command=True,
 )
+USUAL = CoherenceParameters()
+PAPER = SyntheticSettings()
 EXAMPLES = options.examples(
     "nid coherence --symmetry w",
     "nid coherence --dataset mnist --epochs all --export coherence.parquet",
@@ -33,7 +36,7 @@ EXAMPLES = options.examples(
 def coherence(
     typer_context: typer.Context,
     chosen: Selection,
-    explained_variance: options.ExplainedVariance = 0.9,
+    explained_variance: options.ExplainedVariance = USUAL.explained_variance,
     force: options.Force = False,
     device: options.Device = "auto",
     registry: options.RegistryOption = None,
@@ -44,13 +47,13 @@ def coherence(
     """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
     if typer_context.invoked_subcommand is not None:
         given = (data_dir, registry, export, force, as_json)
-        if any(given) or (chosen, explained_variance, device) != (Selection(), 0.9, "auto"):
+        if any(given) or (chosen, explained_variance, device) != (Selection(), USUAL.explained_variance, "auto"):
             raise UsageError("options of nid coherence synthetic belong behind the word synthetic")
         return
     output.check(export)
     with options.context(registry, data_dir, device) as context:
-        wanted = subjects(context, chosen, explained_variance=explained_variance)
-        records = run(context, wanted, force=force)
+        parameters = CoherenceParameters(explained_variance=explained_variance)
+        records = run(context, Request(analysis="coherence", parameters=parameters, selection=chosen), force=force)
     output.show("nid.coherence/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
@@ -85,15 +88,15 @@ def _table(records: Sequence[dict[str, Any]]) -> None:
 )
 def synthetic(
     families: Annotated[
-        str, typer.Option(metavar="exact_copy,random_tight_frame", help="How the inputs are embedded.")
-    ] = "exact_copy,random_tight_frame",
-    copies: Annotated[int, typer.Option(metavar="N", help="Copies of the inputs; 1..N of them active.")] = 10,
-    width: Annotated[int, typer.Option(metavar="N", help="Hidden neurons.")] = 128,
-    density: Annotated[float, typer.Option(metavar="P", help="Probability that a weight is trained.")] = 0.15,
-    outer_seeds: Annotated[int, typer.Option(metavar="N", help="Draws of mask, data and frame.")] = 5,
-    num_pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of models a draw.")] = 10,
-    epochs: Annotated[int, typer.Option(metavar="N", help="Epochs.")] = 100,
-    points: Annotated[int, typer.Option(metavar="N", help="Points on each segment.")] = 21,
+        str, typer.Option(metavar=",".join(PAPER.families), help="How the inputs are embedded.")
+    ] = ",".join(PAPER.families),
+    copies: Annotated[int, typer.Option(metavar="N", help="Copies of the inputs; 1..N of them active.")] = PAPER.copies,
+    width: Annotated[int, typer.Option(metavar="N", help="Hidden neurons.")] = PAPER.width,
+    density: Annotated[float, typer.Option(metavar="P", help="Probability that a weight is trained.")] = PAPER.density,
+    outer_seeds: Annotated[int, typer.Option(metavar="N", help="Draws of mask, data and frame.")] = PAPER.outer_seeds,
+    num_pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of models a draw.")] = PAPER.num_pairs,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Epochs.")] = PAPER.epochs,
+    points: Annotated[int, typer.Option(metavar="N", help="Points on each segment.")] = PAPER.points,
     axis_aligned_endpoint: Annotated[
         bool, typer.Option("--axis-aligned-endpoint", help="One active copy of a random frame stays on the axes.")
     ] = False,
@@ -105,19 +108,19 @@ def synthetic(
 ) -> None:
     """Train pairs of masked networks on inputs of chosen coherence, all at once, and measure their barriers."""
     output.check(export)
-    settings = {
-        "families": tuple(part.strip() for part in families.split(",")),
-        "copies": copies,
-        "width": width,
-        "density": density,
-        "outer_seeds": outer_seeds,
-        "num_pairs": num_pairs,
-        "epochs": epochs,
-        "points": points,
-        "axis_aligned_endpoint": axis_aligned_endpoint,
-    }
+    settings = SyntheticSettings(
+        families=tuple(part.strip() for part in families.split(",")),
+        copies=copies,
+        width=width,
+        density=density,
+        outer_seeds=outer_seeds,
+        num_pairs=num_pairs,
+        epochs=epochs,
+        points=points,
+        axis_aligned_endpoint=axis_aligned_endpoint,
+    )
     with options.context(registry, None, device) as context:
-        records = run_synthetic(context, settings, force=force)
+        records = run(context, Request(analysis="synthetic", parameters=settings), force=force)
     output.show("nid.synthetic/1", records, as_json=as_json, export=export, human=lambda: _synthetic_table(records))
 
 

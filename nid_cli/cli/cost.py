@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from nid_cli.analysis.catalog import METHODS, SOLVERS
+from nid_cli.analysis.parameters import CostParameters
 from nid_cli.cli import options, output, render
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
-from nid_cli.pipeline.cost import Ridge, subjects
-from nid_cli.pipeline.cost import cost as run
+from nid_cli.pipeline.analyses.requests import Request
+from nid_cli.pipeline.analyses.run import run
 from nid_cli.registry.selection import Selection
 
+USUAL = CostParameters()
 EXAMPLES = options.examples(
     "nid cost --symmetry w",
     "nid cost --dataset mnist --explained-variance 0.95 --export cost.parquet",
@@ -25,14 +28,14 @@ EXAMPLES = options.examples(
 @selecting
 def cost(
     chosen: Selection,
-    method: Annotated[str, typer.Option(metavar="mahalanobis|ridge", help="Which estimate.")] = "mahalanobis",
-    explained_variance: options.ExplainedVariance = 0.9,
+    method: Annotated[str, typer.Option(metavar="|".join(METHODS), help="Which estimate.")] = USUAL.method,
+    explained_variance: options.ExplainedVariance = USUAL.explained_variance,
     layers: options.LayersOption = None,
     betas: Annotated[str | None, typer.Option(metavar="B[,B..]", help="Ridge: temperatures [.001,.01,.1,1].")] = None,
     neurons: Annotated[
         int | None, typer.Option(metavar="N", help="Ridge: all ordered pairs of the first N neurons [16].")
     ] = None,
-    solver: Annotated[str | None, typer.Option(metavar="lbfgs|adamw", help="Ridge: solver [lbfgs].")] = None,
+    solver: Annotated[str | None, typer.Option(metavar="|".join(SOLVERS), help="Ridge: solver [lbfgs].")] = None,
     iterations: Annotated[int | None, typer.Option(metavar="N", help="Ridge: at most so many.")] = None,
     subsample: Annotated[
         int | None,
@@ -57,17 +60,12 @@ def cost(
     own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if own and method != "ridge":
         raise UsageError(f"--{next(iter(own))} goes with --method ridge")
-    ridge = Ridge(**own)
+    parameters = CostParameters(
+        method=method, explained_variance=explained_variance, layers=options.layers(layers), **own
+    )
+    request = Request(analysis="cost", parameters=parameters, selection=chosen)
     with options.context(registry, data_dir, device) as context:
-        wanted = subjects(
-            context,
-            chosen,
-            method=method,
-            explained_variance=explained_variance,
-            layers=options.layers(layers),
-            ridge=ridge,
-        )
-        records = run(context, wanted, force=force, matrices=as_json or export is not None)
+        records = run(context, request, force=force, matrices=as_json or export is not None)
     output.show("nid.cost/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 

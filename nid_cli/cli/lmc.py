@@ -8,12 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.cli import options, output, render
 from nid_cli.cli.selectors import selecting
+from nid_cli.pipeline.analyses.requests import Request
+from nid_cli.pipeline.analyses.run import run
 from nid_cli.pipeline.choices import some_of
-from nid_cli.pipeline.lmc import ALIGNMENTS, DEFAULT_ALIGNMENTS, subjects
-from nid_cli.pipeline.lmc import lmc as run
 from nid_cli.registry.selection import Selection
+from nid_cli.specs import ALIGNMENTS
+
+USUAL = LmcParameters()
 
 EXAMPLES = options.examples(
     "nid lmc --arch mlp --export results.json",
@@ -27,9 +31,9 @@ def lmc(
     chosen: Selection,
     pairs: options.Pairs = "all",
     align: Annotated[
-        str, typer.Option(metavar="none,activation,weight", help="Alignments of the second model before interpolation.")
-    ] = ",".join(DEFAULT_ALIGNMENTS),
-    points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = 9,
+        str, typer.Option(metavar=",".join(ALIGNMENTS), help="Alignments of the second model before interpolation.")
+    ] = ",".join(USUAL.align),
+    points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = USUAL.points,
     bn_reset: options.BnReset = False,
     force: options.Force = False,
     device: options.Device = "auto",
@@ -40,10 +44,10 @@ def lmc(
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     output.check(export)
-    alignments = some_of("alignment", align, ALIGNMENTS)
+    parameters = LmcParameters(align=tuple(some_of("alignment", align, ALIGNMENTS)), points=points, bn_reset=bn_reset)
+    request = Request(analysis="lmc", parameters=parameters, selection=chosen, pairs=pairs)
     with options.context(registry, data_dir, device) as context:
-        wanted = subjects(context, chosen, pairs=pairs, align=alignments, points=points, bn_reset=bn_reset)
-        records = run(context, wanted, force=force)
+        records = run(context, request, force=force)
     output.show("nid.lmc/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 

@@ -8,14 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
+from nid_cli.analysis.catalog import SIMILARITIES
+from nid_cli.analysis.parameters import MatchParameters
 from nid_cli.cli import options, output, render
 from nid_cli.cli.selectors import selecting
-from nid_cli.nets.graph import POINTS
+from nid_cli.nets.graph import SITES
+from nid_cli.pipeline.analyses.requests import Request
+from nid_cli.pipeline.analyses.run import run
 from nid_cli.pipeline.choices import some_of
-from nid_cli.pipeline.match import SIMILARITIES, subjects
-from nid_cli.pipeline.match import match as run
 from nid_cli.registry.selection import Selection
 
+USUAL = MatchParameters()
 EXAMPLES = options.examples(
     "nid match --symmetry w",
     "nid match --dataset mnist --at post_linear,post_activation --similarity pearson,dot",
@@ -27,11 +30,11 @@ EXAMPLES = options.examples(
 def match(
     chosen: Selection,
     pairs: options.Pairs = "all",
-    at: Annotated[
-        str, typer.Option(metavar="post_linear,post_norm,post_activation", help="Where neurons are recorded.")
-    ] = "post_activation",
-    similarity: Annotated[str, typer.Option(metavar="pearson,dot", help="How neurons are compared.")] = "pearson",
-    random: Annotated[int, typer.Option(metavar="N", help="Random permutations for the baseline.")] = 100,
+    at: Annotated[str, typer.Option(metavar=",".join(SITES), help="Where neurons are recorded.")] = ",".join(USUAL.at),
+    similarity: Annotated[
+        str, typer.Option(metavar=",".join(SIMILARITIES), help="How neurons are compared.")
+    ] = ",".join(USUAL.similarity),
+    random: Annotated[int, typer.Option(metavar="N", help="Random permutations for the baseline.")] = USUAL.random,
     force: options.Force = False,
     device: options.Device = "auto",
     registry: options.RegistryOption = None,
@@ -41,11 +44,14 @@ def match(
 ) -> None:
     """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
     output.check(export)
-    points = some_of("recording point", at, POINTS)
-    kinds = some_of("similarity", similarity, SIMILARITIES)
+    parameters = MatchParameters(
+        at=tuple(some_of("recording point", at, SITES)),
+        similarity=tuple(some_of("similarity", similarity, SIMILARITIES)),
+        random=random,
+    )
+    request = Request(analysis="match", parameters=parameters, selection=chosen, pairs=pairs)
     with options.context(registry, data_dir, device) as context:
-        wanted = subjects(context, chosen, pairs=pairs, at=points, similarity=kinds, random=random)
-        records = run(context, wanted, force=force)
+        records = run(context, request, force=force)
     output.show("nid.match/1", records, as_json=as_json, export=export, human=lambda: _table(records))
 
 

@@ -82,9 +82,9 @@ def indices(text: str | None, what: str) -> list[int] | None:
     return list(dict.fromkeys(int(part) for part in text.split(",")))
 
 
-def layers(text: str | None) -> list[str] | None:
+def layers(text: str | None) -> tuple[str, ...] | None:
     """``0,2`` or ``stem.conv,linear`` as names of layers; None stays None."""
-    return None if text is None else [part.strip() for part in text.split(",")]
+    return None if text is None else tuple(part.strip() for part in text.split(","))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import typer
 
 from nid_cli.cli import options, output, render, report
 from nid_cli.cli.selectors import SELECTORS, selection
-from nid_cli.pipeline.figures import FIGURES, Kind
+from nid_cli.pipeline.figures import FIGURES, FigureEntry
 from nid_cli.pipeline.plot import plot
 from nid_cli.pipeline.report import DESCRIPTION, NEEDS
 
@@ -147,7 +147,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 }
 
 
-def _command(name: str, kind: Kind) -> Callable[..., None]:
+def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
     """The command of one figure: the selectors, the figure's own options, and what all figures take."""
 
     def command(**given: Any) -> None:

@@ -11,11 +11,10 @@ import typer
 
 from nid_cli.cli import options
 from nid_cli.data.catalog import CATALOG
-from nid_cli.errors import UsageError, unknown
+from nid_cli.errors import unknown
 from nid_cli.nets import ARCHITECTURES
-from nid_cli.recipes import symmetry_name
 from nid_cli.registry.selection import Selection
-from nid_cli.specs import SYMMETRIES, Kappa
+from nid_cli.specs import SYMMETRIES, Kappa, symmetry_name
 
 Archs = Annotated[
     list[str] | None,
@@ -79,20 +78,11 @@ def selection(
         arch=tuple(arch or ()),
         dataset=tuple(dataset or ()),
         symmetry=tuple(symmetry_name(s) for s in symmetry or ()),
-        kappa=tuple(_kappa(k) for k in kappa or ()),
+        kappa=tuple(Kappa.parse(k) for k in kappa or ()),
         group=tuple(group or ()),
         models=models,
         epochs=epochs,
     )
-
-
-def _kappa(text: str) -> Kappa:
-    if text.strip().lower() in ("null", "none"):
-        return None
-    numbers = options.parse_numbers(text, "kappa")
-    if any(k != k or k < 0 for k in numbers):
-        raise UsageError(f"kappa must be a number that is not negative, not {text}")
-    return numbers[0] if len(set(numbers)) == 1 else numbers
 
 
 def selecting(command: Callable[..., None]) -> Callable[..., None]:

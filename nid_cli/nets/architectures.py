@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.mlp import mlp
 from nid_cli.nets.resnet import resnet
+from nid_cli.specs import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ ARCHITECTURES = {
 }
 
 
-def build(spec: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Graph:
-    """The graph of a specification's architecture (its fields arch, width, depth, norm, activation, symmetry).
+def build(network: NetworkSpec, input_shape: tuple[int, ...], outputs: int, *, gated: bool = False) -> Graph:
+    """The graph of an architecture for inputs of this shape; ``gated``: with gates in the place of activations.
 
     Raises:
         UsageError: an architecture, norm or depth that does not exist.
     """
-    if spec["arch"] not in ARCHITECTURES:
-        raise unknown("architecture", spec["arch"], ARCHITECTURES)
-    architecture = ARCHITECTURES[spec["arch"]]
-    if spec["norm"] not in architecture.norms:
-        raise unknown(f"norm for {spec['arch']}", spec["norm"], architecture.norms)
-    if spec["depth"] < architecture.min_depth or spec["width"] < 1:
-        raise UsageError(f"{spec['arch']} needs depth >= {architecture.min_depth} and width >= 1")
-    own = {name: spec[name] for name in ("width", "depth", "norm", "activation")}
-    return architecture.build(input_shape=input_shape, outputs=outputs, gated=spec["symmetry"] == "sigma", **own)
+    if network.arch not in ARCHITECTURES:
+        raise unknown("architecture", network.arch, ARCHITECTURES)
+    architecture = ARCHITECTURES[network.arch]
+    if network.norm not in architecture.norms:
+        raise unknown(f"norm for {network.arch}", network.norm, architecture.norms)
+    if network.depth < architecture.min_depth or network.width < 1:
+        raise UsageError(f"{network.arch} needs depth >= {architecture.min_depth} and width >= 1")
+    own = {name: value for name, value in vars(network).items() if name != "arch"}
+    return architecture.build(input_shape=input_shape, outputs=outputs, gated=gated, **own)

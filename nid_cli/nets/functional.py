@@ -7,63 +7,35 @@ Everything here is a pure function of graph, state and inputs; batch statistics 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from nid_cli.nets.graph import INPUT, Graph, Op
+from nid_cli.lazy import resolve
+from nid_cli.nets.graph import INPUT, Graph
+from nid_cli.nets.operations import Op
 
 State = dict[str, Tensor]
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "identity": lambda x: x}
+
+def _run(op: Op, state: Mapping[str, Tensor], training: bool, *inputs: Tensor) -> Tensor:
+    value: Tensor = _kernel(op.operation.run)(op, state, training, *inputs)
+    return value
 
 
-def _linear(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    return F.linear(x.flatten(1), state[f"{op.name}.weight"], state[f"{op.name}.bias"])
+# Resolved once: a forward pass runs hundreds of small operations.
+_kernel = cache(resolve)
 
 
-def _conv(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    return F.conv2d(x, state[f"{op.name}.weight"], stride=op.stride, padding=op.kernel // 2)
+def inputs_of_neurons(op: Op, x: Tensor) -> Tensor:
+    """The rows (samples x d) that the neurons of a weighted operation see in its input; see ``Operation.rows``."""
+    found: Tensor = _kernel(op.operation.rows)(op, x)
+    return found
 
 
-def _norm(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    weight, bias = state[f"{op.name}.weight"], state[f"{op.name}.bias"]
-    if op.function == "layer":
-        return F.layer_norm(x, (op.channels,), weight, bias)
-    if op.function == "group":
-        return F.group_norm(x, 1, weight, bias)
-    mean, var = state[f"{op.name}.running_mean"], state[f"{op.name}.running_var"]
-    return F.batch_norm(x, mean, var, weight, bias, training)
-
-
-def _activation(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    return ACTIVATIONS[op.function](x)
-
-
-def _gate(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    # C acts on the channels: a matrix product, or a 1 x 1 convolution of a feature map.
-    gate = state[f"{op.name}.gate"]
-    return x * torch.sigmoid(F.linear(x, gate) if x.ndim == 2 else F.conv2d(x, gate[:, :, None, None]))
-
-
-def _add(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor, y: Tensor) -> Tensor:
-    return x + y
-
-
-def _pool(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    return x.mean((2, 3))
-
-
-KERNELS: dict[str, Callable[..., Tensor]] = {
-    "linear": _linear,
-    "conv": _conv,
-    "norm": _norm,
-    "activation": _activation,
-    "gate": _gate,
-    "add": _add,
-    "pool": _pool,
-}
+def neurons_last(values: Tensor) -> Tensor:
+    """Values as samples x neurons: of a feature map (N x C x pixels) every pixel is one sample."""
+    return values if values.ndim == 2 else values.transpose(0, 1).flatten(1).T
 
 
 def size_in_bytes(state: Mapping[str, Tensor]) -> int:
@@ -73,8 +45,7 @@ def size_in_bytes(state: Mapping[str, Tensor]) -> int:
 
 def apply(graph: Graph, name: str, state: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """The output of the one operation ``name`` (eval mode) for its input ``x``."""
-    op = graph.by_name[name]
-    return KERNELS[op.kind](op, state, False, x)
+    return _run(graph.by_name[name], state, False, x)
 
 
 def forward(graph: Graph, state: Mapping[str, Tensor], x: Tensor, training: bool = False) -> Tensor:
@@ -106,7 +77,7 @@ def record(
         if op.name in values or any(source not in values for source in op.inputs):
             continue
         observe(op, values[op.inputs[0]])
-        values[op.name] = KERNELS[op.kind](op, state, training, *(values[source] for source in op.inputs))
+        values[op.name] = _run(op, state, training, *(values[source] for source in op.inputs))
         remaining.discard(op.name)
         for source in op.inputs:
             if source not in kept and graph.last_use[source] == position:

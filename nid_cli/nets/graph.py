@@ -1,4 +1,4 @@
-"""A network as data: a list of operations, from which shapes, permutation axes and recording points are derived.
+"""A network as data: a list of operations, from which shapes, permutation axes and recording sites are derived.
 
 No torch here: specifications are resolved and checked, and groups listed, without importing it.
 """
@@ -10,74 +10,36 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from nid_cli.nets.operations import SITES, Op, Shape
+
+__all__ = ["BATCH_ENTRIES", "INPUT", "SITES", "Axes", "Graph", "Op", "PermutationSpace"]
+
 INPUT = "input"
 # Numbers in the largest tensor of a batch that an analysis reads (float32: 16 MiB).
 BATCH_ENTRIES = 2**22
 
-# The points of a hidden layer where its neurons can be compared (section 4).
-POINTS = ("post_linear", "post_norm", "post_activation")
-
-# Sums and pools are no recording points.
-_POINT_OF = {
-    "linear": "post_linear",
-    "conv": "post_linear",
-    "norm": "post_norm",
-    "activation": "post_activation",
-    "gate": "post_activation",
-}
-
 Axes = tuple[str | None, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Op:
-    """One operation: its kind, the operations it reads, and the channels (neurons) of its output.
-
-    Kinds: ``linear``, ``conv`` (padded, without bias), ``norm``, ``activation``, ``gate``, ``add``, ``pool`` (the mean
-    over all pixels). ``fan_in`` is set for the weighted kinds: the inputs of one neuron, d. ``function`` names the
-    activation or the norm; ``kernel`` and ``stride`` are a convolution's; ``gate_sd`` is the standard deviation of a
-    gate's entries. The name is also the prefix of the operation's parameters.
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    channels: int
-    fan_in: int = 0
-    function: str = ""
-    kernel: int = 1
-    stride: int = 1
-    gate_sd: float = 1.0
-
-
-def layer_label(name: str) -> int | str:
-    """How records name the layer of the weighted operation ``name``: an mlp's by its index, others by the name itself.
-
-    The last layer of a convolutional network is ``linear``, without an index.
-    """
-    kind, _, index = name.partition(".")
-    return int(index) if kind == "linear" and index.isdigit() else name
-
-
 @dataclass(frozen=True)
-class Space:
+class PermutationSpace:
     """Neurons that one permutation moves together: the hidden layer (or residual stream) opened by operation ``name``.
 
     ``label`` is its name in records: an mlp's layer by its index, a residual block's inner layer by the block, a
-    residual stream by its number (``stream.1``). ``points`` maps each recording point that exists here to the
+    residual stream by its number (``stream.1``). ``sites`` maps each recording site that exists here to the
     operations recorded (several: their samples pool).
     """
 
     name: str
     label: int | str
     size: int
-    points: dict[str, tuple[str, ...]]
+    sites: dict[str, tuple[str, ...]]
 
 
 class Graph:
     """An architecture: its operations in the order they run; the last one is the output."""
 
-    def __init__(self, ops: Iterable[Op], input_shape: tuple[int, ...]) -> None:
+    def __init__(self, ops: Iterable[Op], input_shape: Shape) -> None:
         self.ops = tuple(ops)
         self.input_shape = input_shape
 
@@ -89,12 +51,12 @@ class Graph:
     @cached_property
     def weighted(self) -> tuple[Op, ...]:
         """The operations with a weight matrix (n x d), the units that kappa and num_fixed speak of."""
-        return tuple(op for op in self.ops if op.fan_in)
+        return tuple(op for op in self.ops if op.operation.weighted)
 
     @cached_property
     def gated(self) -> bool:
         """Whether fixed gates (sigma) tie the neurons to their places: no permutation keeps the function."""
-        return any(op.kind == "gate" for op in self.ops)
+        return bool(self.gates)
 
     @cached_property
     def last_use(self) -> dict[str, int]:
@@ -112,43 +74,26 @@ class Graph:
         return self.output.channels
 
     @cached_property
-    def parameters(self) -> dict[str, tuple[int, ...]]:
+    def parameters(self) -> dict[str, Shape]:
         """Shapes of the trained tensors."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for op in self.ops:
-            if op.kind == "linear":
-                shapes[f"{op.name}.weight"] = (op.channels, op.fan_in)
-            if op.kind == "conv":
-                kernel = (op.kernel, op.kernel)
-                shapes[f"{op.name}.weight"] = (op.channels, op.fan_in // math.prod(kernel), *kernel)
-            if op.kind in ("linear", "norm"):
-                shapes.setdefault(f"{op.name}.weight", (op.channels,))
-                shapes[f"{op.name}.bias"] = (op.channels,)
-        return shapes
+        return {name: shape for op in self.ops for name, shape in op.parameters.items()}
 
     @cached_property
-    def buffers(self) -> dict[str, tuple[int, ...]]:
+    def buffers(self) -> dict[str, Shape]:
         """Shapes of the running statistics of batch norms."""
-        batch_norms = [op for op in self.ops if op.kind == "norm" and op.function == "batch"]
-        return {f"{op.name}.running_{s}": (op.channels,) for op in batch_norms for s in ("mean", "var")}
+        return {name: shape for op in self.ops for name, shape in op.buffers.items()}
 
     @cached_property
-    def gates(self) -> dict[str, tuple[int, int]]:
+    def gates(self) -> dict[str, Shape]:
         """Shapes of the fixed gates C of a sigma network."""
-        return {f"{op.name}.gate": (op.channels, op.channels) for op in self.ops if op.kind == "gate"}
+        return {name: shape for op in self.ops for name, shape in op.gates.items()}
 
     @cached_property
     def sizes(self) -> dict[str, int]:
         """How many numbers one sample is at the input and after each operation: channels times pixels."""
-        channels, *pixels = self.input_shape
-        shapes = {INPUT: (channels, *pixels)}
+        shapes = {INPUT: self.input_shape}
         for op in self.ops:
-            _, *pixels = shapes[op.inputs[0]]
-            if op.kind in ("linear", "pool"):
-                pixels = []
-            if op.kind == "conv":
-                pixels = [-(-side // op.stride) for side in pixels]
-            shapes[op.name] = (op.channels, *pixels)
+            shapes[op.name] = (op.channels, *op.operation.pixels(op, shapes[op.inputs[0]][1:]))
         return {name: math.prod(shape) for name, shape in shapes.items()}
 
     def batch(self, most: int, *kept: int) -> int:
@@ -172,8 +117,8 @@ class Graph:
         """
         root: dict[str, str] = {INPUT: INPUT}
         for op in self.ops:
-            root[op.name] = op.name if op.fan_in else root[op.inputs[0]]
-            joined = {root[source] for source in op.inputs} if op.kind == "add" else set()
+            root[op.name] = op.name if op.operation.weighted else root[op.inputs[0]]
+            joined = {root[source] for source in op.inputs} if op.operation.joined else set()
             if len(joined) > 1:
                 first = next(name for name in root if name in joined)
                 root = {name: first if own in joined else own for name, own in root.items()}
@@ -191,8 +136,8 @@ class Graph:
         return axes
 
     @cached_property
-    def spaces(self) -> tuple[Space, ...]:
-        """The hidden layers in order, with their recording points."""
+    def spaces(self) -> tuple[PermutationSpace, ...]:
+        """The hidden layers in order, with their recording sites."""
         members: dict[str, list[Op]] = {}
         for op in self.ops:
             if (root := self.space_of[op.name]) is not None:
@@ -209,19 +154,19 @@ def _streams(members: Mapping[str, Sequence[Op]]) -> Iterator[int]:
     """For each space its number among the residual streams, 0 where it is none: streams have several weighted ops."""
     count = 0
     for ops in members.values():
-        is_stream = sum(1 for op in ops if op.fan_in) > 1
+        is_stream = sum(1 for op in ops if op.operation.weighted) > 1
         count += is_stream
         yield count if is_stream else 0
 
 
-def _space(ops: Sequence[Op], stream: int) -> Space:
-    points: dict[str, tuple[str, ...]] = {}
+def _space(ops: Sequence[Op], stream: int) -> PermutationSpace:
+    sites: dict[str, tuple[str, ...]] = {}
     for op in ops:
-        point = _POINT_OF.get(op.kind)
+        site = op.operation.site
         # In a stream only the activations are of all its neurons together; each conv writes a summand.
-        if point and (not stream or point == "post_activation"):
-            points[point] = (*points.get(point, ()), op.name)
+        if site and (not stream or site == "post_activation"):
+            sites[site] = (*sites.get(site, ()), op.name)
     opener = ops[0]
     block, _, last = opener.name.rpartition(".")
-    label = layer_label(opener.name) if opener.kind == "linear" else f"stream.{stream}" if stream else block or last
-    return Space(opener.name, label, opener.channels, points)
+    inner = opener.label if opener.operation.counted else block or last
+    return PermutationSpace(opener.name, f"stream.{stream}" if stream else inner, opener.channels, sites)

@@ -1,6 +1,6 @@
 """The symmetry types (section 1): what is fixed, how a network starts, and what training must do to stay in it.
 
-A symmetry type is one entry of ``SYMMETRY_TYPES`` (its name and the settings it takes: ``specs.SYMMETRIES``).
+A symmetry type is one entry of ``specs.SYMMETRIES`` (its name and the settings it takes) and one :class:`Rule` here.
 Networks hold *effective* weights throughout: the fixed tensors enter only at the start and in the optimizer step
 (``training.optimizer``), never in a forward pass, gates aside.
 
@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
+from nid_cli.lazy import resolve
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph, Op
+from nid_cli.specs import SYMMETRIES
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,21 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class SymmetryType:
-    """One symmetry type as functions of one layer (its op, its own fixed tensors, its kappa).
+class Rule:
+    """What a symmetry type does, as functions of one layer (its op, its own fixed tensors, its kappa).
 
     ``draw(op, num_fixed, generator)`` makes the fixed tensors, ``effective(theta, fixed, kappa)`` the effective
-    weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to. ``on`` says which
-    operations carry fixed tensors; ``normal_init`` draws the weights of linear layers from N(0, 1/d) instead of torch's
-    U(+-1/sqrt(d)), which convolutions keep. A layer's tensors are n x d, of a convolution too.
+    weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to. ``on_gates``: the
+    gates carry the fixed tensors, instead of the weighted operations. ``normal_init`` draws the weights of linear layers
+    from N(0, 1/d) instead of torch's U(+-1/sqrt(d)), which convolutions keep. A layer's tensors are n x d, of a
+    convolution too.
     """
 
-    name: str
     draw: Callable[[Op, int, Generator], dict[str, Tensor]]
     effective: Callable[[Tensor, Mapping[str, Tensor], float], Tensor] = lambda theta, fixed, kappa: theta
     pin: Callable[[Mapping[str, Tensor], float], tuple[Tensor, Tensor]] | None = None
     anchor: Callable[[Mapping[str, Tensor], float], Tensor] | None = None
-    on: str = "weighted"
+    on_gates: bool = False
     normal_init: bool = False
 
 
@@ -80,38 +82,38 @@ def _pin_masked(fixed: Mapping[str, Tensor], kappa: float) -> tuple[Tensor, Tens
     return index, kappa * fixed["fixed"].flatten()[index]
 
 
-SYMMETRY_TYPES: dict[str, SymmetryType] = {
-    kind.name: kind
-    for kind in (
-        SymmetryType("standard", draw=lambda op, num_fixed, generator: {}),
-        SymmetryType(
-            "w",
-            draw=_draw_mask,
-            effective=lambda theta, fixed, kappa: torch.where(fixed["mask"], theta, kappa * fixed["fixed"]),
-            pin=_pin_masked,
-            normal_init=True,
-        ),
-        SymmetryType("sigma", draw=_draw_gate, on="gate"),
-        SymmetryType(
-            "syre",
-            draw=_draw_noise,
-            effective=lambda theta, fixed, kappa: theta + kappa * fixed["noise"],
-            anchor=lambda fixed, kappa: kappa * fixed["noise"],
-            normal_init=True,
-        ),
-    )
-}
+STANDARD = Rule(draw=lambda op, num_fixed, generator: {})
+W = Rule(
+    draw=_draw_mask,
+    effective=lambda theta, fixed, kappa: torch.where(fixed["mask"], theta, kappa * fixed["fixed"]),
+    pin=_pin_masked,
+    normal_init=True,
+)
+SIGMA = Rule(draw=_draw_gate, on_gates=True)
+SYRE = Rule(
+    draw=_draw_noise,
+    effective=lambda theta, fixed, kappa: theta + kappa * fixed["noise"],
+    anchor=lambda fixed, kappa: kappa * fixed["noise"],
+    normal_init=True,
+)
 
 
-def draw_fixed(kind: SymmetryType, graph: Graph, num_fixed: tuple[int, ...] | None, seed: int) -> State:
+def rule_of(symmetry: str) -> Rule:
+    """The rule of a symmetry type, by its name in ``specs.SYMMETRIES``."""
+    rule = resolve(SYMMETRIES[symmetry].rule)
+    assert isinstance(rule, Rule)
+    return rule
+
+
+def draw_fixed(rule: Rule, graph: Graph, num_fixed: tuple[int, ...] | None, seed: int) -> State:
     """The fixed tensors of a group (section 1), drawn from one ``seed``; empty for standard networks."""
     generator = torch.Generator().manual_seed(seed)
-    ops = graph.weighted if kind.on == "weighted" else [op for op in graph.ops if op.kind == kind.on]
+    ops = [op for op in graph.ops if op.gates] if rule.on_gates else graph.weighted
     counts = num_fixed or (0,) * len(ops)
     return {
         f"{op.name}.{key}": tensor
         for op, count in zip(ops, counts, strict=True)
-        for key, tensor in kind.draw(op, count, generator).items()
+        for key, tensor in rule.draw(op, count, generator).items()
     }
 
 
@@ -137,7 +139,7 @@ def _per_layer(kappa: tuple[float, ...] | None, graph: Graph) -> tuple[float, ..
 
 
 def initial_state(
-    kind: SymmetryType, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None, seed: int
+    rule: Rule, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None, seed: int
 ) -> State:
     """Effective weights and buffers of a fresh network, its own draw from ``seed`` (sections 1 and 2)."""
     generator = torch.Generator().manual_seed(seed)
@@ -145,31 +147,29 @@ def initial_state(
     kappas = dict(zip((op.name for op in graph.weighted), _per_layer(kappa, graph), strict=True))
     for name, shape in graph.parameters.items():
         op = graph.by_name[name.rpartition(".")[0]]
-        if not op.fan_in:
+        if not op.operation.weighted:
             state[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
             continue
         bound = 1 / math.sqrt(op.fan_in)
-        if name.endswith(".bias") or op.kind == "conv" or not kind.normal_init:
+        if name.endswith(".bias") or not (rule.normal_init and op.operation.normal):
             state[name] = (2 * torch.rand(shape, generator=generator) - 1) * bound
         else:
             state[name] = torch.randn(shape, generator=generator) * bound
         if name.endswith(".weight"):
-            state[name] = kind.effective(state[name].flatten(1), fixed_of(fixed, op), kappas[op.name]).view(shape)
+            state[name] = rule.effective(state[name].flatten(1), fixed_of(fixed, op), kappas[op.name]).view(shape)
     for name, shape in graph.buffers.items():
         state[name] = torch.ones(shape) if name.endswith("var") else torch.zeros(shape)
     return state
 
 
-def constraint(
-    kind: SymmetryType, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None
-) -> Constraint:
+def constraint(rule: Rule, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None) -> Constraint:
     """Pinned entries and decay anchors of every layer, each with its own kappa (section 1, fact 2)."""
     shapes = graph.parameters
     layers = [
         (f"{op.name}.weight", fixed_of(fixed, op), k)
         for op, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True)
     ]
-    pin, anchor = kind.pin, kind.anchor
+    pin, anchor = rule.pin, rule.anchor
     return Constraint(
         {name: pin(own, k) for name, own, k in layers} if pin else {},
         {name: anchor(own, k).view(shapes[name]) for name, own, k in layers} if anchor else {},

@@ -6,92 +6,92 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from nid_cli.analysis.catalog import METHODS
+from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters, Parameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.errors import NotFoundError, UsageError
-from nid_cli.nets.graph import POINTS
-from nid_cli.pipeline import lmc, overlay
+from nid_cli.pipeline import overlay
+from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
+from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.choices import one_of, some_of
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.cost import METHODS, Ridge
-from nid_cli.pipeline.match import SIMILARITIES
-from nid_cli.pipeline.recorded import Call, Records, SyntheticCall, recorded, with_settings
+from nid_cli.pipeline.recorded import Records, recorded, with_settings
 from nid_cli.registry import runs
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, parse_numbers, select_models
+from nid_cli.specs import ALIGNMENTS, SPLITS
 
-SPLITS = ("train", "val", "test")
 AGAINST = ("kappa", "fixed", "epoch")
 BARRIERS = ("chord", "max", "mid")
 COSTS = ("matrix", "distribution", "scatter")
+# What a summary shows of a group, beside its training.
+SUMMARIZED = ("lmc", "match", "cost", "coherence")
 # More columns of panels than these are stamps.
 MOST_COLUMNS = 8
 
 SELECTORS = tuple(field.name for field in fields(Selection))
 
 Options = Mapping[str, Any]
-Collected = tuple[Records, dict[str, Any]]
+Gathered = tuple[Records, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class FigureEntry:
     """A figure: what it shows, the commands whose results it needs, its own options with their defaults.
 
-    ``collect(context, selection, options, compute)`` gives its records and the keyword arguments of ``draw`` and
+    ``gather(context, selection, options, compute)`` gives its records and the keyword arguments of ``draw`` and
     ``table`` in ``nid_cli/plots/<name>.py``. ``selectors``: those that it takes.
     """
 
     description: str
     needs: tuple[str, ...]
-    collect: Callable[[Context, Selection, Options, bool], Collected]
+    gather: Callable[[Context, Selection, Options, bool], Gathered]
     options: Options
     selectors: tuple[str, ...] = SELECTORS
 
 
-def _lmc(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
+def _lmc(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     own = {"split": one_of("split", options["split"], SPLITS)} | _overlay("lmc", options)
-    [records] = recorded(context, [_lmc_call(selection, options)], compute=compute)
+    [records] = recorded(context, [_lmc_request(selection, options)], compute=compute)
     _need_applicable(records)
     return records, own
 
 
-def _barrier(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
+def _barrier(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     own = {"split": one_of("split", options["split"], SPLITS), "kind": one_of("kind", options["kind"], BARRIERS)}
     selection = _over_epochs(selection, options["against"])
-    call = _lmc_call(selection, options)
+    request = _lmc_request(selection, options)
     _check_against(options["against"], AGAINST, _settings(context, selection))
-    [records] = recorded(context, [call], compute=compute)
+    [records] = recorded(context, [request], compute=compute)
     _need_applicable(records)
     _need_places(records, options["against"])
     return records, own | {"against": options["against"]}
 
 
-def _match(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
+def _match(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     selection = _over_epochs(selection, options["against"])
     _check_against(options["against"], AGAINST, _settings(context, selection))
-    parameters = {
-        "pairs": options["pairs"],
-        "at": [one_of("recording point", options["at"], POINTS)],
-        "similarity": [one_of("similarity", options["similarity"], SIMILARITIES)],
-    }
+    parameters = MatchParameters(at=(options["at"],), similarity=(options["similarity"],))
     own = {"against": options["against"]} | _overlay("match", options)
-    [records] = recorded(context, [_call("match", selection, parameters)], compute=compute)
+    [records] = recorded(context, [_request("match", selection, parameters, options["pairs"])], compute=compute)
     _need_places(records, options["against"])
     return records, own
 
 
-def _cost(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
+def _cost(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     kind, across = one_of("kind", options["kind"], COSTS), options["across"]
     if kind == "matrix":
         selection = _one_model(selection)
     _check_against(across, ("layer",), _settings(context, selection), "columns of panels")
     methods = ["ridge"] if kind == "scatter" else some_of("method", options["method"], METHODS)
-    ridge = Ridge(betas=tuple(options["betas"]), neurons=options["neurons"])
-    calls = []
-    for method in methods:
-        parameters = {"method": method, "layers": options["layers"], "ridge": ridge if method == "ridge" else None}
-        parameters["explained_variance"] = options["explained_variance"]
-        calls.append(_call("cost", selection, parameters))
-    records = [record for found in recorded(context, calls, compute=compute) for record in found]
+    fit = {"betas": tuple(options["betas"]), "neurons": options["neurons"]}
+    layers = options["layers"] and tuple(options["layers"])
+    common = {"layers": layers, "explained_variance": options["explained_variance"]}
+    requests = [
+        _request("cost", selection, CostParameters(method=method, **common, **(fit if method == "ridge" else {})))
+        for method in methods
+    ]
+    records = [record for found in recorded(context, requests, compute=compute) for record in found]
     if across != "layer" and (without := [r for r in records if across not in r["settings"]["data"]]):
         raise UsageError(
             f"the data of {without[0]['group']} have no {across}", "choose groups with --dataset or --group"
@@ -102,20 +102,21 @@ def _cost(context: Context, selection: Selection, options: Options, compute: boo
     return records, {"kind": kind, "across": across}
 
 
-def _coherence(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
+def _coherence(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     against = one_of("axis", options["against"], ("layer", "epoch"))
     selection = _over_epochs(selection, against)
-    parameters = {"explained_variance": options["explained_variance"]}
-    [records] = recorded(context, [_call("coherence", selection, parameters)], compute=compute)
+    parameters = CoherenceParameters(explained_variance=options["explained_variance"])
+    [records] = recorded(context, [_request("coherence", selection, parameters)], compute=compute)
     return records, {"against": against}
 
 
-def _synthetic(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
-    [records] = recorded(context, [SyntheticCall(options=options)], compute=compute)
+def _synthetic(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
+    request = Request(analysis="synthetic", parameters=SyntheticSettings(**options))
+    [records] = recorded(context, [request], compute=compute)
     return records, {}
 
 
-def _training(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
+def _training(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     splits = some_of("split", options["split"], SPLITS)
     return epochs_of(context, selection), {"splits": splits}
 
@@ -143,7 +144,7 @@ def epochs_of(context: Context, selection: Selection) -> Records:
     return with_settings(context, found)
 
 
-def _summary(context: Context, selection: Selection, options: Options, compute: bool) -> Collected:
+def _summary(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     with open_for_reading(context.registry).read() as connection:
         chosen = matching_groups(connection, selection)
         if len(chosen) > 1:
@@ -157,84 +158,85 @@ def _summary(context: Context, selection: Selection, options: Options, compute: 
         group, members = selected[0].group, selected[0].models
         metrics = runs.metrics_of(connection, [m.id for m in members])
     own = Selection(group=(group.name,), models=selection.models, epochs=str(selected[0].epochs[-1]))
-    names = [
-        name for name in ("lmc", "match", "cost", "coherence") if len(members) > 1 or name in ("cost", "coherence")
-    ]
-    found = dict(zip(names, recorded(context, [_call(name, own, {}) for name in names], compute=compute), strict=True))
+    names = [name for name in SUMMARIZED if SCOPES[ANALYSES[name].scope] <= len(members)]
+    requests = [_request(name, own, ANALYSES[name].parameters()) for name in names]
+    found = dict(zip(names, recorded(context, requests, compute=compute), strict=True))
     trained = [group.identity | {"model": m.number} | row for m in members for row in metrics[m.id]]
     found["training"] = with_settings(context, trained)
     return [record | {"part": name} for name, own in found.items() for record in own], {}
 
 
-_PAIRS = {"pairs": "all", "align": ",".join(lmc.DEFAULT_ALIGNMENTS), "points": 9, "bn_reset": False}
+_LMC = LmcParameters()
+_PAIRS = {"pairs": "all", "align": ",".join(_LMC.align), "points": _LMC.points, "bn_reset": _LMC.bn_reset}
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
 _SYNTHETIC: Options = {name: getattr(SyntheticSettings(), name) for name in _SIZE}
 
-FIGURES: dict[str, Kind] = {
-    "lmc": Kind(
+FIGURES: dict[str, FigureEntry] = {
+    "lmc": FigureEntry(
         description="accuracy and loss over lambda, unaligned and aligned side by side, mean and band over pairs",
         needs=("nid lmc",),
-        collect=_lmc,
+        gather=_lmc,
         options=_PAIRS | {"split": "train", "overlay": None},
     ),
-    "barrier": Kind(
+    "barrier": FigureEntry(
         description="error and loss barrier against kappa, share of fixed weights, epoch or a data parameter",
         needs=("nid lmc",),
-        collect=_barrier,
+        gather=_barrier,
         options=_PAIRS | {"split": "train", "against": "kappa", "kind": "chord"},
     ),
-    "match": Kind(
+    "match": FigureEntry(
         description="matching objective (optimal, identity, random) against kappa, share of fixed weights or epoch, "
         "layer by layer and pooled",
         needs=("nid match",),
-        collect=_match,
+        gather=_match,
         options={"pairs": "all", "at": "post_activation", "similarity": "pearson", "against": "kappa", "overlay": None},
     ),
-    "cost": Kind(
+    "cost": FigureEntry(
         description="swap costs: matrices by layer or data parameter, distributions, or Mahalanobis against ridge",
         needs=("nid cost", "nid cost --method ridge (for --method ridge and --kind scatter)"),
-        collect=_cost,
+        gather=_cost,
         options={
             "kind": "matrix", "across": "layer", "method": "mahalanobis", "layers": None, "betas": (0.01,),
             "neurons": 16, "explained_variance": 0.9,
         },
     ),
-    "coherence": Kind(
+    "coherence": FigureEntry(
         description="coherence, dimension and anisotropy with its bound, over layers or epochs",
         needs=("nid coherence",),
-        collect=_coherence,
+        gather=_coherence,
         options={"against": "layer", "explained_variance": 0.9},
     ),
-    "synthetic": Kind(
+    "synthetic": FigureEntry(
         description="synthetic experiment: midpoint barrier against coherence, curves at the two ends, both families",
         needs=("nid coherence synthetic",),
-        collect=_synthetic,
+        gather=_synthetic,
         options=_SYNTHETIC,
         selectors=(),
     ),
-    "training": Kind(
+    "training": FigureEntry(
         description="loss and accuracy over the epochs of all seeds",
         needs=("nid train",),
-        collect=_training,
+        gather=_training,
         options={"split": "train,test"},
         selectors=tuple(name for name in SELECTORS if name != "epochs"),
     ),
-    "summary": Kind(
+    "summary": FigureEntry(
         description="one page for a group: what it is, training, connectivity, matching, costs, coherence",
         needs=("nid lmc", "nid match", "nid cost", "nid coherence"),
-        collect=_summary,
+        gather=_summary,
         options={},
     ),
 }  # fmt: skip
 
 
-def _call(analysis: str, selection: Selection, parameters: Options) -> Call:
-    return Call(analysis=analysis, selection=selection, parameters=parameters)
+def _request(analysis: str, selection: Selection, parameters: Parameters, pairs: str = "all") -> Request:
+    return Request(analysis=analysis, selection=selection, parameters=parameters, pairs=pairs)
 
 
-def _lmc_call(selection: Selection, options: Options) -> Call:
-    parameters = {name: options[name] for name in _PAIRS}
-    return _call("lmc", selection, parameters | {"align": some_of("alignment", options["align"], lmc.ALIGNMENTS)})
+def _lmc_request(selection: Selection, options: Options) -> Request:
+    align = tuple(some_of("alignment", options["align"], ALIGNMENTS))
+    parameters = LmcParameters(align=align, points=options["points"], bn_reset=options["bn_reset"])
+    return _request("lmc", selection, parameters, options["pairs"])
 
 
 def _overlay(figure: str, options: Options) -> dict[str, Any]:
@@ -256,7 +258,7 @@ def _over_epochs(selection: Selection, against: str) -> Selection:
 
 def _settings(context: Context, selection: Selection) -> list[dict[str, Any]]:
     with open_for_reading(context.registry).read() as connection:
-        return [group.settings for group in matching_groups(connection, selection)]
+        return [group.spec.settings() for group in matching_groups(connection, selection)]
 
 
 def _check_against(given: str, always: Sequence[str], settings: Iterable[Options], what: str = "axis") -> None:

@@ -28,7 +28,7 @@ def writing_files(registry: Registry, context: Context) -> Iterator[None]:
 
 
 @dataclass
-class Call:
+class CommandAtWork:
     """A command at work; ``id`` is that of its row, from :meth:`begin` on."""
 
     id: int | None = None
@@ -40,7 +40,7 @@ class Call:
 
 
 @contextmanager
-def recording(registry: Registry, kept: str) -> Iterator[Call]:
+def recording(registry: Registry, kept: str) -> Iterator[CommandAtWork]:
     """Records a command's signs of life, once it has begun, and how it ends, whichever way it goes.
 
     Args:
@@ -49,7 +49,7 @@ def recording(registry: Registry, kept: str) -> Iterator[Call]:
     Raises:
         Interrupted: in place of a KeyboardInterrupt.
     """
-    call, status, over = Call(), "failed", threading.Event()
+    call, status, over = CommandAtWork(), "failed", threading.Event()
     try:
         threading.Thread(target=_beat, args=(registry, call, over), daemon=True).start()
         yield call
@@ -70,7 +70,7 @@ def recording(registry: Registry, kept: str) -> Iterator[Call]:
                 raise  # else what went wrong before is what the user must hear
 
 
-def _beat(registry: Registry, call: Call, over: threading.Event) -> None:
+def _beat(registry: Registry, call: CommandAtWork, over: threading.Event) -> None:
     while not over.wait(HEARTBEAT_S):
         # Errors: the work itself will meet what is wrong.
         with suppress(NidError), registry.write() as connection:

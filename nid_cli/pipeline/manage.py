@@ -67,7 +67,7 @@ def show_group(context: Context, name: str) -> dict[str, Any]:
         metrics = runs.metrics_of(connection, [m.id for m in members])
         lineage = runs.lineage_of(connection, [m.id for m in members])
         return _record(connection, group) | {
-            "settings": group.settings,
+            "settings": group.spec.settings(),
             "data_fingerprint": group.data_fingerprint,
             "results": groups.count_results(connection, group),
             "members": [

@@ -12,11 +12,11 @@ import torch
 
 from nid_cli import files
 from nid_cli.data.tensors import Data
+from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.storage import from_bytes, to_bytes
-from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, gates, initial_state
-from nid_cli.recipes import graph_of
+from nid_cli.nets.symmetry import constraint, gates, initial_state, rule_of
 from nid_cli.registry import artifacts
 from nid_cli.registry.runs import Checkpoint
 from nid_cli.specs import RunSpec
@@ -109,8 +109,8 @@ def _start(task: Task, graph: Graph, fixed: State) -> tuple[Snapshot, _Progress 
         content = artifacts.read_if(task.folder / last["name"], last["sha256"])
         if content is not None:
             return Snapshot(progress.epoch, from_bytes(content), progress.optimizer), progress
-    kind = SYMMETRY_TYPES[task.spec.symmetry]
-    return Snapshot(0, initial_state(kind, graph, fixed, task.spec.kappa, task.init_seed)), None
+    symmetry = task.spec.symmetry
+    return Snapshot(0, initial_state(rule_of(symmetry.name), graph, fixed, symmetry.kappa, task.init_seed)), None
 
 
 def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Message]:
@@ -129,7 +129,7 @@ def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Messa
         yield _announce(task, saved)
     on_device = {name: tensor.to(device) for name, tensor in snapshot.state.items()}
     start = Snapshot(snapshot.epoch, on_device, snapshot.optimizer)
-    rule = constraint(SYMMETRY_TYPES[task.spec.symmetry], graph, fixed, task.spec.kappa).to(device)
+    rule = constraint(rule_of(task.spec.symmetry.name), graph, fixed, task.spec.symmetry.kappa).to(device)
     gate_state = {name: tensor.to(device) for name, tensor in gates(fixed).items()}
     try:
         for event in train_model(graph, task.spec, data, rule, gate_state, start, task.order_seed):

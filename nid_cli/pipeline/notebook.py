@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import Graph
 from nid_cli.pipeline import manage
-from nid_cli.pipeline.analyse import Lab, with_matrices
+from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
+from nid_cli.pipeline.analyses.lab import Lab
+from nid_cli.pipeline.analyses.run import with_matrices
 from nid_cli.pipeline.context import Context
-from nid_cli.recipes import graph_of, symmetry_name
 from nid_cli.registry import results
 from nid_cli.registry.database import Registry
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, select_models
+from nid_cli.specs import Kappa, symmetry_name
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-
-ANALYSES = ("lmc", "match", "cost", "coherence", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Archive:
         if analysis not in ANALYSES:
             raise unknown("analysis", analysis, ANALYSES)
         selectors = {name: where.pop(name) for name in SELECTORS if name in where}
-        if selectors and analysis == "synthetic":
+        if selectors and not SCOPES[ANALYSES[analysis].scope]:
             raise UsageError(f"the synthetic experiment has no groups that {', '.join(selectors)} could choose")
         found = self._recorded(analysis, _selection(selectors))
         known = found or self._recorded(analysis, Selection())
@@ -91,7 +91,7 @@ class Archive:
 
     def _recorded(self, analysis: str, selection: Selection) -> list[dict[str, Any]]:
         with self._registry.read() as connection:
-            if analysis == "synthetic":
+            if not SCOPES[ANALYSES[analysis].scope]:
                 return results.of_kind(connection, analysis, None)
             chosen = [group.id for group in matching_groups(connection, selection)]
             return results.of_kind(connection, analysis, chosen)
@@ -112,9 +112,7 @@ class Archive:
         with self._registry.read() as connection:
             [selected] = select_models(connection, selection)
         [member] = selected.models
-        return LoadedModel(
-            graph_of(selected.group.settings), self._lab.model(selected.group, member, selected.epochs[0])
-        )
+        return LoadedModel(selected.group.graph, self._lab.model(selected.group, member, selected.epochs[0]))
 
     @cached_property
     def _lab(self) -> Lab:
@@ -130,7 +128,7 @@ def _selection(given: Mapping[str, Any]) -> Selection:
         raise unknown("selector", wrong[0], SELECTORS)
     many: dict[str, Any] = {name: _several(value) for name, value in given.items()}
     if "kappa" in many:
-        many["kappa"] = [_kappa(value) for value in many["kappa"]]
+        many["kappa"] = [Kappa.of(value) for value in many["kappa"]]
     if "symmetry" in many:
         many["symmetry"] = [symmetry_name(value) for value in many["symmetry"]]
     tuples: dict[str, Any] = {name: tuple(values) for name, values in many.items()}
@@ -140,11 +138,3 @@ def _selection(given: Mapping[str, Any]) -> Selection:
 def _several(value: Any) -> list[Any]:
     """The values that are meant by one, or by a list of them."""
     return list(value) if isinstance(value, Collection) and not isinstance(value, (str, Mapping)) else [value]
-
-
-def _kappa(value: Any) -> float | list[float] | None:
-    """One kappa, one for each layer (a list within the list), or None."""
-    try:
-        return None if value is None else [float(v) for v in value] if isinstance(value, Sequence) else float(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"kappa must be a number or a list of numbers, not {value!r}") from None

@@ -72,10 +72,10 @@ def draw(
     Raises:
         NotFoundError: results are missing; the hint is the command that makes them. UsageError: an option cannot be.
     """
-    kind = FIGURES[one_of("figure", name, list(FIGURES))]
+    entry = FIGURES[one_of("figure", name, list(FIGURES))]
     if columns is not None and columns not in COLUMNS:
         raise UsageError(f"a figure is 1 or 2 columns wide, not {columns}")
-    records, own = kind.collect(context, selection or Selection(), {**kind.options, **(options or {})}, compute)
+    records, own = entry.gather(context, selection or Selection(), {**entry.options, **(options or {})}, compute)
     module = importlib.import_module(f"nid_cli.plots.{name}")
     return Drawn(
         figure=module.draw(records, columns=columns, **own),

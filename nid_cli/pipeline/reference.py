@@ -20,9 +20,19 @@ import yaml
 
 from nid_cli.data.catalog import entry, resolve_parameters
 from nid_cli.errors import NidError, NotFoundError
+from nid_cli.graphs import graph_of
 from nid_cli.nets import Graph
-from nid_cli.recipes import graph_of, symmetry_name
-from nid_cli.specs import ACTIVATIONS, NORMS, RunSpec
+from nid_cli.specs import (
+    ACTIVATIONS,
+    NORMS,
+    SYMMETRIES,
+    DataSpec,
+    NetworkSpec,
+    OptimizerSpec,
+    RunSpec,
+    SymmetrySpec,
+    symmetry_name,
+)
 
 if TYPE_CHECKING:
     from nid_cli.nets.functional import State
@@ -57,7 +67,7 @@ class Refused(NidError):
 class Directory:
     """One run directory: its files by (model index, epoch) and its configuration as a specification.
 
-    ``spec.num_fixed`` is what the configuration promises; the masks themselves decide (see :func:`read_checkpoint`).
+    ``spec`` has the fixed weights that the configuration promises; the masks themselves decide (:func:`read_checkpoint`).
     """
 
     path: Path
@@ -96,8 +106,8 @@ def open_directory(path: Path) -> Directory:
     except UnicodeDecodeError:
         raise Refused(f"{path / CONFIG} is not text") from None
     try:
-        config = yaml.safe_load(text)
-        size = _size(config, {})
+        size = _size(yaml.compose(text, Loader=yaml.SafeLoader), {})
+        config = yaml.safe_load(text) if size <= LARGEST_CONFIG else None
     except (yaml.YAMLError, RecursionError) as error:
         raise Refused(f"{path / CONFIG} is not plain YAML: {_first_line(error)}") from None
     if size > LARGEST_CONFIG:
@@ -124,12 +134,16 @@ def open_directory(path: Path) -> Directory:
     return Directory(path, config, spec, files)
 
 
-def _size(node: Any, known: dict[int, int]) -> int:
-    """How many values there are, written out; ``known`` holds what was counted before, since aliases share it."""
-    if id(node) not in known:
-        below = [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ()
-        known[id(node)] = 1 + sum(_size(child, known) for child in below)
-    return known[id(node)]
+def _size(node: yaml.Node | None, known: dict[yaml.Node, int]) -> int:
+    """How many values there are, written out; ``known`` holds what was counted before, since aliases share nodes."""
+    if node is None:
+        return 0
+    if node not in known:
+        children = node.value if isinstance(node, yaml.CollectionNode) else ()
+        pairs = isinstance(node, yaml.MappingNode)
+        below = (part for pair in children for part in pair) if pairs else children
+        known[node] = 1 + sum(_size(child, known) for child in below)
+    return known[node]
 
 
 def _first_line(error: Exception) -> str:
@@ -147,28 +161,30 @@ def _specification(config: Mapping[str, Any]) -> RunSpec:
     share = float(data.get("val_split", 0.1))
     optimizer, milestones, gamma = config["optimizer"], *_schedule(config.get("scheduler") or {})
     spec = RunSpec(
-        **ARCHITECTURES[model["name"]](model, symmetry, data["name"]),
-        dataset=data["name"],
-        data=resolve_parameters(data["name"], {} if share == 0.1 else {"val_share": share}),
-        symmetry="standard" if init_only else symmetry,
-        init=symmetry,
-        kappa=None,
-        num_fixed=None,
-        optimizer=str(optimizer["name"]).lower(),
-        lr=float(optimizer["lr"]),
-        weight_decay=float(optimizer.get("weight_decay") or 0.0),
-        momentum=float(optimizer.get("momentum") or 0.0),
-        milestones=milestones,
-        gamma=gamma,
+        network=ARCHITECTURES[model["name"]](model, symmetry, data["name"]),
+        data=DataSpec(
+            name=data["name"],
+            parameters=resolve_parameters(data["name"], {} if share == 0.1 else {"val_share": share}),
+        ),
+        symmetry=SymmetrySpec(name="standard" if init_only else symmetry, init=symmetry, kappa=None, num_fixed=None),
+        optimizer=OptimizerSpec(
+            name=str(optimizer["name"]).lower(),
+            lr=float(optimizer["lr"]),
+            weight_decay=float(optimizer.get("weight_decay") or 0.0),
+            momentum=float(optimizer.get("momentum") or 0.0),
+            milestones=milestones,
+            gamma=gamma,
+        ),
         epochs=int(config["training"]["num_epochs"]),
         batch_size=int(data["batch_size"]),
         seed=None,
     )
-    if spec.symmetry not in ("w", "syre"):
+    if "kappa" not in SYMMETRIES[spec.symmetry.name].settings:
         return spec
     masks = model.get("mask_params") or {}
     own = (masks.get("default", {}) | _settings_of(op.name, masks) for op in graph_of(spec).weighted)
-    return replace(spec, kappa=tuple(float(layer.get("mask_constant", 1.0)) for layer in own))
+    kappa = tuple(float(layer.get("mask_constant", 1.0)) for layer in own)
+    return replace(spec, symmetry=replace(spec.symmetry, kappa=kappa))
 
 
 def _settings_of(layer: str, masks: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -181,7 +197,7 @@ def _settings_of(layer: str, masks: Mapping[str, Any]) -> Mapping[str, Any]:
     return masks.get({"stem.conv": "conv_f"}.get(layer, layer), {})
 
 
-def _mlp(model: Mapping[str, Any], symmetry: str, dataset: str) -> dict[str, Any]:
+def _mlp(model: Mapping[str, Any], symmetry: str, dataset: str) -> NetworkSpec:
     norm = model.get("norm") or "none"
     if norm not in NORMS or norm == "group":
         raise Refused(f"the norm {norm!r} cannot be imported", "layer, batch and null can")
@@ -192,17 +208,17 @@ def _mlp(model: Mapping[str, Any], symmetry: str, dataset: str) -> dict[str, Any
         if int(model[key]) != expected:
             raise Refused(f"{key} is {model[key]}, but {dataset} has {expected}")
     sizes = {"width": int(model["hidden_dim"]), "depth": int(model["num_layers"])}
-    return {"arch": "mlp", **sizes, "norm": norm, "activation": _activation(model, symmetry)}
+    return NetworkSpec(arch="mlp", **sizes, norm=norm, activation=_activation(model, symmetry))
 
 
-def _resnet(model: Mapping[str, Any], symmetry: str, dataset: str) -> dict[str, Any]:
+def _resnet(model: Mapping[str, Any], symmetry: str, dataset: str) -> NetworkSpec:
     norms = {None: "group", "layer": "group", "batch": "batch"}
     if model.get("norm") not in norms:
         raise Refused(f"the norm {model['norm']!r} of a resnet cannot be imported", "layer, batch and null can")
     if int(model["num_classes"]) != (outputs := entry(dataset).outputs({})):
         raise Refused(f"num_classes is {model['num_classes']}, but {dataset} has {outputs}")
     sizes = {"width": int(model["w"]), "depth": int(model["depth"])}
-    return {"arch": "resnet", **sizes, "norm": norms[model.get("norm")], "activation": "relu"}
+    return NetworkSpec(arch="resnet", **sizes, norm=norms[model.get("norm")], activation="relu")
 
 
 ARCHITECTURES = {"mlp_mnist": _mlp, "resnet_cifar": _resnet}
@@ -276,9 +292,9 @@ def _load(content: bytes, file: Path) -> State:
 
 def _raw_names(graph: Graph, spec: RunSpec) -> set[str]:
     """Their fixed tensors, as they are called in a checkpoint."""
-    if spec.symmetry == "sigma":
+    if graph.gated:
         return set(graph.gates)
-    suffixes = {"w": ("mask", "normal_mask"), "syre": ("noise",)}.get(spec.symmetry, ())
+    suffixes = {"w": ("mask", "normal_mask"), "syre": ("noise",)}.get(spec.symmetry.name, ())
     return {f"{op.name}.{suffix}" for op in graph.weighted for suffix in suffixes}
 
 
@@ -295,7 +311,7 @@ def _fixed(graph: Graph, spec: RunSpec, state: State, file: Path) -> State:
         if tuple(state[name].shape) != tuple(shape):
             raise Refused(f"{file} contradicts its {CONFIG}: {name} should be {shape}, is {tuple(state[name].shape)}")
         raw[name] = state[name].float().flatten(1)
-    if spec.symmetry != "w":
+    if spec.symmetry.name != "w":
         return raw
     fixed = {}
     for op in graph.weighted:
@@ -324,12 +340,12 @@ def num_fixed(graph: Graph, fixed: State, file: Path) -> tuple[int, ...]:
 
 def _effective(graph: Graph, spec: RunSpec, plain: State, fixed: State) -> State:
     """Effective weights, each layer with its own kappa (section 1)."""
-    from nid_cli.nets.symmetry import SYMMETRY_TYPES, fixed_of
+    from nid_cli.nets.symmetry import fixed_of, rule_of
 
-    kind = SYMMETRY_TYPES[spec.symmetry]
-    kappas = spec.kappa or (0.0,) * len(graph.weighted)
+    rule = rule_of(spec.symmetry.name)
+    kappas = spec.symmetry.kappa or (0.0,) * len(graph.weighted)
     weights = {
-        f"{op.name}.weight": kind.effective(plain[f"{op.name}.weight"].flatten(1), fixed_of(fixed, op), kappa).view_as(
+        f"{op.name}.weight": rule.effective(plain[f"{op.name}.weight"].flatten(1), fixed_of(fixed, op), kappa).view_as(
             plain[f"{op.name}.weight"]
         )
         for op, kappa in zip(graph.weighted, kappas, strict=True)

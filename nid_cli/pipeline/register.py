@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nid_cli import files, recipes
+from nid_cli import files
 from nid_cli.errors import Interrupted, NidError, NotFoundError, UsageError
+from nid_cli.graphs import graph_of
 from nid_cli.pipeline import exchange, reference
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.exchange import Registered
@@ -23,7 +24,7 @@ from nid_cli.registry.groups import FixedFile
 from nid_cli.registry.location import FILE
 from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.runs import Checkpoint, Model
-from nid_cli.specs import RunSpec, stable_hash
+from nid_cli.specs import SYMMETRIES, RunSpec, stable_hash
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -150,14 +151,12 @@ def _import(
 ) -> Registered:
     run_hash = _run_hash(registry, new, by_index)
     written, fixed, spec = _convert(context, registry, directory, new, run_hash)
-    bring_back(registry, context, groups.group_key(spec.settings(), fixed.hash if fixed else None), name)
+    bring_back(registry, context, groups.group_key(spec, fixed.hash if fixed else None), name)
     with registry.write() as connection:
-        existing = groups.with_settings(connection, spec.settings())
+        existing = groups.alike(connection, spec)
         group = groups.find_or_create(
             connection,
-            settings=spec.settings(),
-            architecture=recipes.architecture_of(spec),
-            parameter_count=recipes.graph_of(spec).parameter_count,
+            spec=spec,
             fixed=fixed,
             data_fingerprint=None,
             name=name,
@@ -202,9 +201,9 @@ def _convert(
     context.progress(directory.path.name, len(new), len(new), "")
     assert shared is not None
     spec = directory.spec
-    if spec.symmetry == "w":
-        counts = reference.num_fixed(recipes.graph_of(spec), shared, directory.first_file)
-        spec = replace(spec, num_fixed=counts)
+    if "num_fixed" in SYMMETRIES[spec.symmetry.name].settings:
+        counts = reference.num_fixed(graph_of(spec), shared, directory.first_file)
+        spec = replace(spec, symmetry=replace(spec.symmetry, num_fixed=counts))
     return written, write_fixed(registry, shared), spec
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import NidError, NotFoundError, UsageError
+from nid_cli.graphs import fixed_share
 from nid_cli.pipeline import manage
+from nid_cli.pipeline.analyses.requests import command_line
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures import FIGURES, Options
 from nid_cli.pipeline.plot import Drawn, check_target, draw, keep, render
-from nid_cli.pipeline.recorded import MissingResults, command, fixed_share, order
+from nid_cli.pipeline.recorded import MissingResults, order
+from nid_cli.registry import groups
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, select_models
 
@@ -140,12 +143,12 @@ def report(
     from nid_cli.plots.page import html
 
     check_target(target, FORMATS)
-    page = collect(context, selection, {k: v for k, v in (options or {}).items() if v is not None}, compute=compute)
+    page = page_of(context, selection, {k: v for k, v in (options or {}).items() if v is not None}, compute=compute)
     ids = dict.fromkeys(record["result_id"] for records in page.results.values() for record in records)
     return keep(context, "report", target, html(page).encode(), list(ids))
 
 
-def collect(context: Context, selection: Selection, options: Options, *, compute: bool = False) -> Page:
+def page_of(context: Context, selection: Selection, options: Options, *, compute: bool = False) -> Page:
     """What the page says, from the registry; see :func:`report`."""
     from nid_cli.plots.page import Page
 
@@ -169,7 +172,7 @@ def collect(context: Context, selection: Selection, options: Options, *, compute
         part = Part(key=f"group-{i}-summary", title=name, figure=SUMMARY)
         picture = _picture(context, part, _only(selection, [name]), {}, book, compute)
         shown.append(_group(context, name, f"group-{i}", picture, book))
-    asked = command(context, "plot report", selection, {**options, "out": "report.html"})
+    asked = command_line(context, "plot report", selection, {**options, "out": "report.html"})
     return Page(
         command=asked,
         groups=shown,
@@ -225,20 +228,20 @@ def _picture(
     from nid_cli.plots.inline import inline_svg
     from nid_cli.plots.page import Picture
 
-    kind = FIGURES[part.figure]
-    if "epochs" not in kind.selectors:
+    entry = FIGURES[part.figure]
+    if "epochs" not in entry.selectors:
         selection = replace(selection, epochs="last")
     drawn, chosen, problem = _drawn(context, part.figure, selection, options, compute)
     records = [record for record in drawn.records if "result_id" in record] if drawn else []
     for record in records:
         book.add(record.get("part", ANALYSES.get(part.figure, part.figure)), record)
-    given = {name: value for name, value in options.items() if value != kind.options[name]}
+    given = {name: value for name, value in options.items() if value != entry.options[name]}
     lacking = problem if isinstance(problem, MissingResults) else None
     return Picture(
         key=part.key,
         title=part.title,
         description=part.description,
-        redraw=command(context, f"plot {part.figure}", chosen, {**given, "out": f"{part.key}.pdf"}),
+        redraw=command_line(context, f"plot {part.figure}", chosen, {**given, "out": f"{part.key}.pdf"}),
         svg=inline_svg(render(drawn.figure, ".svg"), f"{part.key}-", part.title) if drawn else None,
         reason=problem.message if problem else None,
         remedy=problem.hint if problem and not lacking else None,
@@ -277,6 +280,8 @@ def _drawn(
 def _group(context: Context, name: str, key: str, summary: Picture, book: _Book) -> dict[str, Any]:
     """A group in full, its members with the numbers of their sources."""
     record = manage.show_group(context, name)
+    with open_for_reading(context.registry).read() as connection:
+        spec = groups.by_name(connection, name).spec
     members = [
         member | {"origin": book.source(member["lineage"], record["data_fingerprint"], member["lineage"]["started_at"])}
         for member in record["members"]
@@ -284,7 +289,7 @@ def _group(context: Context, name: str, key: str, summary: Picture, book: _Book)
     return record | {
         "key": key,
         "members": members,
-        "fixed_share": fixed_share(record["settings"]),
+        "fixed_share": fixed_share(spec),
         "test_accuracy": [member["last"]["test_accuracy"] for member in members if member["last"]],
         "summary": summary,
     }

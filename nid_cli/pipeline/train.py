@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nid_cli import recipes
 from nid_cli.errors import RegistryError
+from nid_cli.graphs import graph_of
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import recording, writing_files
@@ -84,9 +84,9 @@ def _load(context: Context, spec: RunSpec) -> Data:
         start_server()
     from nid_cli.data.load import load
 
-    context.progress("reading data", 0, 1, spec.dataset)
-    data = load(spec.dataset, spec.data, context.data_folder)
-    context.progress("reading data", 1, 1, spec.dataset)
+    context.progress("reading data", 0, 1, spec.data.name)
+    data = load(spec.data.name, spec.data.parameters, context.data_folder)
+    context.progress("reading data", 1, 1, spec.data.name)
     return data
 
 
@@ -135,7 +135,7 @@ def _train(
         context.say(
             f"{registry.folder} is on a network file system: SQLite uses a rollback journal there, and is slower"
         )
-    bring_back(registry, context, groups.group_key(spec.settings(), fixed.hash if fixed else None), name)
+    bring_back(registry, context, groups.group_key(spec, fixed.hash if fixed else None), name)
     with recording(registry, "epochs up to each model's last checkpoint are kept") as call:
         with registry.write() as connection:
             _refuse_training_elsewhere(connection, spec)
@@ -181,10 +181,10 @@ def _cores() -> int:
 
 def _draw_fixed(registry: Registry, spec: RunSpec) -> FixedFile | None:
     """Draws the group's fixed tensors and has them on disk."""
-    from nid_cli.nets.symmetry import SYMMETRY_TYPES, draw_fixed
+    from nid_cli.nets.symmetry import draw_fixed, rule_of
 
-    kind = SYMMETRY_TYPES[spec.symmetry]
-    return write_fixed(registry, draw_fixed(kind, recipes.graph_of(spec), spec.num_fixed, _mask_seed(spec)))
+    rule = rule_of(spec.symmetry.name)
+    return write_fixed(registry, draw_fixed(rule, graph_of(spec), spec.symmetry.num_fixed, _mask_seed(spec)))
 
 
 def _mask_seed(spec: RunSpec) -> int:
@@ -205,9 +205,7 @@ def _prepare(
     assert spec.seed is not None
     group = groups.find_or_create(
         connection,
-        settings=spec.settings(),
-        architecture=recipes.architecture_of(spec),
-        parameter_count=recipes.graph_of(spec).parameter_count,
+        spec=spec,
         fixed=fixed,
         data_fingerprint=fingerprint,
         name=name,

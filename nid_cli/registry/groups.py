@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
+from nid_cli.graphs import architecture_of, graph_of
+from nid_cli.nets import Graph
 from nid_cli.registry.invocations import now
 from nid_cli.registry.tables import architectures, groups, inserted_id, models, results
-from nid_cli.specs import Kappa, canonical_json, short_kappa, stable_hash
+from nid_cli.specs import Kappa, RunSpec, canonical_json, stable_hash
 
 NAME = re.compile(r"\w[\w.,+=@-]{0,99}")
 # After the name of a removed group comes this and its id: no name that check_name admits, so that the name is free.
@@ -31,7 +33,7 @@ class FixedFile:
 
 @dataclass(frozen=True)
 class Group:
-    """One group as the registry knows it. ``settings`` is the specification that its members share.
+    """One group as the registry knows it.
 
     ``deleted_at``: when it was removed; such a group is found by its id or key alone.
     """
@@ -39,7 +41,11 @@ class Group:
     id: int
     name: str
     key: str
-    settings: dict[str, Any]
+    arch: str
+    dataset: str
+    symmetry: str
+    kappa: Kappa
+    settings: str
     fixed_hash: str | None
     fixed_path: str | None
     fixed_sha256: str | None
@@ -48,38 +54,43 @@ class Group:
     created_at: str
     deleted_at: str | None
 
-    @property
-    def kappa(self) -> Kappa:
-        """One number, one per layer, or None."""
-        return short_kappa(self.settings["kappa"])
+    @cached_property
+    def spec(self) -> RunSpec:
+        """The specification that its members share; without a seed.
+
+        Raises:
+            IntegrityError: what is recorded is none.
+        """
+        try:
+            return RunSpec.from_dict(json.loads(self.settings) | {"seed": None})
+        except (TypeError, ValueError, UsageError) as error:
+            raise IntegrityError(f"the settings of the group {self.name} are not those of a run: {error}") from None
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The network of its members."""
+        return graph_of(self.spec)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What every record says of its group."""
         return {
             "group": self.name,
-            "arch": self.settings["arch"],
-            "dataset": self.settings["dataset"],
-            "symmetry": self.settings["symmetry"],
-            "kappa": self.kappa,
+            "arch": self.arch,
+            "dataset": self.dataset,
+            "symmetry": self.symmetry,
+            "kappa": self.kappa.json,
         }
 
 
-def kappa_column(kappa: Kappa) -> str:
-    """Kappa as its column holds it."""
-    return canonical_json(kappa)
-
-
 def _group(row: Row[Any]) -> Group:
-    return Group(
-        row.id, row.name, row.key, json.loads(row.settings), row.fixed_hash, row.fixed_path, row.fixed_sha256,
-        row.data_fingerprint, row.note, row.created_at, row.deleted_at,
-    )  # fmt: skip
+    own = {field.name: getattr(row, field.name) for field in fields(Group) if field.name != "kappa"}
+    return Group(**own, kappa=Kappa.of(json.loads(row.kappa)))
 
 
-def group_key(settings: Mapping[str, Any], fixed_hash: str | None) -> str:
+def group_key(spec: RunSpec, fixed_hash: str | None) -> str:
     """Identity of a group: equal settings and fixed tensors join; seeds are not in it."""
-    return stable_hash({"settings": dict(settings), "fixed": fixed_hash})
+    return stable_hash({"settings": spec.shared(), "fixed": fixed_hash})
 
 
 def check_name(name: str) -> str:
@@ -108,19 +119,15 @@ def next_number(connection: Connection, group_id: int) -> int:
     return int(connection.execute(last).scalar_one()) + 1
 
 
-def _generated_name(settings: Mapping[str, Any]) -> str:
-    kappa = short_kappa(settings["kappa"])
-    values = kappa if isinstance(kappa, list) else [] if kappa is None else [kappa]
-    suffix = "-k" + "_".join(f"{k:g}" for k in values) if values else ""
-    return f"{settings['arch']}-{settings['dataset']}-{settings['symmetry']}{suffix}"
+def _generated_name(spec: RunSpec) -> str:
+    suffix = "-k" + "_".join(f"{k:g}" for k in spec.kappa.numbers) if spec.kappa.numbers else ""
+    return f"{spec.network.arch}-{spec.data.name}-{spec.symmetry.name}{suffix}"
 
 
 def find_or_create(
     connection: Connection,
     *,
-    settings: Mapping[str, Any],
-    architecture: Mapping[str, Any],
-    parameter_count: int,
+    spec: RunSpec,
     fixed: FixedFile | None,
     data_fingerprint: str | None,
     name: str | None,
@@ -134,7 +141,7 @@ def find_or_create(
     Raises:
         UsageError: the name is taken, or the group has another.
     """
-    key = group_key(settings, fixed.hash if fixed else None)
+    key = group_key(spec, fixed.hash if fixed else None)
     row = connection.execute(select(groups).where(groups.c.key == key)).one_or_none()
     if row is not None and row.deleted_at is not None:
         return revive(connection, _group(row), name)
@@ -146,7 +153,8 @@ def find_or_create(
         return _group(row)
     if name is not None and connection.execute(select(groups.c.id).where(groups.c.name == name)).one_or_none():
         raise UsageError(f"the name {name} is taken by a group with other settings", "choose another --name")
-    architecture_hash = stable_hash(dict(architecture))
+    architecture = architecture_of(spec)
+    architecture_hash = stable_hash(architecture)
     architecture_id = connection.execute(
         select(architectures.c.id).where(architectures.c.hash == architecture_hash)
     ).scalar()
@@ -155,19 +163,21 @@ def find_or_create(
             architectures.insert().values(
                 hash=architecture_hash,
                 name=architecture["arch"],
-                specification=canonical_json(dict(architecture)),
-                parameter_count=parameter_count,
+                specification=canonical_json(architecture),
+                parameter_count=graph_of(spec).parameter_count,
             )
         )
         architecture_id = inserted_id(inserted)
     connection.execute(
         groups.insert().values(
             key=key,
-            name=name or free_name(connection, _generated_name(settings)),
+            name=name or free_name(connection, _generated_name(spec)),
             architecture_id=architecture_id,
-            **{column: settings[column] for column in ("arch", "dataset", "symmetry")},
-            kappa=kappa_column(short_kappa(settings["kappa"])),
-            settings=canonical_json(dict(settings)),
+            arch=spec.network.arch,
+            dataset=spec.data.name,
+            symmetry=spec.symmetry.name,
+            kappa=spec.kappa.column,
+            settings=canonical_json(spec.shared()),
             fixed_hash=fixed.hash if fixed else None,
             fixed_path=fixed.path if fixed else None,
             fixed_sha256=fixed.sha256 if fixed else None,
@@ -201,9 +211,9 @@ def by_name(connection: Connection, name: str) -> Group:
     raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {', '.join(known) or 'none'}")
 
 
-def with_settings(connection: Connection, settings: Mapping[str, Any]) -> list[str]:
+def alike(connection: Connection, spec: RunSpec) -> list[str]:
     """Names of the groups with these settings, whatever their fixed tensors."""
-    query = select(groups.c.name).where(groups.c.settings == canonical_json(dict(settings)))
+    query = select(groups.c.name).where(groups.c.settings == canonical_json(spec.shared()))
     query = query.where(groups.c.deleted_at.is_(None)).order_by(groups.c.id)
     return list(connection.execute(query).scalars())
 
@@ -225,7 +235,7 @@ def all_groups(
     """Groups that match: values of one selector are alternatives, selectors all hold; none given matches all."""
     query = select(groups).where(groups.c.deleted_at.is_(None)).order_by(groups.c.created_at, groups.c.id)
     wanted = {"arch": arch, "dataset": dataset, "symmetry": symmetry, "name": name}
-    wanted["kappa"] = tuple(kappa_column(k) for k in kappa)
+    wanted["kappa"] = tuple(k.column for k in kappa)
     for column, values in wanted.items():
         if values:
             query = query.where(groups.c[column].in_(values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -14,22 +15,20 @@ from nid_cli.registry.groups import Group
 from nid_cli.registry.invocations import now
 from nid_cli.registry.runs import Model
 from nid_cli.registry.tables import figures, groups, invocations, models, results
-from nid_cli.specs import canonical_json, short_kappa, stable_hash
+from nid_cli.specs import canonical_json, stable_hash
 
 # Where a record's matrices lie: (path, SHA-256), until the pipeline has put them in their place.
 ARTIFACT = "artifact"
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What one record is about: a model, or a pair, of a group at an epoch, under the analysis's parameters.
+class ResultKey:
+    """What determines one result: an analysis of a model, or a pair, of a group at an epoch, under its parameters.
 
     Experiments of their own (synthetic ones) have no group, epoch or models.
-
-    ``version`` is raised when a definition changes, so that older numbers are not taken for current ones.
     """
 
-    kind: str
+    analysis: str
     group: Group | None
     epoch: int | None
     models: tuple[Model, ...]
@@ -38,7 +37,7 @@ class Subject:
 
     @property
     def of_group(self) -> tuple[Group, int]:
-        """(group, epoch) of a subject that has them."""
+        """(group, epoch) of a key that has them."""
         assert self.group is not None and self.epoch is not None
         return self.group, self.epoch
 
@@ -47,15 +46,15 @@ class Subject:
         """The SHA-256 of each model's checkpoint."""
         return [model.checkpoints[self.epoch].sha256 for model in self.models if self.epoch is not None]
 
-    @property
-    def key(self) -> str:
+    @cached_property
+    def text(self) -> str:
         """Identity of the result: analysis and its version, parameters, checkpoints, and the group with its data set.
 
         The data themselves are held against the group's fingerprint whenever they are loaded.
         """
         return stable_hash(
             {
-                "kind": self.kind,
+                "kind": self.analysis,
                 "version": self.version,
                 "parameters": dict(self.parameters),
                 "checkpoints": self.checkpoints,
@@ -67,7 +66,7 @@ class Subject:
 
 def record(
     connection: Connection,
-    subject: Subject,
+    key: ResultKey,
     values: Mapping[str, Any],
     *,
     data_fingerprint: str | None,
@@ -80,15 +79,15 @@ def record(
         artifact: path and SHA-256 of the file that holds its matrices, safe on disk already.
     """
     row = {
-        "key": subject.key,
-        "result_id": subject.key[:16],
-        "kind": subject.kind,
-        "group_id": subject.group.id if subject.group else None,
-        "epoch": subject.epoch,
-        "model_a": subject.models[0].id if subject.models else None,
-        "model_b": subject.models[1].id if len(subject.models) > 1 else None,
-        "parameters": canonical_json(dict(subject.parameters)),
-        "checkpoints": json.dumps(subject.checkpoints),
+        "key": key.text,
+        "result_id": key.text[:16],
+        "kind": key.analysis,
+        "group_id": key.group.id if key.group else None,
+        "epoch": key.epoch,
+        "model_a": key.models[0].id if key.models else None,
+        "model_b": key.models[1].id if len(key.models) > 1 else None,
+        "parameters": canonical_json(dict(key.parameters)),
+        "checkpoints": json.dumps(key.checkpoints),
         "data_fingerprint": data_fingerprint,
         "record": json.dumps(dict(values)),
         "artifact_path": artifact[0] if artifact else None,
@@ -112,7 +111,7 @@ _a, _b = models.alias("a"), models.alias("b")
 _sides = ((_a, "a"), (_b, "b"))
 _columns = [model.c[name].label(f"{name}_{x}") for model, x in _sides for name in ("number", "init_seed", "order_seed")]
 _joined = (
-    select(results, groups.c.name, groups.c.settings, *_columns)
+    select(results, groups.c.name, groups.c.arch, groups.c.dataset, groups.c.symmetry, groups.c.kappa, *_columns)
     .add_columns(invocations.c.versions, invocations.c.argv, invocations.c.git_commit)
     .outerjoin(groups, groups.c.id == results.c.group_id)
     .outerjoin(_a, _a.c.id == results.c.model_a)
@@ -143,7 +142,7 @@ def _full(row: Row[Any]) -> dict[str, Any]:
     seeds = [{"init": getattr(row, f"init_seed_{x}"), "order": getattr(row, f"order_seed_{x}")} for x in sides]
     return {
         "result_id": row.result_id,
-        **(_identity(row.name, json.loads(row.settings)) if row.settings else {}),
+        **(_identity(row) if row.name else {}),
         **({"epoch": row.epoch} if sides else {}),
         **{name: getattr(row, f"number_{x}") for name, x in zip(names, sides, strict=True)},
         **json.loads(row.record),
@@ -161,9 +160,9 @@ def _full(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _identity(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {field: settings[field] for field in ("arch", "dataset", "symmetry")}
-    return {"group": name, **fields, "kappa": short_kappa(settings["kappa"])}
+def _identity(row: Row[Any]) -> dict[str, Any]:
+    own = {name: getattr(row, name) for name in ("arch", "dataset", "symmetry")}
+    return {"group": row.name, **own, "kappa": json.loads(row.kappa)}
 
 
 def record_figure(

@@ -75,7 +75,7 @@ def create_run(
         runs.insert().values(
             hash=run_hash,
             group_id=group_id,
-            specification=canonical_json(spec.to_dict()),
+            specification=canonical_json(spec.canonical()),
             seed=spec.seed,
             mask_seed=mask_seed,
             source=canonical_json(dict(source)) if source else None,

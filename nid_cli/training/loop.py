@@ -63,7 +63,7 @@ def train_model(
     """
     state = {name: tensor.clone() for name, tensor in start.state.items()}
     parameters = {name: state[name].requires_grad_() for name in graph.parameters}
-    optimizer = ConstrainedOptimizer(spec, parameters, constraint)
+    optimizer = ConstrainedOptimizer(spec.optimizer, parameters, constraint)
     optimizer.load_state(start.optimizer)
     full = state | gates
 
@@ -77,7 +77,7 @@ def train_model(
         yield epoch_event(0, began, {"train": evaluate(graph, full, data, "train")})
     for epoch in range(start.epoch + 1, spec.epochs + 1):
         began = time.perf_counter()
-        optimizer.set_learning_rate(learning_rate(spec, epoch))
+        optimizer.set_learning_rate(learning_rate(spec.optimizer, epoch))
         order = torch.randperm(
             len(data.train), generator=torch.Generator().manual_seed(derive_seed(order_seed, "epoch", epoch))
         ).to(data.train.inputs.device)

@@ -14,31 +14,32 @@ from torch import Tensor
 
 from nid_cli.nets.functional import State
 from nid_cli.nets.symmetry import Constraint
-from nid_cli.specs import RunSpec
+from nid_cli.specs import OptimizerSpec
 
 
-def learning_rate(spec: RunSpec, epoch: int) -> float:
+def learning_rate(spec: OptimizerSpec, epoch: int) -> float:
     """The learning rate of the ``epoch``-th epoch (1-based): lr times gamma for each milestone reached before it.
 
     As torch's MultiStepLR stepped at the end of each epoch, so milestone m acts from epoch m + 1 on.
     """
-    return spec.lr * spec.gamma ** sum(1 for m in spec.milestones if m < epoch)
+    reached = sum(1 for milestone in spec.milestones if milestone < epoch)
+    return spec.lr * spec.gamma**reached
 
 
 class ConstrainedOptimizer:
     """A torch optimizer over a dictionary of effective weights that respects a symmetry type's constraint."""
 
-    def __init__(self, spec: RunSpec, parameters: Mapping[str, Tensor], constraint: Constraint) -> None:
+    def __init__(self, spec: OptimizerSpec, parameters: Mapping[str, Tensor], constraint: Constraint) -> None:
         self.parameters = dict(parameters)
         self.constraint = constraint
         leaves = list(self.parameters.values())
         adam: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
         self.torch: torch.optim.Optimizer
-        if spec.optimizer == "sgd":
+        if spec.name == "sgd":
             self.torch = torch.optim.SGD(leaves, momentum=spec.momentum, **adam)
         else:
-            self.torch = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[spec.optimizer](leaves, **adam)
-        self.decoupled = spec.optimizer == "adamw"
+            self.torch = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[spec.name](leaves, **adam)
+        self.decoupled = spec.name == "adamw"
         self.weight_decay = spec.weight_decay
 
     def set_learning_rate(self, lr: float) -> None:

@@ -4,19 +4,19 @@ import torch
 
 from nid_cli.analysis.batch_norm import reset_statistics
 from nid_cli.data.tensors import Data, Split
+from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
-from nid_cli.nets.symmetry import SYMMETRY_TYPES, draw_fixed, gates, initial_state
-from nid_cli.recipes import graph_of
+from nid_cli.nets.symmetry import draw_fixed, gates, initial_state, rule_of
 from tests.conftest import small_spec
 
 
 def trained_resnet(norm: str, seed: int, symmetry: str = "standard", depth: int = 8) -> tuple[Graph, State]:
     """A resnet on 8 x 8 pictures whose norms are random too, with statistics that fit :func:`image_data` (float32)."""
     spec = small_spec(arch="resnet", norm=norm, depth=depth, width=1, symmetry=symmetry)
-    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
-    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
-    state = initial_state(kind, graph, fixed, spec.kappa, seed) | gates(fixed)
+    kind, graph = rule_of(symmetry), graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
+    state = initial_state(kind, graph, fixed, spec.symmetry.kappa, seed) | gates(fixed)
     generator = torch.Generator().manual_seed(seed)
     for name in [n for n in state if "norm" in n]:
         state[name] = torch.rand(state[name].shape, generator=generator) + (-0.5 if name.endswith("bias") else 0.5)

@@ -10,13 +10,14 @@ from nid_cli.analysis.lmc import Endpoint, check_function, segments
 from nid_cli.analysis.match import match_activations, stream_moments
 from nid_cli.analysis.subspace import principal_subspace, sample_inputs, stream_input_moments
 from nid_cli.analysis.weight_matching import match_weights
+from nid_cli.graphs import graph_of
 from nid_cli.metrics import evaluate
 from nid_cli.nets import graph as graphs
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT
 from nid_cli.nets.permutation import permute
-from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed
-from nid_cli.recipes import graph_of, resolve
+from nid_cli.nets.symmetry import constraint, draw_fixed, rule_of
+from nid_cli.recipes import resolve
 from tests.analysis.conv_networks import image_data, trained_resnet
 from tests.analysis.test_cost import slow_costs
 from tests.conftest import small_spec
@@ -66,8 +67,8 @@ def test_input_moments_are_those_of_explicit_patches(small_batches: None) -> Non
 def test_costs_of_convolutions_equal_the_slow_form(symmetry: str) -> None:
     graph, state = trained_resnet("group", 1, symmetry)
     spec = small_spec(arch="resnet", norm="group", depth=8, width=1, symmetry=symmetry)
-    kind = SYMMETRY_TYPES[symmetry]
-    rule = constraint(kind, graph, draw_fixed(kind, graph, spec.num_fixed, 0), spec.kappa)
+    kind = rule_of(symmetry)
+    rule = constraint(kind, graph, draw_fixed(kind, graph, spec.symmetry.num_fixed, 0), spec.symmetry.kappa)
     moments = stream_input_moments(graph, state, image_data())
     for name in ("stem.conv", "stage2.0.conv1", "stage3.0.shortcut.conv", "linear"):
         weight = state[f"{name}.weight"].flatten(1)
@@ -88,7 +89,7 @@ def test_matching_pools_all_recordings_and_pixels_of_a_stream(small_batches: Non
     moments = stream_moments(graph, a, b, data, ("post_activation",))
     assert len(moments) == len(graph.spaces)
     for space in graph.spaces:
-        names = space.points["post_activation"]
+        names = space.sites["post_activation"]
         rows = []
         for state in (a, b):
             values = record(graph, state, {INPUT: data.train.inputs}, names)

@@ -8,10 +8,10 @@ from nid_cli.analysis import subspace
 from nid_cli.analysis.coherence import DELTAS, anisotropy, anisotropy_bounds, layer_coherence
 from nid_cli.analysis.cost import layer_constraint, realization_costs, swap_costs
 from nid_cli.analysis.subspace import Moments, Subspace, principal_subspace, stream_input_moments
+from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT
-from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed, initial_state
-from nid_cli.recipes import graph_of
+from nid_cli.nets.symmetry import constraint, draw_fixed, initial_state, rule_of
 from tests.analysis.test_match import network, random_data
 from tests.conftest import small_spec
 
@@ -82,10 +82,10 @@ def test_fast_costs_equal_the_slow_ones(n: int, d: int, k: int, f: int, align: b
 @pytest.mark.parametrize("symmetry", ["standard", "sigma", "syre"])
 def test_layers_without_masks_solve_nothing(symmetry: str) -> None:
     spec = small_spec(symmetry=symmetry, kappa=1.5 if symmetry == "syre" else None)
-    graph, kind = graph_of(spec), SYMMETRY_TYPES[symmetry]
-    fixed = draw_fixed(kind, graph, spec.num_fixed, 1)
-    state = initial_state(kind, graph, fixed, spec.kappa, 2)
-    rule = constraint(kind, graph, fixed, spec.kappa)
+    graph, kind = graph_of(spec), rule_of(symmetry)
+    fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 1)
+    state = initial_state(kind, graph, fixed, spec.symmetry.kappa, 2)
+    rule = constraint(kind, graph, fixed, spec.symmetry.kappa)
     weight = state["linear.0.weight"]
     part, mask = layer_constraint("linear.0", weight, rule.pinned, rule.anchor)
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(64, 9)))[0]
@@ -101,10 +101,10 @@ def test_layers_without_masks_solve_nothing(symmetry: str) -> None:
 
 def test_constraints_of_a_w_layer_are_found_again() -> None:
     spec = small_spec(symmetry="w", kappa=[1, 0.5, 2])
-    graph, kind = graph_of(spec), SYMMETRY_TYPES["w"]
-    fixed = draw_fixed(kind, graph, spec.num_fixed, 1)
-    rule = constraint(kind, graph, fixed, spec.kappa)
-    state = initial_state(kind, graph, fixed, spec.kappa, 2)
+    graph, kind = graph_of(spec), rule_of("w")
+    fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 1)
+    rule = constraint(kind, graph, fixed, spec.symmetry.kappa)
+    state = initial_state(kind, graph, fixed, spec.symmetry.kappa, 2)
     part, mask = layer_constraint("linear.1", state["linear.1.weight"], rule.pinned, rule.anchor)
     assert torch.equal(mask, fixed["linear.1.mask"]) and torch.equal(part, 0.5 * fixed["linear.1.fixed"])
 

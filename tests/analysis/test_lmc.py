@@ -10,17 +10,17 @@ from nid_cli.analysis import lmc
 from nid_cli.analysis.lmc import (
     Endpoint,
     FunctionChanged,
-    barriers,
     check_function,
-    curve_record,
+    curve_of,
     distances,
     interpolate,
     segments,
 )  # fmt: skip
-from nid_cli.data.tensors import SPLITS
 from nid_cli.metrics import Metrics, evaluate
 from nid_cli.nets.functional import forward
 from nid_cli.nets.permutation import permute
+from nid_cli.records.lmc import Lmc
+from nid_cli.specs import SPLITS
 from tests.analysis.test_match import network, random_data
 
 WEIGHTS = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -29,7 +29,9 @@ WEIGHTS = [0.0, 0.25, 0.5, 0.75, 1.0]
 def curve(graph, a, b, data, end=None):
     inner = segments(graph, a, b, [end or Endpoint(b)], WEIGHTS[1:-1], data)[0]
     ends = [{s: evaluate(graph, state, data, s) for s in SPLITS} for state in (a, b)]
-    return curve_record(WEIGHTS, [ends[0], *inner, ends[1]], inner[1])
+    metrics = [ends[0], *inner, ends[1]]
+    curves = {split: curve_of(split, WEIGHTS, metrics, inner[1]) for split in SPLITS}
+    return Lmc(align="none", bn_reset=False, status="ok", **curves).values()
 
 
 @pytest.mark.parametrize("norm", ["layer", "batch", "none"])
@@ -74,28 +76,35 @@ curves = st.lists(st.floats(0, 100), min_size=5, max_size=5)
 
 @given(curves, curves)
 def test_barriers_by_definition(losses: list[float], accuracies: list[float]) -> None:
-    found = barriers(WEIGHTS, losses, accuracies, Metrics(losses[2], accuracies[2]))
+    found = lmc.curve(WEIGHTS, losses, accuracies, Metrics(losses[2], accuracies[2]))
     errors = [100 - a for a in accuracies]
     for name, values in (("loss", losses), ("error", errors)):
         chords = [v - ((1 - w) * values[0] + w * values[-1]) for w, v in zip(WEIGHTS, values, strict=True)]
-        assert found[f"{name}_barrier"] == pytest.approx(max(chords), abs=1e-9)
-        assert found[f"{name}_barrier_max"] == pytest.approx(max(values) - max(values[0], values[-1]), abs=1e-9)
-        assert found[f"{name}_barrier_mid"] == pytest.approx(chords[2], abs=1e-9)
-        assert found[f"{name}_barrier"] >= -1e-9 and found[f"{name}_barrier_max"] >= 0
-    assert found["relative_accuracy_drop"] <= 0
+        barrier, above_max, mid = (getattr(found, f"{name}_barrier{kind}") for kind in ("", "_max", "_mid"))
+        assert barrier == pytest.approx(max(chords), abs=1e-9)
+        assert above_max == pytest.approx(max(values) - max(values[0], values[-1]), abs=1e-9)
+        assert mid == pytest.approx(chords[2], abs=1e-9)
+        assert barrier >= -1e-9 and above_max >= 0
+    assert found.accuracy_mid == accuracies[2] and (found.loss, found.accuracy) == (losses, accuracies)
+    best, worst = max(accuracies[0], accuracies[-1]), min(accuracies)
+    assert found.relative_accuracy_drop == pytest.approx(100 * (worst / best - 1) if best else 0, abs=1e-9)
+
+
+@pytest.mark.parametrize("accuracies", [[50.0, 40.0, 80.0], [80.0, 40.0, 50.0]])
+def test_the_relative_drop_refers_to_the_better_end(accuracies: list[float]) -> None:
+    found = lmc.curve([0, 0.5, 1], [1.0, 1.0, 1.0], accuracies, Metrics(1.0, 40.0))
+    assert found.relative_accuracy_drop == -50.0
 
 
 def test_distance_counts_only_what_is_trained() -> None:
     graph, a = network(1, "batch")
     b = {name: tensor + 2 for name, tensor in a.items()}
     count = graph.parameter_count
-    assert distances(graph, a, b, {})["distance"] == pytest.approx((4 * count) ** 0.5)
-    assert distances(graph, a, b, {})["normalized_distance"] == pytest.approx(2)
+    assert distances(graph, a, b, {}) == pytest.approx(((4 * count) ** 0.5, 2))
     mask = torch.zeros(8, 6, dtype=torch.bool)
     mask[:, 2:] = True
     found = distances(graph, a, b, {"linear.0.weight": mask})
-    assert found["distance"] == pytest.approx((4 * (count - 16)) ** 0.5)
-    assert found["normalized_distance"] == pytest.approx(2)
+    assert found == pytest.approx(((4 * (count - 16)) ** 0.5, 2))
 
 
 def test_interpolation_reproduces_its_ends() -> None:

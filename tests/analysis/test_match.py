@@ -10,7 +10,7 @@ from nid_cli.analysis import match
 from nid_cli.analysis.match import CrossMoments, best_permutation, match_activations, stream_moments
 from nid_cli.data.tensors import Data, Split
 from nid_cli.nets.functional import record
-from nid_cli.nets.graph import INPUT, POINTS
+from nid_cli.nets.graph import INPUT, SITES
 from nid_cli.nets.mlp import mlp
 from nid_cli.nets.permutation import permute
 
@@ -39,10 +39,10 @@ def test_streamed_moments_equal_stored_activations(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(match, "BATCH", 37)
     (graph, a), (_, b) = network(1), network(2)
     data = random_data()
-    moments = stream_moments(graph, a, b, data, POINTS)
+    moments = stream_moments(graph, a, b, data, SITES)
     assert len(moments) == 9
     for space in graph.spaces:
-        for point, (op,) in space.points.items():
+        for point, (op,) in space.sites.items():
             u, v = (record(graph, s, {INPUT: data.train.inputs}, (op,))[op].numpy() for s in (a, b))
             found = moments[space.name, point]
             np.testing.assert_allclose(found.pearson().numpy(), pearson_by_numpy(u, v), atol=2e-6)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nid_cli.analysis.catalog import FAMILIES
 from nid_cli.analysis.synthetic import (
-    FAMILIES,
     AdamW,
     Students,
     SyntheticSettings,
@@ -24,6 +24,8 @@ from nid_cli.analysis.synthetic import (
     run,
     train,
 )  # fmt: skip
+from nid_cli.errors import UsageError
+from nid_cli.lazy import resolve
 
 # Small, with a last batch of its own size in each epoch.
 SMALL = SyntheticSettings(
@@ -81,7 +83,7 @@ def plain_student(settings: SyntheticSettings, seed: int, mask: Tensor, x: Tenso
 
 
 def plain_curve(settings: SyntheticSettings, family: str, active: int, outer_seed: int, pair: int) -> list[float]:
-    frame = FAMILIES[family](settings.copies, active, outer_seed, settings.axis_aligned_endpoint)
+    frame = resolve(FAMILIES[family])(settings.copies, active, outer_seed, settings.axis_aligned_endpoint)
     generator = torch.Generator().manual_seed(20_000 + outer_seed)
     count = settings.train_samples
     z = torch.randn(count + settings.test_samples, 2, generator=generator, dtype=torch.float64)
@@ -131,7 +133,7 @@ def test_single_precision_gives_the_same_barriers() -> None:
 @pytest.mark.parametrize(("family", "active"), CASES)
 @pytest.mark.parametrize("outer_seed", [0, 3])
 def test_input_maps_are_orthonormal_and_have_their_coherence(family: str, active: int, outer_seed: int) -> None:
-    frame = FAMILIES[family](10, active, outer_seed, False)
+    frame = resolve(FAMILIES[family])(10, active, outer_seed, False)
     assert frame.shape == (20, 2)
     torch.testing.assert_close(frame.T @ frame, torch.eye(2, dtype=torch.float64))
     inputs = torch.randn(50, 2, dtype=torch.float64) @ frame.T
@@ -254,7 +256,7 @@ def test_extreme_settings_work(changes: dict) -> None:
     ],
 )
 def test_impossible_settings_are_refused(changes: dict, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UsageError, match=sentence):
         SyntheticSettings(**changes)
 
 

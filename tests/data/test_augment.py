@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from nid_cli.data.augment import PADDING, flip_and_crop
 from nid_cli.data.load import load
-from nid_cli.nets.symmetry import SYMMETRY_TYPES, Constraint, initial_state
-from nid_cli.recipes import graph_of, resolve
+from nid_cli.graphs import graph_of
+from nid_cli.nets.symmetry import Constraint, initial_state, rule_of
+from nid_cli.recipes import resolve
 from nid_cli.training.loop import Snapshot, train_model
 
 
@@ -42,7 +43,7 @@ def test_training_alone_sees_augmented_images() -> None:
     data = load("digits", {"train_size": 64}, Path("/nonexistent"))
     spec, _ = resolve({"arch": "resnet", "width": 1, "epochs": 1})
     graph = graph_of(spec)
-    start = Snapshot(0, initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 1))
+    start = Snapshot(0, initial_state(rule_of("standard"), graph, {}, None, 1))
 
     def epochs(augmented: bool) -> list:
         return list(train_model(graph, spec, replace(data, augmented=augmented), Constraint(), {}, start, order_seed=3))
@@ -58,7 +59,7 @@ def test_a_resumed_training_sees_the_same_augmentation() -> None:
     data = replace(load("digits", {"train_size": 64}, Path("/nonexistent")), augmented=True)
     spec, _ = resolve({"arch": "resnet", "width": 1, "epochs": 2})
     graph = graph_of(spec)
-    start = Snapshot(0, initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 1))
+    start = Snapshot(0, initial_state(rule_of("standard"), graph, {}, None, 1))
     middle = None
     for epoch in train_model(graph, spec, data, Constraint(), {}, start, order_seed=3):
         if epoch.snapshot.epoch == 1:

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import forward, record
-from nid_cli.nets.graph import INPUT, POINTS
+from nid_cli.nets.graph import INPUT, SITES
 from nid_cli.nets.mlp import mlp
 from nid_cli.nets.permutation import identity, inverse, permute
 from nid_cli.nets.storage import from_bytes, to_bytes
-from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed, fixed_hash, gates, initial_state
-from nid_cli.recipes import graph_of
+from nid_cli.nets.symmetry import constraint, draw_fixed, fixed_hash, gates, initial_state, rule_of
 from nid_cli.specs import SYMMETRIES
 from tests.conftest import small_spec
 
@@ -94,9 +94,11 @@ def test_a_permutation_changes_a_sigma_network(arch: str, norm: str, depth: int)
 def random_network(arch: str, norm: str, depth: int, symmetry: str):
     """A network of the symmetry type in float64, away from its initialization: norms and statistics are random too."""
     spec = small_spec(arch=arch, norm=norm, depth=depth, width=1 if arch == "resnet" else 6, symmetry=symmetry)
-    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
-    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
-    state = {n: t.double() for n, t in (initial_state(kind, graph, fixed, spec.kappa, 1) | gates(fixed)).items()}
+    kind, graph = rule_of(symmetry), graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
+    state = {
+        n: t.double() for n, t in (initial_state(kind, graph, fixed, spec.symmetry.kappa, 1) | gates(fixed)).items()
+    }
     generator = torch.Generator().manual_seed(2)
     for name in [n for n in state if "norm" in n]:
         state[name] = torch.rand(state[name].shape, generator=generator, dtype=torch.float64) + 0.5
@@ -107,10 +109,10 @@ def test_residual_streams_share_one_permutation_and_pool_their_activations() -> 
     graph = graph_of(small_spec(arch="resnet", norm="group", width=1, depth=20))
     streams = {s.label: s for s in graph.spaces if str(s.label).startswith("stream")}
     assert list(streams) == ["stream.1", "stream.2", "stream.3"] and len(graph.spaces) == 3 + 9
-    assert [len(s.points["post_activation"]) for s in streams.values()] == [4, 3, 3]
-    assert all(list(s.points) == ["post_activation"] for s in streams.values())
+    assert [len(s.sites["post_activation"]) for s in streams.values()] == [4, 3, 3]
+    assert all(list(s.sites) == ["post_activation"] for s in streams.values())
     inner = next(s for s in graph.spaces if s.label == "stage2.1")
-    assert tuple(inner.points) == POINTS and inner.size == 32
+    assert tuple(inner.sites) == SITES and inner.size == 32
     assert graph.axes["stage2.0.conv1.weight"] == ("stage2.0.conv1", "stem.conv", None, None)
     assert graph.axes["stage2.0.shortcut.conv.weight"] == ("stage2.0.conv2", "stem.conv", None, None)
     assert graph.axes["linear.weight"] == (None, "stage3.0.conv2")
@@ -148,33 +150,36 @@ def test_a_resnet_equals_torchs_modules() -> None:
 def test_spaces_and_recording_points() -> None:
     graph, _ = network()
     assert [s.name for s in graph.spaces] == ["linear.0", "linear.1", "linear.2"]
-    assert all(tuple(s.points) == POINTS for s in graph.spaces)
+    assert all(tuple(s.sites) == SITES for s in graph.spaces)
     assert graph.axes["linear.0.weight"] == ("linear.0", None) and graph.axes["linear.3.weight"] == (None, "linear.2")
     assert graph.axes["norm.1.bias"] == ("linear.1",) and graph.axes["linear.3.bias"] == (None,)
 
 
 def test_masks_have_exactly_num_fixed_zeros_a_row_and_are_shared_by_seed() -> None:
     spec = small_spec(symmetry="w", num_fixed=[9, 5, 3], kappa=[1, 0.5, 2])
-    kind, graph = SYMMETRY_TYPES["w"], graph_of(spec)
-    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
-    again, other = draw_fixed(kind, graph, spec.num_fixed, 0), draw_fixed(kind, graph, spec.num_fixed, 1)
+    kind, graph = rule_of("w"), graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
+    again, other = (
+        draw_fixed(kind, graph, spec.symmetry.num_fixed, 0),
+        draw_fixed(kind, graph, spec.symmetry.num_fixed, 1),
+    )
     assert fixed_hash(fixed) == fixed_hash(again) != fixed_hash(other)
-    for op, count, kappa in zip(graph.weighted, spec.num_fixed, spec.kappa, strict=True):
+    for op, count, kappa in zip(graph.weighted, spec.symmetry.num_fixed, spec.symmetry.kappa, strict=True):
         mask, values = fixed[f"{op.name}.mask"], fixed[f"{op.name}.fixed"]
         assert ((~mask).sum(1) == count).all() and (values[mask] == 0).all()
         assert abs(values[~mask].std().item() - 1) < 0.5
-        weight = initial_state(kind, graph, fixed, spec.kappa, 5)[f"{op.name}.weight"]
+        weight = initial_state(kind, graph, fixed, spec.symmetry.kappa, 5)[f"{op.name}.weight"]
         assert torch.equal(weight[~mask], kappa * values[~mask])
         assert abs(weight[mask].std().item() * op.fan_in**0.5 - 1) < 0.3
 
 
 def test_syre_adds_its_noise_with_each_layers_own_kappa() -> None:
     spec = small_spec(symmetry="syre", kappa=[1, 0.5, 2])
-    kind, graph = SYMMETRY_TYPES["syre"], graph_of(spec)
+    kind, graph = rule_of("syre"), graph_of(spec)
     fixed = draw_fixed(kind, graph, None, 0)
-    with_noise = initial_state(kind, graph, fixed, spec.kappa, 5)
+    with_noise = initial_state(kind, graph, fixed, spec.symmetry.kappa, 5)
     without = initial_state(kind, graph, fixed, (0.0, 0.0, 0.0), 5)
-    for op, kappa in zip(graph.weighted, spec.kappa, strict=True):
+    for op, kappa in zip(graph.weighted, spec.symmetry.kappa, strict=True):
         difference = with_noise[f"{op.name}.weight"] - without[f"{op.name}.weight"]
         torch.testing.assert_close(difference, kappa * fixed[f"{op.name}.noise"])
 
@@ -182,16 +187,16 @@ def test_syre_adds_its_noise_with_each_layers_own_kappa() -> None:
 @pytest.mark.parametrize("symmetry", list(SYMMETRIES))
 def test_initialization_has_the_papers_spread(symmetry: str) -> None:
     spec = small_spec(symmetry=symmetry, width=200, kappa=0 if SYMMETRIES[symmetry] else None)
-    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
-    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
-    state = initial_state(kind, graph, fixed, spec.kappa, 3)
+    kind, graph = rule_of(symmetry), graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
+    state = initial_state(kind, graph, fixed, spec.symmetry.kappa, 3)
     weight, d = state["linear.1.weight"], 200
     free = weight[fixed["linear.1.mask"]] if symmetry == "w" else weight
     expected = d**-0.5 if kind.normal_init else (3 * d) ** -0.5
     assert abs(free.std().item() / expected - 1) < 0.05
     assert (free.abs().max() <= d**-0.5) != kind.normal_init
     assert (gates(fixed) == {}) == (symmetry != "sigma")
-    assert not torch.equal(initial_state(kind, graph, fixed, spec.kappa, 4)["linear.1.weight"], weight)
+    assert not torch.equal(initial_state(kind, graph, fixed, spec.symmetry.kappa, 4)["linear.1.weight"], weight)
 
 
 def test_storage_is_deterministic_and_refuses_other_files() -> None:
@@ -207,8 +212,8 @@ def test_storage_is_deterministic_and_refuses_other_files() -> None:
 
 def test_constraints_speak_of_the_right_entries() -> None:
     spec = small_spec(symmetry="w", kappa=[1, 2, 3])
-    kind, graph = SYMMETRY_TYPES["w"], graph_of(spec)
-    fixed = draw_fixed(kind, graph, spec.num_fixed, 0)
-    state = initial_state(kind, graph, fixed, spec.kappa, 5)
-    for name, (index, values) in constraint(kind, graph, fixed, spec.kappa).pinned.items():
+    kind, graph = rule_of("w"), graph_of(spec)
+    fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
+    state = initial_state(kind, graph, fixed, spec.symmetry.kappa, 5)
+    for name, (index, values) in constraint(kind, graph, fixed, spec.symmetry.kappa).pinned.items():
         assert torch.equal(state[name].flatten()[index], values)

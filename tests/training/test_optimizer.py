@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import forward
-from nid_cli.nets.symmetry import SYMMETRY_TYPES, constraint, draw_fixed, initial_state
-from nid_cli.recipes import graph_of
+from nid_cli.nets.symmetry import constraint, draw_fixed, initial_state, rule_of
 from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
 from tests.conftest import small_spec
 
@@ -17,12 +17,12 @@ STEPS = 40
 
 def explicit(spec: Any, graph: Any, fixed: dict, theta: dict, batches: list) -> dict:
     """Trains theta itself, forming the effective weight in every step, with torch's optimizer alone."""
-    kappas = dict(zip([op.name for op in graph.weighted], spec.kappa, strict=True))
+    kappas = dict(zip([op.name for op in graph.weighted], spec.symmetry.kappa, strict=True))
 
     def effective() -> dict:
         weights = dict(theta)
         for name, kappa in kappas.items():
-            if spec.symmetry == "w":
+            if spec.symmetry.name == "w":
                 mask = fixed[f"{name}.mask"].double()
                 weights[f"{name}.weight"] = mask * theta[f"{name}.weight"] + (1 - mask) * kappa * fixed[f"{name}.fixed"]
             else:
@@ -30,12 +30,14 @@ def explicit(spec: Any, graph: Any, fixed: dict, theta: dict, batches: list) -> 
         return weights
 
     leaves = list(theta.values())
-    if spec.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(leaves, lr=spec.lr, weight_decay=spec.weight_decay)
-    elif spec.optimizer == "adam":
-        optimizer = torch.optim.Adam(leaves, lr=spec.lr, weight_decay=spec.weight_decay)
+    if spec.optimizer.name == "adamw":
+        optimizer = torch.optim.AdamW(leaves, lr=spec.optimizer.lr, weight_decay=spec.optimizer.weight_decay)
+    elif spec.optimizer.name == "adam":
+        optimizer = torch.optim.Adam(leaves, lr=spec.optimizer.lr, weight_decay=spec.optimizer.weight_decay)
     else:
-        optimizer = torch.optim.SGD(leaves, lr=spec.lr, weight_decay=spec.weight_decay, momentum=spec.momentum)
+        optimizer = torch.optim.SGD(
+            leaves, lr=spec.optimizer.lr, weight_decay=spec.optimizer.weight_decay, momentum=spec.optimizer.momentum
+        )
     for x, y in batches:
         optimizer.zero_grad()
         F.cross_entropy(forward(graph, effective(), x), y).backward()
@@ -56,13 +58,14 @@ def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimize
         weight_decay=0.1,
         momentum=0.9 * (optimizer == "sgd"),
     )
-    kind, graph = SYMMETRY_TYPES[symmetry], graph_of(spec)
+    kind, graph = rule_of(symmetry), graph_of(spec)
     fixed = {
-        k: t if t.dtype == torch.bool else t.double() for k, t in draw_fixed(kind, graph, spec.num_fixed, 1).items()
+        k: t if t.dtype == torch.bool else t.double()
+        for k, t in draw_fixed(kind, graph, spec.symmetry.num_fixed, 1).items()
     }
-    theta = {k: t.double() for k, t in initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 2).items()}
+    theta = {k: t.double() for k, t in initial_state(rule_of("standard"), graph, {}, None, 2).items()}
     own = {name: tensor.clone() for name, tensor in theta.items()}
-    for op, k in zip(graph.weighted, spec.kappa, strict=True):
+    for op, k in zip(graph.weighted, spec.symmetry.kappa, strict=True):
         parts = {key: fixed[f"{op.name}.{key}"] for key in ("mask", "fixed", "noise") if f"{op.name}.{key}" in fixed}
         own[f"{op.name}.weight"] = kind.effective(theta[f"{op.name}.weight"], parts, k).clone()
     generator = torch.Generator().manual_seed(3)
@@ -72,11 +75,11 @@ def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimize
     ]
     for tensor in (*theta.values(), *own.values()):
         tensor.requires_grad_()
-    constrained = ConstrainedOptimizer(spec, own, constraint(kind, graph, fixed, spec.kappa))
+    constrained = ConstrainedOptimizer(spec.optimizer, own, constraint(kind, graph, fixed, spec.symmetry.kappa))
     for x, y in batches:
         constrained.step(F.cross_entropy(forward(graph, own, x), y))
     reference = explicit(spec, graph, fixed, theta, batches)
-    start = initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 2)
+    start = initial_state(rule_of("standard"), graph, {}, None, 2)
     for name, tensor in reference.items():
         assert (tensor - own[name]).abs().max() < 1e-12, name
         assert (tensor - start[name].double()).abs().max() > 1e-3, f"{name} did not move"
@@ -84,10 +87,10 @@ def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimize
 
 def test_learning_rate_follows_the_milestones_as_torch_does() -> None:
     spec = small_spec(lr=1e-4, gamma=1.259, milestones=list(range(1, 21)), epochs=30)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=spec.lr)
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(spec.milestones), spec.gamma)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=spec.optimizer.lr)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(spec.optimizer.milestones), spec.optimizer.gamma)
     for epoch in range(1, 31):
-        assert learning_rate(spec, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert learning_rate(spec.optimizer, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
 
@@ -95,14 +98,14 @@ def test_learning_rate_follows_the_milestones_as_torch_does() -> None:
 def test_optimizer_state_round_trips() -> None:
     spec = small_spec(optimizer="adamw")
     graph = graph_of(spec)
-    state = initial_state(SYMMETRY_TYPES["standard"], graph, {}, None, 2)
+    state = initial_state(rule_of("standard"), graph, {}, None, 2)
     copy = {k: t.clone() for k, t in state.items()}
     x, y = torch.randn(8, 64), torch.arange(8)
 
     def optimizer_for(values: dict) -> ConstrainedOptimizer:
         for tensor in values.values():
             tensor.requires_grad_()
-        return ConstrainedOptimizer(spec, values, constraint(SYMMETRY_TYPES["standard"], graph, {}, None))
+        return ConstrainedOptimizer(spec.optimizer, values, constraint(rule_of("standard"), graph, {}, None))
 
     first = optimizer_for(state)
     for _ in range(3):

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from nid_cli.errors import NotFoundError, UsageError
+from nid_cli.analysis.subspace import Moments, Subspace, principal_subspace, stream_input_moments
 from nid_cli.nets.graph import Graph
-from nid_cli.pipeline.analyse import Lab, in_batches
-from nid_cli.recipes import graph_of
+from nid_cli.pipeline.analyses.lab import Lab
+from nid_cli.pipeline.analyses.run import in_batches
 from nid_cli.registry.groups import Group
-from nid_cli.registry.results import Subject
+from nid_cli.registry.results import ResultKey
 from nid_cli.registry.runs import Model
 
-if TYPE_CHECKING:
-    from nid_cli.analysis.subspace import Moments, Subspace
 
-
-def check_share(explained_variance: float) -> None:
-    """Raises a UsageError unless the share of variance lies in (0, 1]."""
-    if not 0 < explained_variance <= 1:
-        raise UsageError(f"explained-variance must lie above 0 and not above 1, not {explained_variance}")
-
-
-def need_models(subjects: Sequence[Subject]) -> None:
-    """Raises a NotFoundError where nothing was selected."""
-    if not subjects:
-        raise NotFoundError("no selected group has a complete model", "nid train makes one")
-
-
-def by_model(lab: Lab, missing: Sequence[Subject], what: str) -> Iterator[tuple[Group, int, Model, list[Subject]]]:
-    """The missing subjects of each model and epoch together, telling the progress."""
+def by_model(lab: Lab, missing: Sequence[ResultKey], what: str) -> Iterator[tuple[Group, int, Model, list[ResultKey]]]:
+    """The missing results of each model and epoch together, telling the progress."""
     batches = in_batches(missing)
     for done, batch in enumerate(batches):
         group, epoch = batch[0].of_group
@@ -52,14 +36,12 @@ class Subspaces:
 
     def __init__(self, lab: Lab, group: Group, epoch: int, model: Model, layers: Sequence[str]) -> None:
         self.state = lab.model(group, model, epoch)
-        self._graph, self._data = graph_of(group.settings), lab.data(group)
+        self._graph, self._data = group.graph, lab.data(group)
         self._passes = _together(self._graph, dict.fromkeys(layers))
         self._moments: dict[str, Moments] = {}
 
     def of(self, layer: str, explained_variance: float) -> Subspace:
         """The subspace of the inputs of ``layer`` (or of the ``output``) with this share of their variance."""
-        from nid_cli.analysis.subspace import principal_subspace, stream_input_moments
-
         if layer not in self._moments:
             [own] = [names for names in self._passes if layer in names]
             self._moments = {}  # freed before the next are made

@@ -1,0 +1,34 @@
+"""What analyses may be asked to do, by name: similarities, estimates, solvers. No torch: functions by reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# How neurons are compared: functions of streamed moments, (CrossMoments) -> n x m similarities.
+SIMILARITIES: dict[str, str] = {
+    "pearson": "nid_cli.analysis.match:CrossMoments.pearson",
+    "dot": "nid_cli.analysis.match:CrossMoments.dot",
+}
+
+# How realization costs are estimated (docs/science.md, 6 and 7).
+METHODS = ("mahalanobis", "ridge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solver:
+    """A solver of the ridge fits: ``function(layer, betas, iterations, tolerance)``, and its usual iterations."""
+
+    function: str
+    iterations: int
+
+
+SOLVERS: dict[str, Solver] = {
+    "lbfgs": Solver(function="nid_cli.analysis.ridge_solvers:lbfgs", iterations=500),
+    "adamw": Solver(function="nid_cli.analysis.ridge_solvers:adamw", iterations=3000),
+}
+
+# How the inputs of the synthetic experiment are embedded: (copies, active, outer seed, axis-aligned) -> frame.
+FAMILIES: dict[str, str] = {
+    "exact_copy": "nid_cli.analysis.synthetic:exact_copy",
+    "random_tight_frame": "nid_cli.analysis.synthetic:random_tight_frame",
+}

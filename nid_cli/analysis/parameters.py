@@ -1,0 +1,166 @@
+"""The parameters of each analysis: their fields are the options of its command with their defaults, the words of the
+command that makes its results again, and (through ``of_each``) the key of every result. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Any
+
+from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SOLVERS
+from nid_cli.errors import UsageError, unknown
+from nid_cli.nets.graph import SITES, Graph
+from nid_cli.specs import ALIGNMENTS, Canonical
+
+# What determines one result, beside its models: JSON-able values by name.
+Key = dict[str, Any]
+# The name of a network's output where layers are named.
+OUTPUT = "output"
+# Of a convolution the ridge estimate takes so many patches where no --subsample is given.
+PATCHES = 20_000
+
+
+class Parameters(Canonical):
+    """What a call of an analysis asks for, the selection of models aside.
+
+    Raises:
+        UsageError: a value that cannot be.
+    """
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """The results that it asks for of one model or pair with this network, in order."""
+        raise NotImplementedError
+
+    def check(self, graphs: Sequence[Graph]) -> None:
+        """Holds the whole request against the networks of the selected groups.
+
+        Raises:
+            UsageError: it makes no sense for them.
+        """
+
+    def chosen(self) -> dict[str, Any]:
+        """The fields whose values are not the default ones."""
+        return {d.name: getattr(self, d.name) for d in fields(self) if getattr(self, d.name) != d.default}  # type: ignore[arg-type]
+
+
+def _known(what: str, names: Sequence[str], choices: Sequence[str]) -> None:
+    for name in names:
+        if name not in choices:
+            raise unknown(what, name, choices)
+
+
+def _is_share(explained_variance: float) -> None:
+    if not 0 < explained_variance <= 1:
+        raise UsageError(f"explained-variance must lie above 0 and not above 1, not {explained_variance}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LmcParameters(Parameters):
+    """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation."""
+
+    align: tuple[str, ...] = ("none", "activation")
+    points: int = 9
+    bn_reset: bool = False
+
+    def __post_init__(self) -> None:
+        _known("alignment", self.align, list(ALIGNMENTS))
+        if not 2 <= self.points <= 10_001:
+            raise UsageError(f"points must lie between 2 and 10001, not {self.points}")
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """A result an alignment."""
+        variant = {"bn_reset": True} if self.bn_reset and graph.buffers else {}
+        for name in self.align:
+            yield {"align": name, "points": self.points, **variant, **ALIGNMENTS[name].parameters.canonical()}
+
+    def check(self, graphs: Sequence[Graph]) -> None:
+        """Some group must have batch norms where they are to be reset."""
+        if self.bn_reset and not any(graph.buffers for graph in graphs):
+            raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchParameters(Parameters):
+    """``random``: so many random permutations for the baseline."""
+
+    at: tuple[str, ...] = ("post_activation",)
+    similarity: tuple[str, ...] = ("pearson",)
+    random: int = 100
+
+    def __post_init__(self) -> None:
+        _known("recording point", self.at, SITES)
+        _known("similarity", self.similarity, list(SIMILARITIES))
+        if not 0 <= self.random <= 100_000:
+            raise UsageError(f"random must lie between 0 and 100000, not {self.random}")
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """A result a recording site, similarity and hidden layer that has the site."""
+        for at, similarity, space in product(self.at, self.similarity, graph.spaces):
+            if at in space.sites:
+                yield {"layer": space.name, "at": at, "similarity": similarity, "random": self.random}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostParameters(Parameters):
+    """``layers``: by 0-based index or name, None for all. What follows belongs to the ridge estimate alone:
+
+    ``betas`` (temperatures), ``neurons`` (all ordered pairs of the first so many), ``solver``, ``iterations`` and
+    ``subsample`` (None: the solver's, or the data's, own).
+    """
+
+    method: str = "mahalanobis"
+    explained_variance: float = 0.9
+    layers: tuple[str, ...] | None = None
+    betas: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
+    neurons: int = 16
+    solver: str = "lbfgs"
+    iterations: int | None = None
+    subsample: int | None = None
+
+    def __post_init__(self) -> None:
+        _known("method", [self.method], METHODS)
+        _known("solver", [self.solver], list(SOLVERS))
+        _is_share(self.explained_variance)
+        if not self.betas or any(not 0 < beta < float("inf") for beta in self.betas):
+            raise UsageError(f"betas must be positive numbers, not {', '.join(map(str, self.betas))}")
+        for name in ("neurons", "iterations", "subsample"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}")
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """A result a layer, and for ridge a beta."""
+        for layer in self._layers(graph):
+            common = {"layer": layer, "explained_variance": self.explained_variance, "method": self.method}
+            if self.method != "ridge":
+                yield common
+                continue
+            usual = PATCHES if graph.by_name[layer].has_patches else None
+            fit = {"neurons": self.neurons, "solver": self.solver, "iterations": self.iterations}
+            for beta in dict.fromkeys(self.betas):
+                yield common | fit | {"subsample": self.subsample or usual, "beta": beta}
+
+    def _layers(self, graph: Graph) -> list[str]:
+        names = [op.name for op in graph.weighted]
+        if self.layers is None:
+            return names
+        known = dict(zip(names, names, strict=True)) | {str(index): name for index, name in enumerate(names)}
+        if wrong := [layer for layer in self.layers if layer not in known]:
+            raise UsageError(f"there is no layer {wrong[0]}; layers are 0 to {len(names) - 1}, or {', '.join(names)}")
+        return list(dict.fromkeys(known[layer] for layer in self.layers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoherenceParameters(Parameters):
+    """The share of the inputs' variance that a layer's principal subspace holds."""
+
+    explained_variance: float = 0.9
+
+    def __post_init__(self) -> None:
+        _is_share(self.explained_variance)
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """A result a weighted layer, and one for the output."""
+        for layer in [*(op.name for op in graph.weighted), OUTPUT]:
+            yield {"layer": layer, "explained_variance": self.explained_variance}

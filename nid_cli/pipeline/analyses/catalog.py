@@ -1,0 +1,92 @@
+"""The one table of analyses. No torch: what computes is a reference.
+
+An analysis is one value: everything that handles results (requests, keys, records, exports, figures, notebooks, the
+report) reads it here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters, Parameters
+from nid_cli.analysis.synthetic_settings import SyntheticSettings
+from nid_cli.records.base import Record
+from nid_cli.records.coherence import Coherence
+from nid_cli.records.cost import MahalanobisCost, RidgeCost
+from nid_cli.records.lmc import Lmc
+from nid_cli.records.match import Match
+from nid_cli.records.synthetic import Synthetic
+
+# What one result is about, and how many models that takes.
+SCOPES = {"pair": 2, "model": 1, "none": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """One analysis.
+
+    ``name`` is what its results are recorded as, ``command`` the words of its command. ``scope``: one of ``SCOPES``.
+    ``compute`` is ``module:function`` of (lab, missing result keys, parameters); it yields (result key, record) in any
+    order that does work in common once. ``version`` is raised when a definition changes, so that older numbers are not
+    taken for current ones.
+    """
+
+    name: str
+    command: str
+    parameters: type[Parameters]
+    records: tuple[type[Record], ...]
+    scope: str
+    compute: str
+    version: int = 1
+
+    @property
+    def large(self) -> frozenset[str]:
+        """The fields of its records that are kept in files of their own."""
+        return frozenset().union(*(record.large() for record in self.records))
+
+
+ANALYSES: dict[str, Analysis] = {
+    analysis.name: analysis
+    for analysis in (
+        Analysis(
+            name="lmc",
+            command="lmc",
+            parameters=LmcParameters,
+            records=(Lmc,),
+            scope="pair",
+            compute="nid_cli.pipeline.analyses.lmc:compute",
+        ),
+        Analysis(
+            name="match",
+            command="match",
+            parameters=MatchParameters,
+            records=(Match,),
+            scope="pair",
+            compute="nid_cli.pipeline.analyses.match:compute",
+        ),
+        Analysis(
+            name="cost",
+            command="cost",
+            parameters=CostParameters,
+            records=(MahalanobisCost, RidgeCost),
+            scope="model",
+            compute="nid_cli.pipeline.analyses.cost:compute",
+        ),
+        Analysis(
+            name="coherence",
+            command="coherence",
+            parameters=CoherenceParameters,
+            records=(Coherence,),
+            scope="model",
+            compute="nid_cli.pipeline.analyses.coherence:compute",
+        ),
+        Analysis(
+            name="synthetic",
+            command="coherence synthetic",
+            parameters=SyntheticSettings,
+            records=(Synthetic,),
+            scope="none",
+            compute="nid_cli.pipeline.analyses.synthetic:compute",
+        ),
+    )
+}

@@ -1,0 +1,159 @@
+"""What it costs a neuron to realize another's function, by two estimates: one pass over the data a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from nid_cli.analysis.cost import Costs, layer_constraint, realization_costs, swap_costs
+from nid_cli.analysis.parameters import Parameters
+from nid_cli.analysis.ridge import RidgeFit, fit_pairs
+from nid_cli.analysis.ridge_problem import Layer
+from nid_cli.analysis.subspace import Subspace, sample_inputs
+from nid_cli.nets.graph import Graph, Op
+from nid_cli.nets.kernels import ACTIVATIONS
+from nid_cli.pipeline.analyses.lab import Lab
+from nid_cli.pipeline.analyses.subspaces import Subspaces, by_model
+from nid_cli.records.cost import MahalanobisCost, RidgeCost, Spread
+from nid_cli.registry.groups import Group
+from nid_cli.registry.results import ResultKey
+from nid_cli.specs import derive_seed
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def compute(
+    lab: Lab, missing: Sequence[ResultKey], parameters: Parameters
+) -> Iterator[tuple[ResultKey, MahalanobisCost | RidgeCost]]:
+    """One pass over the data a model serves all its layers; one subspace a layer all its betas."""
+    for group, epoch, model, batch in by_model(lab, missing, "cost"):
+        subspaces = Subspaces(lab, group, epoch, model, [key.parameters["layer"] for key in batch])
+        for layer in dict.fromkeys(key.parameters["layer"] for key in batch):
+            own = [key for key in batch if key.parameters["layer"] == layer]
+            subspace = subspaces.of(layer, own[0].parameters["explained_variance"])
+            costs = _mahalanobis(lab, group, layer, subspaces, subspace)
+            label = group.graph.by_name[layer].label
+            if own[0].parameters["method"] == "mahalanobis":
+                record = _mahalanobis_record(label, subspace, costs)
+                yield from ((key, record) for key in own)
+                continue
+            for key, fit in zip(own, _ridge(lab, group, layer, subspaces, own), strict=True):
+                activation = _ridge_activation(group.graph, group.graph.by_name[layer], group)
+                yield key, _ridge_record(label, subspace, activation, fit, costs)
+
+
+def _mahalanobis(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subspace: Subspace) -> Costs:
+    rule, weight = lab.constraint(group), subspaces.state[f"{layer}.weight"]
+    fixed, mask = layer_constraint(layer, weight, rule.pinned, rule.anchor)
+    return realization_costs(subspace, weight.flatten(1), fixed, mask)
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().contiguous().numpy()
+
+
+def _spread(values: Tensor) -> Spread:
+    """Median and quantiles over ordered pairs of distinct neurons."""
+    apart = values[~torch.eye(len(values), dtype=torch.bool, device=values.device)].double()
+    if not len(apart):
+        return Spread(median=None, quantiles=None)
+    found = [float(torch.quantile(apart, q)) for q in QUANTILES] if len(apart) < 2**24 else []
+    quantiles = dict(zip(map(str, QUANTILES), found, strict=False))
+    return Spread(median=quantiles.get("0.5"), quantiles=quantiles)
+
+
+def _mahalanobis_record(label: int | str, subspace: Subspace, costs: Costs) -> MahalanobisCost:
+    swap = costs.swap_squared
+    return MahalanobisCost(
+        layer=label,
+        method="mahalanobis",
+        subspace=subspace.summary(),
+        neurons=len(costs.cost_squared),
+        cost=_spread(costs.cost_squared),
+        swap=_spread(swap),
+        infeasible=_spread(costs.residual),
+        centers=_spread(costs.center_distance),
+        cost_squared=_array(costs.cost_squared),
+        swap_squared=_array(swap),
+        residual=_array(costs.residual),
+        center_distance=_array(costs.center_distance),
+    )
+
+
+def _ridge(lab: Lab, group: Group, layer: str, subspaces: Subspaces, own: list[ResultKey]) -> list[RidgeFit]:
+    parameters = own[0].parameters
+    neurons = min(parameters["neurons"], len(subspaces.state[f"{layer}.weight"]))
+    betas = [key.parameters["beta"] for key in own]
+    problem = _ridge_layer(lab, group, layer, subspaces, parameters["subsample"])
+    return fit_pairs(problem, range(neurons), betas, parameters["solver"], parameters["iterations"])
+
+
+def _ridge_layer(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subsample: int | None) -> Layer:
+    """A layer with its inputs on the validation split, or ``subsample`` of them drawn at random."""
+    graph, state, rule = group.graph, subspaces.state, lab.constraint(group)
+    op = graph.by_name[layer]
+    weight = state[f"{layer}.weight"].flatten(1)
+    fixed, mask = layer_constraint(layer, weight, rule.pinned, rule.anchor)
+    return Layer(
+        inputs=sample_inputs(graph, state, lab.data(group), op, subsample, derive_seed(0, "ridge", layer)),
+        weight=weight,
+        bias=state.get(f"{layer}.bias", weight.new_zeros(len(weight))),
+        mask=mask if mask is not None else weight.new_ones(weight.shape).bool(),
+        fixed=fixed,
+        activation=ACTIVATIONS[_ridge_activation(graph, op, group)],
+    )
+
+
+def _ridge_activation(graph: Graph, op: Op, group: Group) -> str:
+    """The output layer has no activation; a sigma layer's gate mixes neurons and does not enter."""
+    return "identity" if op is graph.output or graph.gated else group.spec.network.activation
+
+
+def _ridge_record(
+    label: int | str, subspace: Subspace, activation: str, fit: RidgeFit, mahalanobis: Costs
+) -> RidgeCost:
+    """The fits of one beta, beside the Mahalanobis estimate for the same neurons."""
+    count = len(fit.norm)
+    swap = swap_costs(fit.norm)
+    other = mahalanobis.cost_squared[:count, :count]
+    # Swap costs need only the four entries of a pair, so a block of them is a block of all.
+    other_swap = swap_costs(other)
+    return RidgeCost(
+        layer=label,
+        method="ridge",
+        subspace=subspace.summary(),
+        beta=fit.beta,
+        activation=activation,
+        neurons=count,
+        rank_correlation=_rank_correlation(swap, other_swap),
+        cost_rank_correlation=_rank_correlation(fit.norm, other),
+        cost=_spread(fit.norm),
+        swap=_spread(swap),
+        objectives=_spread(fit.objective),
+        errors=_spread(fit.mse),
+        cost_squared=_array(fit.norm),
+        swap_squared=_array(swap),
+        objective=_array(fit.objective),
+        mse=_array(fit.mse),
+        weight_norm=_array(fit.weight_norm),
+        target_norm=_array(fit.target_norm),
+        gradient_norm=_array(fit.gradient_norm),
+        iterations=_array(fit.iterations),
+        residual=_array(mahalanobis.residual[:count, :count]),
+        center_distance=_array(mahalanobis.center_distance[:count, :count]),
+        mahalanobis_cost_squared=_array(other),
+        mahalanobis_swap_squared=_array(other_swap),
+    )
+
+
+def _rank_correlation(a: Tensor, b: Tensor) -> float | None:
+    """Spearman's over pairs of distinct neurons; None where one side does not vary."""
+    apart = ~torch.eye(len(a), dtype=torch.bool)
+    x, y = _array(a.cpu()[apart]), _array(b.cpu()[apart])
+    if len(x) < 2 or x.max() == x.min() or y.max() == y.min():
+        return None
+    return float(spearmanr(x, y).statistic)

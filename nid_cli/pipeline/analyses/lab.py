@@ -1,0 +1,120 @@
+"""Models and data in memory, as analyses need them: verified against the registry, and read once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nid_cli.errors import IntegrityError
+from nid_cli.pipeline.context import Context
+from nid_cli.registry import artifacts, groups
+from nid_cli.registry.database import Registry
+from nid_cli.registry.groups import Group
+from nid_cli.registry.runs import Model
+from nid_cli.specs import canonical_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nid_cli.data.tensors import Data
+    from nid_cli.nets.functional import State
+    from nid_cli.nets.symmetry import Constraint
+
+# Models kept in memory between pairs take at most this many bytes (but two at least).
+STATE_BYTES = 2**30
+
+
+class Lab:
+    """Models and data in memory, on the device, verified against the registry; nothing is read twice in a row."""
+
+    def __init__(self, registry: Registry, context: Context) -> None:
+        self.registry = registry
+        self.context = context
+        self.device = context.torch_device()
+        self._states: dict[tuple[str | None, ...], State] = {}
+        self._data: dict[str, Data] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._agreed: set[int] = set()
+
+    def _read(self, path: str, sha256: str) -> State:
+        from nid_cli.nets.storage import from_bytes
+
+        content = artifacts.read_verified(self.registry.file(path), sha256)
+        return {name: tensor.to(self.device) for name, tensor in from_bytes(content).items()}
+
+    def fixed(self, group: Group) -> State:
+        """The fixed tensors of a group; empty for standard networks."""
+        if group.fixed_path is None or group.fixed_sha256 is None:
+            return {}
+        return self._read(group.fixed_path, group.fixed_sha256)
+
+    def _state(self, path: str, sha256: str, group: Group) -> State:
+        """Effective weights and gates; the most recently used ones stay in memory."""
+        from nid_cli.nets.functional import size_in_bytes
+        from nid_cli.nets.symmetry import gates
+
+        key = path, sha256, group.fixed_path
+        state = self._states.pop(key, None)
+        if state is None:
+            state = self._read(path, sha256) | gates(self.fixed(group))
+        self._states[key] = state
+        while len(self._states) > max(2, STATE_BYTES // size_in_bytes(state)):
+            del self._states[next(iter(self._states))]
+        return state
+
+    def constraint(self, group: Group) -> Constraint:
+        """Pinned entries and anchors of a group's weights."""
+        from nid_cli.nets.symmetry import constraint, rule_of
+
+        symmetry = group.spec.symmetry
+        return constraint(rule_of(symmetry.name), group.graph, self.fixed(group), symmetry.kappa)
+
+    def trainable(self, group: Group) -> dict[str, Tensor]:
+        """Masks of the trained entries, for the weights of which a part is fixed."""
+        import torch
+
+        masks = {}
+        for name, (index, _) in self.constraint(group).pinned.items():
+            mask = torch.ones(group.graph.parameters[name], dtype=torch.bool, device=self.device)
+            mask.view(-1)[index] = False
+            masks[name] = mask
+        return masks
+
+    def model(self, group: Group, model: Model, epoch: int) -> State:
+        """A model's effective weights, buffers and gates at an epoch.
+
+        Raises:
+            IntegrityError: the file is not the one that was recorded.
+        """
+        checkpoint = model.checkpoints[epoch]
+        state = self._state(checkpoint.path, checkpoint.sha256, group)
+        expected = group.graph.parameters
+        if any(name not in state or tuple(state[name].shape) != shape for name, shape in expected.items()):
+            raise IntegrityError(f"checkpoint {checkpoint.path} does not hold the network of {group.name}")
+        return state
+
+    def data(self, group: Group) -> Data:
+        """The data set of a group, held against the fingerprint of its first use."""
+        from nid_cli.data.load import load
+
+        name, parameters = group.spec.data.name, group.spec.data.parameters
+        key = _data_key(group)
+        if key not in self._data:
+            self.context.progress("reading data", 0, 1, name)
+            self._data.clear()  # one data set in memory at a time
+            data = load(name, parameters, self.context.data_folder)
+            self._fingerprints[key] = data.fingerprint()
+            self._data[key] = data.to(self.device)
+            self.context.progress("reading data", 1, 1, name)
+        if group.id not in self._agreed:
+            with self.registry.write() as connection:
+                groups.agree_on_data(connection, group, self._fingerprints[key])
+            self._agreed.add(group.id)
+        return self._data[key]
+
+    def fingerprint(self, group: Group) -> str:
+        """The fingerprint of the data that :meth:`data` gave."""
+        return self._fingerprints[_data_key(group)]
+
+
+def _data_key(group: Group) -> str:
+    return canonical_json(group.spec.data.flat())

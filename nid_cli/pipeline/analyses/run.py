@@ -1,0 +1,115 @@
+"""The results of a request: found where they are known, else computed and recorded one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from nid_cli import files
+from nid_cli.lazy import resolve
+from nid_cli.pipeline.analyses.catalog import ANALYSES
+from nid_cli.pipeline.analyses.lab import Lab
+from nid_cli.pipeline.analyses.requests import Request
+from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.lineage import recording, writing_files
+from nid_cli.records.base import Record
+from nid_cli.registry import artifacts, invocations, results
+from nid_cli.registry.database import Registry
+from nid_cli.registry.opening import open_for_writing
+from nid_cli.registry.results import ResultKey
+
+# Between the name of a field of arrays and the name of one of them.
+PART = "/"
+
+
+def in_batches(missing: Sequence[ResultKey]) -> list[list[ResultKey]]:
+    """Keys that are about the same models at the same epoch together, in order: they share passes over data."""
+    return [list(batch) for _, batch in groupby(missing, key=lambda key: (key.of_group[0].id, key.epoch, key.models))]
+
+
+def run(
+    context: Context,
+    request: Request,
+    keys: Sequence[ResultKey] | None = None,
+    *,
+    force: bool = False,
+    matrices: bool = False,
+) -> list[dict[str, Any]]:
+    """The records that a request asks for, in order; those not in the registry (or all, by ``force``) are computed.
+
+    Each record is written as soon as it is computed, so that an interrupted analysis goes on where it stopped.
+
+    Args:
+        keys: what ``request.keys`` gave, where that was asked before.
+        matrices: put the arrays that lie in files of their own back into the records (they can be large).
+
+    Raises:
+        Interrupted: the user stopped it. UsageError, NotFoundError: the request cannot be.
+        IntegrityError: files or data are not what was recorded.
+    """
+    keys = request.keys(context) if keys is None else keys
+    registry = open_for_writing(context.registry)
+    texts = [key.text for key in keys]
+    with registry.read() as connection:
+        known = set() if force else results.known(connection, texts)
+    if missing := [key for key in keys if key.text not in known]:
+        lab = Lab(registry, context)
+        compute = resolve(request.what.compute)
+        origin = invocations.describe(request.what.command, context.argv, str(lab.device))
+        with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
+            with registry.write() as connection:
+                invocation = call.begin(connection, origin)
+            for key, record in compute(lab, missing, request.parameters):
+                _record(lab, key, record, invocation)
+    with registry.read() as connection:
+        found = results.records(connection, texts)
+    return [with_matrices(registry, record, matrices) for record in found]
+
+
+def _record(lab: Lab, key: ResultKey, record: Record, invocation: int) -> None:
+    from safetensors.numpy import save
+
+    values, large = record.values(), ANALYSES[key.analysis].large
+    arrays = dict(_arrays({name: values.pop(name) for name in large if name in values}))
+    artifact = None
+    if arrays:
+        content = save(dict(sorted(arrays.items())))
+        sha256 = files.sha256(content)
+        # Named by its content too: computing again, or taking over another's, never overwrites what a row points to.
+        path = f"results/{key.text[:16]}-{sha256[:16]}.safetensors"
+        artifact = path, files.write_atomic(lab.registry.file(path), content)
+    fingerprint = lab.fingerprint(key.group) if key.group else None
+    with lab.registry.write() as connection:
+        results.record(
+            connection, key, values, data_fingerprint=fingerprint, invocation_id=invocation, artifact=artifact
+        )
+
+
+def _arrays(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The arrays of some fields by name; several in one field by the field's name and their own."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}{PART}{own}", array) for own, array in value.items())
+        elif value is not None:
+            yield name, value
+
+
+def with_matrices(registry: Registry, record: dict[str, Any], matrices: bool) -> dict[str, Any]:
+    """The record with its arrays in the place of their file, or without either."""
+    if results.ARTIFACT not in record:
+        return record
+    path, sha256 = record.pop(results.ARTIFACT)
+    if not matrices:
+        return record
+    from safetensors.numpy import load
+
+    fields: dict[str, Any] = {}
+    for full, array in sorted(load(artifacts.read_verified(registry.file(path), sha256)).items()):
+        name, _, part = full.partition(PART)
+        if part:
+            fields.setdefault(name, {})[part] = array
+        else:
+            fields[name] = array
+    lineage = record.pop("lineage")
+    return record | fields | {"lineage": lineage}

@@ -1,0 +1,57 @@
+"""Linear mode connectivity of a pair (docs/science.md, 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nid_cli.records.base import PAIR, Record, column, nested
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Loss and accuracy of one split along the segment, and every barrier of the literature by its own name."""
+
+    loss: list[float] = column("Mean loss at each lambda", "nats")
+    accuracy: list[float] = column("Accuracy at each lambda", "%")
+    loss_barrier: float = column(
+        "Greatest rise of the loss above the chord between the ends (Entezari et al. 2022)", title="loss barrier"
+    )
+    loss_barrier_max: float = column("Greatest rise of the loss above the worse end")
+    loss_barrier_mid: float = column("Loss at 1/2 minus the mean of the ends (Frankle et al. 2020)")
+    error_barrier: float = column(
+        "Greatest rise of the error (100 - accuracy) above the chord between the ends", "pp", title="error barrier"
+    )
+    error_barrier_max: float = column("Greatest rise of the error above the worse end", "pp")
+    error_barrier_mid: float = column("Error at 1/2 minus the mean of the ends", "pp")
+    relative_accuracy_drop: float = column("Least accuracy minus that of the better end, relative to the latter", "%")
+    accuracy_mid: float = column("Accuracy at lambda 1/2", "%", title="accuracy at 1/2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lmc(Record):
+    """One pair of models under one alignment; None throughout where the alignment does not apply."""
+
+    schema = "nid.lmc/1"
+    about = PAIR
+
+    align: str = column("How the second model was aligned with the first: none, activation or weight")
+    bn_reset: bool = column("Whether batch-norm statistics were estimated anew after interpolation")
+    status: str = column("ok, or not_applicable")
+    reason: str | None = column("Why the alignment does not apply", default=None)
+    lambdas: list[float] | None = column(
+        "Points on the segment from the first model (0) to the second (1)", default=None
+    )
+    train: Curve | None = nested(Curve, prefix="train_", words="train", title="train {}", default=None)
+    val: Curve | None = nested(Curve, prefix="val_", words="validation", title="validation {}", default=None)
+    test: Curve | None = nested(Curve, prefix="test_", words="test", title="test {}", default=None)
+    distance: float | None = column("L2 distance of the trained effective parameters", default=None)
+    normalized_distance: float | None = column("The distance over the root of their number", default=None)
+    permutation: Mapping[str, Any] | None = column(
+        "The alignment: for each hidden layer the neuron of the second model that takes each place",
+        large=True,
+        default=None,
+        large=True,
+        default=None,
+    )

@@ -1,0 +1,44 @@
+"""What things are, as frozen values with a canonical form: runs, symmetry types, kappas. No torch."""
+
+from nid_cli.specs.alignments import ALIGNMENTS, Alignment
+from nid_cli.specs.canonical import Canonical, canonical_json, derive_seed, later, stable_hash
+from nid_cli.specs.kappa import Kappa
+from nid_cli.specs.run import (
+    ACTIVATIONS,
+    FIELDS,
+    NORMS,
+    OPTIMIZERS,
+    DataSpec,
+    NetworkSpec,
+    OptimizerSpec,
+    RunSpec,
+    SymmetrySpec,
+)
+from nid_cli.specs.symmetries import SYMMETRIES, SymmetryType, symmetry_name
+
+# The parts of a data set, in the order in which they are shown.
+SPLITS = ("train", "val", "test")
+
+__all__ = [
+    "ACTIVATIONS",
+    "ALIGNMENTS",
+    "FIELDS",
+    "NORMS",
+    "OPTIMIZERS",
+    "SPLITS",
+    "SYMMETRIES",
+    "Alignment",
+    "Canonical",
+    "DataSpec",
+    "Kappa",
+    "NetworkSpec",
+    "OptimizerSpec",
+    "RunSpec",
+    "SymmetrySpec",
+    "SymmetryType",
+    "canonical_json",
+    "derive_seed",
+    "later",
+    "stable_hash",
+    "symmetry_name",
+]

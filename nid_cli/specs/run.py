@@ -1,0 +1,176 @@
+"""What a run is: one frozen, validated value with a canonical JSON form and a stable hash."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from nid_cli.errors import RegistryError, UsageError, unknown
+from nid_cli.specs.canonical import Canonical, called, name_of, stable_hash
+from nid_cli.specs.kappa import Kappa
+from nid_cli.specs.symmetries import SYMMETRIES
+
+NORMS = ("layer", "batch", "group", "none")
+ACTIVATIONS = ("gelu", "relu", "identity")
+OPTIMIZERS = ("adamw", "adam", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec(Canonical):
+    """The architecture; ``width`` and ``depth`` are its own (mlp: hidden units, linear layers; resnet: w, layers)."""
+
+    arch: str
+    width: int
+    depth: int
+    norm: str
+    activation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec(Canonical):
+    """A data set of the catalogue with all its parameters."""
+
+    name: str = called("dataset")
+    parameters: Mapping[str, int | float] = called("data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymmetrySpec(Canonical):
+    """The symmetry type, with one ``kappa`` and ``num_fixed`` a weighted layer (None where the type has none).
+
+    ``init`` is the type whose initialization the training starts from: its own, except for imported standard networks
+    that only started as asymmetric ones.
+    """
+
+    name: str = called("symmetry")
+    init: str
+    kappa: tuple[float, ...] | None
+    num_fixed: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec(Canonical):
+    """The optimizer; its learning rate is multiplied by ``gamma`` at each epoch in ``milestones``."""
+
+    name: str = called("optimizer")
+    lr: float
+    weight_decay: float
+    momentum: float
+    milestones: tuple[int, ...]
+    gamma: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that determines a training, member seeds aside: those are derived from ``seed``.
+
+    ``seed`` is None for imported runs, and where the specification is what the members of a group share.
+
+    Raises:
+        UsageError: a value that no run can have.
+    """
+
+    network: NetworkSpec
+    data: DataSpec
+    symmetry: SymmetrySpec
+    optimizer: OptimizerSpec
+    epochs: int
+    batch_size: int
+    seed: int | None
+
+    def __post_init__(self) -> None:
+        network, symmetry, optimizer = self.network, self.symmetry, self.optimizer
+        for name, chosen, choices in (
+            ("symmetry", symmetry.name, tuple(SYMMETRIES)),
+            ("init", symmetry.init, tuple(SYMMETRIES)),
+            ("norm", network.norm, NORMS),
+            ("activation", network.activation, ACTIVATIONS),
+            ("optimizer", optimizer.name, OPTIMIZERS),
+        ):
+            if chosen not in choices:
+                raise unknown(name, chosen, choices)
+        for name, count, least in (
+            ("width", network.width, 1),
+            ("depth", network.depth, 1),
+            ("batch-size", self.batch_size, 1),
+            ("epochs", self.epochs, 0),
+            ("seed", self.seed, 0),
+        ):
+            if count is not None and count < least:
+                raise UsageError(f"{name} must be at least {least}, not {count}")
+        Kappa.of(symmetry.kappa)
+        for name, value in (("momentum", optimizer.momentum), ("weight-decay", optimizer.weight_decay)):
+            if not math.isfinite(value) or value < 0:
+                raise UsageError(f"{name} must be a number that is not negative, not {value}")
+        for name, value in (("lr", optimizer.lr), ("gamma", optimizer.gamma)):
+            if not math.isfinite(value) or value <= 0:
+                raise UsageError(f"{name} must be a number above 0, not {value}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """The specification of flat ``values`` by their canonical names; absent later fields take their defaults.
+
+        Raises:
+            RegistryError: a field that this program does not know, or one that is missing.
+        """
+        if surplus := sorted(values.keys() - set(FIELDS)):
+            raise RegistryError(f"a run has the setting {surplus[0]!r}, which this nid does not know", "upgrade nid")
+        try:
+            parts = {name: _part(kind, values) for name, kind in PARTS.items()}
+        except KeyError as error:
+            raise RegistryError(f"the settings of a run lack {error}") from None
+        return cls(**parts, **{name: values[name] for name in OWN if name in values})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, flat, by their canonical names, as plain JSON-able values."""
+        flat = {name: getattr(self, name) for name in OWN}
+        for part in PARTS:
+            flat |= getattr(self, part).flat()
+        return dict(sorted(flat.items()))
+
+    def canonical(self) -> dict[str, Any]:
+        """What the hash covers: :meth:`to_dict` without later fields that have their defaults."""
+        known = {name for part in PARTS for name in getattr(self, part).canonical()} | set(OWN)
+        return {name: value for name, value in self.to_dict().items() if name in known}
+
+    def settings(self) -> dict[str, Any]:
+        """What all members of a group share, flat, as people see it: everything but the seed."""
+        return {name: value for name, value in self.to_dict().items() if name != "seed"}
+
+    def shared(self) -> dict[str, Any]:
+        """The canonical form of what all members of a group share, as keys cover it."""
+        return {name: value for name, value in self.canonical().items() if name != "seed"}
+
+    @property
+    def kappa(self) -> Kappa:
+        """The kappa of all layers, as one value."""
+        return Kappa.of(self.symmetry.kappa)
+
+    @property
+    def hash(self) -> str:
+        """Identity of the run: the same specification is trained once."""
+        return stable_hash(self.canonical())
+
+
+def _part(kind: type, values: Mapping[str, Any]) -> Any:
+    """One part of a specification from flat values (lists become tuples again)."""
+    own = {}
+    for declared in fields(kind):
+        name = name_of(declared)
+        if name in values or declared.default is MISSING:
+            value = values[name]
+            own[declared.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**own)
+
+
+PARTS: dict[str, type] = {
+    "network": NetworkSpec,
+    "data": DataSpec,
+    "symmetry": SymmetrySpec,
+    "optimizer": OptimizerSpec,
+}
+OWN = tuple(kind.name for kind in fields(RunSpec) if kind.name not in PARTS)
+# The flat names of all fields.
+FIELDS = (*(name_of(kind) for part in PARTS.values() for kind in fields(part)), *OWN)
