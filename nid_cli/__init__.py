@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from nid_cli.version import __version__
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from nid_cli.notebook import open_registry
 
-    from nid_cli.pipeline.notebook import Archive
-
-__version__ = "0.1.0"
+__all__ = ["__version__", "open_registry"]
 
 
-def open_registry(path: str | Path | None = None) -> Archive:
-    """The registry at ``path`` (a file, or a folder that has one), else the nearest one, for use in notebooks.
+def __getattr__(name: str) -> Any:
+    """What is handed on from elsewhere, imported when it is asked for: a command line must start at once."""
+    if name == "open_registry":
+        from nid_cli.notebook import open_registry
 
-    Raises:
-        NotFoundError: there is none.
-    """
-    from nid_cli.pipeline.notebook import Archive
-
-    return Archive(path)
+        return open_registry
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,23 +17,30 @@ PACKAGE = Path(nid_cli.__file__).parent
 # For each room (a folder or a top-level module), the rooms that it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "files": {"errors"},
+    "lazy": set(),
     "stopping": set(),
+    "version": set(),
+    "files": {"errors"},
     "specs": {"errors"},
-    "data": {"specs", "errors", "files"},
-    "nets": {"specs", "errors"},
-    "recipes": {"specs", "errors", "data", "nets"},
+    "records": {"specs"},
+    "data": {"specs", "errors", "files", "lazy"},
+    "nets": {"specs", "errors", "lazy"},
+    "graphs": {"specs", "data", "nets"},
+    "recipes": {"specs", "errors", "data", "nets", "graphs"},
     "metrics": {"data", "nets"},
     "training": {"specs", "errors", "data", "nets", "metrics"},
-    "analysis": {"specs", "errors", "data", "nets", "metrics"},
-    "plots": {"specs", "errors"},
-    "registry": {"specs", "errors", "files", "stopping"},
-    "pipeline": {"specs", "errors", "files", "stopping", "recipes", "data", "nets", "metrics"}
-    | {"training", "analysis", "plots", "registry"},
-    "cli": {"specs", "errors", "files", "stopping", "recipes", "data", "nets", "pipeline", "registry"},
+    "analysis": {"specs", "errors", "lazy", "records", "data", "nets", "metrics"},
+    "plots": {"specs", "errors", "records"},
+    "registry": {"specs", "errors", "files", "stopping", "version", "records", "nets", "graphs"},
+    "pipeline": {"specs", "errors", "files", "lazy", "stopping", "records", "recipes", "data", "nets", "graphs"}
+    | {"metrics", "training", "analysis", "plots", "registry"},
+    "notebook": {"specs", "errors", "records", "nets", "registry", "pipeline"},
+    "cli": {"specs", "errors", "files", "lazy", "stopping", "version", "records", "recipes", "data", "nets"}
+    | {"analysis", "pipeline", "registry"},
 }
 ONLY_IN = {"typer": {"cli"}, "rich": {"cli"}, "sqlalchemy": {"registry", "pipeline"}, "alembic": {"registry"}}
-NEVER_IN = {"torch": {"registry", "specs", "recipes", "cli", "plots", "errors", "files"}}
+LIGHT = {"registry", "specs", "records", "graphs", "recipes", "cli", "plots", "errors", "files", "lazy"}
+NEVER_IN = {"torch": LIGHT}
 
 
 def _imports(path: Path) -> set[str]:

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-import nid_cli
 from nid_cli import stopping
 from nid_cli.cli import coherence, cost, db, doctor, group, lmc, match, plot, register, train
 from nid_cli.cli.render import OutputClosed, say
 from nid_cli.errors import NidError
+from nid_cli.version import __version__
 
 BROKEN_PIPE = 141
 
@@ -31,7 +31,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"nid {nid_cli.__version__}")
+        print(f"nid {__version__}")
         raise typer.Exit
 
 

@@ -14,6 +14,7 @@ from nid_cli.cli.selectors import SELECTORS, selection
 from nid_cli.pipeline.figures import FIGURES, FigureEntry
 from nid_cli.pipeline.plot import plot
 from nid_cli.pipeline.report import DESCRIPTION, NEEDS
+from nid_cli.specs import ALIGNMENTS
 
 app = typer.Typer(
     help="Draw figures from recorded results; what is missing is named with the command that makes it.",
@@ -83,7 +84,7 @@ AGAINST = "kappa|fixed|epoch|PARAMETER"
 # The figures' own options; one that two figures understand differently is listed as figure.option.
 OWN: dict[str, Any] = {
     "pairs": options.Pairs,
-    "align": _text("--align", "none,activation,weight", "Which alignments."),
+    "align": _text("--align", ",".join(ALIGNMENTS), "Which alignments."),
     "bn_reset": options.BnReset,
     "points": _whole("--points", "Points on each segment, as they were measured."),
     "split": _text("--split", "train|val|test", "Which split."),
@@ -192,7 +193,11 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
     return command
 
 
-for _name, _kind in FIGURES.items():
-    app.command(_name, epilog=options.examples(*EXAMPLES[_name]))(_command(_name, _kind))
+def _examples(name: str) -> str:
+    return options.examples(*EXAMPLES.get(name, (f"nid plot {name} --out {name}.pdf",)))
+
+
+for _name, _entry in FIGURES.items():
+    app.command(_name, epilog=_examples(_name))(_command(_name, _entry))
 
 app.command("report", epilog=report.EXAMPLES)(report.report)

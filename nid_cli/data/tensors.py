@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-SPLITS = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
 class Split:

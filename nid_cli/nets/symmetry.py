@@ -49,7 +49,7 @@ class Rule:
 
     ``draw(op, num_fixed, generator)`` makes the fixed tensors, ``effective(theta, fixed, kappa)`` the effective
     weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to. ``on_gates``: the
-    gates carry the fixed tensors, instead of the weighted operations. ``normal_init`` draws the weights of linear layers
+    gates carry the fixed tensors, instead of the weighted operations. ``normal_init`` draws linear weights
     from N(0, 1/d) instead of torch's U(+-1/sqrt(d)), which convolutions keep. A layer's tensors are n x d, of a
     convolution too.
     """

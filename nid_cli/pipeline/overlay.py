@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import NotFoundError, UsageError
+from nid_cli.specs import SYMMETRIES
 
 if TYPE_CHECKING:
     from nid_cli.plots.overlay import Overlay
@@ -77,9 +78,10 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"lmc": _
 
 def _checked(figure: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """A row that can be drawn. Raises a KeyError, TypeError or ValueError at what is missing or no number."""
-    from nid_cli.plots.style import look
-
-    look(row)  # of a symmetry type and kappa that have a colour
+    kappa = row["kappa"]
+    if ("kappa" in SYMMETRIES[row["symmetry"]].settings) != (kappa is not None):
+        raise ValueError
+    _reals(kappa if isinstance(kappa, list) else [0.0 if kappa is None else kappa])
     return {name: row[name] for name in GROUP} | FIGURES[figure](row)
 
 

@@ -67,7 +67,7 @@ class Refused(NidError):
 class Directory:
     """One run directory: its files by (model index, epoch) and its configuration as a specification.
 
-    ``spec`` has the fixed weights that the configuration promises; the masks themselves decide (:func:`read_checkpoint`).
+    ``spec`` has the fixed weights that the configuration promises; the masks themselves decide (``read_checkpoint``).
     """
 
     path: Path

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nid_cli.plots import style
 from nid_cli.plots.rows import Record
+from nid_cli.specs import Kappa
 
 TITLES = {
     "kappa": r"$\kappa$",
@@ -36,8 +37,8 @@ def value(record: Record, against: str) -> float | None:
     if against == "epoch":
         return float(record["epoch"])
     if against == "kappa":
-        kappa = record["kappa"]
-        return float(kappa) if isinstance(kappa, int | float) else None
+        numbers = Kappa.of(record["kappa"]).numbers
+        return numbers[0] if len(numbers) == 1 else None
     if against == "fixed":
         return record.get("fixed_share")
     found = record["settings"]["data"].get(against)

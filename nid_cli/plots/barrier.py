@@ -8,14 +8,16 @@ from matplotlib.figure import Figure
 
 from nid_cli.plots import against as x_axis
 from nid_cli.plots import lines, style
-from nid_cli.plots.lmc import TITLES, inapplicable
+from nid_cli.plots.lmc import inapplicable
 from nid_cli.plots.rows import Record, Row, cells, head, spreads
+from nid_cli.specs import ALIGNMENTS
 
 # The three definitions of the literature: the key's ending, and what the barrier is measured from.
 KINDS = {"chord": "", "max": "_max", "mid": "_mid"}
 WORDS = {"chord": "", "max": "above the worse end", "mid": "at the midpoint"}
 QUANTITIES = {"error_barrier": ("error barrier", "(points)"), "loss_barrier": ("loss barrier", "")}
-LOOKS: dict[str, lines.Look] = {"none": ("-", "o"), "activation": ("--", "s"), "weight": (":", "^")}
+# Dashes and markers of the alignments, in the order of their table.
+LOOKS: tuple[lines.Look, ...] = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (1, 2)), "v"))
 
 
 def table(records: Sequence[Record], against: str = "kappa", split: str = "train", kind: str = "chord") -> list[Row]:
@@ -47,7 +49,8 @@ def draw(
     """
     rows = table(records, against, split, kind)
     columns = columns or 2
-    alignments = lines.present(TITLES, (row["align"] for row in rows))
+    alignments = lines.present(ALIGNMENTS, (row["align"] for row in rows))
+    looks = {align: LOOKS[list(ALIGNMENTS).index(align) % len(LOOKS)] for align in alignments}
     with style.styled():
         figure = style.new_figure(columns, 2.2 if columns == 2 else 4.2)
         axes = figure.subplots(*((1, 2) if columns == 2 else (2, 1)), sharex=True)
@@ -55,14 +58,14 @@ def draw(
         for axis, (quantity, (title, unit)) in zip(axes, QUANTITIES.items(), strict=True):
             for align in alignments:
                 own = [row for row in rows if row["align"] == align]
-                lines.draw(axis, own, f"{split}_{quantity}{KINDS[kind]}", LOOKS[align], filled)
+                lines.draw(axis, own, f"{split}_{quantity}{KINDS[kind]}", looks[align], filled)
             lines.finish(axis, rows, against)
             axis.set_ylim(bottom=min(axis.get_ylim()[0], 0))
             axis.set_ylabel(f"{style.SPLITS[split]} {title}\n{WORDS[kind]} {unit}".strip())
         if columns == 1:
             axes[0].set_xlabel("")
-        words = {a: TITLES[a] + _except(inapplicable(records, a)) for a in alignments}
-        style.legend(figure, lines.handles(rows, {a: LOOKS[a] for a in alignments}, words))
+        words = {a: ALIGNMENTS[a].label + _except(inapplicable(records, a)) for a in alignments}
+        style.legend(figure, lines.handles(rows, looks, words))
     return figure
 
 

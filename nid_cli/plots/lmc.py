@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from nid_cli.plots import lines, style
 from nid_cli.plots import overlay as others
-from nid_cli.plots import style
 from nid_cli.plots.overlay import Overlay
 from nid_cli.plots.rows import Record, Row, cells, head, spreads
+from nid_cli.specs import ALIGNMENTS
 
-TITLES = {"none": "no alignment", "activation": "aligned by activations", "weight": "aligned by weights"}
 QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
 
 
@@ -45,7 +45,7 @@ def draw(
         columns: the width of one or of two columns of a page; None takes two for more than one alignment.
     """
     rows = table(records, split)
-    alignments = [name for name in TITLES if any(row["align"] == name for row in rows)]
+    alignments = lines.present(ALIGNMENTS, (row["align"] for row in rows))
     reset = ",\nbatch-norm statistics reset" if any(r.get("bn_reset") for r in records) else ""
     columns = columns or (2 if len(alignments) > 1 else 1)
     across = columns == 2 or len(alignments) < 3
@@ -64,7 +64,7 @@ def draw(
             for axis in row[:1] if across else row:
                 axis.set_ylabel(f"{style.SPLITS[split]}\n{QUANTITIES[quantity]}")
         for axis, align in zip(axes[0], alignments, strict=True):
-            axis.set_title(TITLES[align] + reset)
+            axis.set_title(ALIGNMENTS[align].label + reset)
             say_inapplicable(axis, records, align)
         for axis in axes[-1] if across else axes[:, -1]:
             axis.set_xlabel(r"interpolation $\lambda$")

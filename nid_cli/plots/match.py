@@ -18,7 +18,7 @@ POOLED = "pooled"
 LOOKS: dict[str, lines.Look] = {"optimal": ("-", "o"), "identity": ("--", "s")}
 WORDS = {"optimal": "optimal permutation", "identity": "identity"}
 RANDOM = "random permutations (±2 sd)"
-SIMILARITIES = {"pearson": "mean correlation of\nmatched neurons", "dot": "mean product of\nmatched neurons"}
+MEANT = {"pearson": "mean correlation of\nmatched neurons", "dot": "mean product of\nmatched neurons"}
 # In what an overlaid row must agree with one of ours, beside the epoch where it is not the axis.
 ALIKE = ("arch", "dataset", "symmetry", "layer", "at", "similarity", "against")
 MEASURED = ("optimal", "identity", "random_mean", "random_sd")
@@ -79,7 +79,7 @@ def draw(
     """
     rows = table(records, against)
     published = _beside(overlay, rows, against)
-    columns = columns or 2
+    columns, similarity = columns or 2, records[0]["similarity"]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     layers = [layer for layer in layers if layer != POOLED] + [POOLED] * (len(layers) != 2)
     with style.styled():
@@ -99,7 +99,7 @@ def draw(
             axis.set_title("all layers" if layer == POOLED else style.layer(layer))
             axis.label_outer()
             if position % across == 0:
-                axis.set_ylabel(SIMILARITIES[records[0]["similarity"]])
+                axis.set_ylabel(MEANT.get(similarity, f"mean {similarity} of\nmatched neurons"))
             if position + across >= len(layers):  # nothing below it: its own ticks
                 axis.tick_params(labelbottom=True)
                 axis.set_xlabel(x_axis.title(against))

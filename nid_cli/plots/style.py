@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from nid_cli.plots.inline import printable
+from nid_cli.specs import Kappa
 
 Record = Mapping[str, Any]
 
@@ -48,6 +49,8 @@ RC: Any = {
 COLORS = {"standard": "#000000", "sigma": "#CC79A7"}
 COLORMAPS = {"w": "viridis_r", "syre": "YlOrBr"}
 DASHES = {"standard": "-", "sigma": ":", "w": "-", "syre": "-."}
+# A symmetry type without a look of its own.
+OTHER_COLOR, OTHER_COLORMAP, OTHER_DASH = "#0072B2", "Purples", (0, (4, 1, 1, 1, 1, 1))
 GREY = "0.55"
 # About how many inches wide a letter is, at 8 points.
 LETTER = 0.062
@@ -57,7 +60,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h", "<", ">")
 
 NETWORKS = {"mlp": "MLP", "resnet": "ResNet"}
 PREFIXES = {"standard": "", "w": "W-", "sigma": r"$\sigma$-", "syre": "syre-"}
-NAMES = {(arch, s): prefix + name for arch, name in NETWORKS.items() for s, prefix in PREFIXES.items()}
 DATASETS = {
     "digits": "digits",
     "mnist": "MNIST",
@@ -94,11 +96,12 @@ def short_number(value: float) -> str:
 
 def label(record: Record, kappa: bool = True) -> str:
     """A group in words: ``W-MLP, $\\kappa = 1$``; without the kappa where an axis shows it."""
-    name = NAMES.get((record["arch"], record["symmetry"]), f"{record['symmetry']} {record['arch']}")
-    value = record["kappa"]
-    if value is None or not kappa:
+    symmetry, arch = str(record["symmetry"]), str(record["arch"])
+    name = PREFIXES.get(symmetry, f"{symmetry}-") + NETWORKS.get(arch, arch)
+    numbers = Kappa.of(record["kappa"]).numbers
+    if not numbers or not kappa:
         return name
-    shown = number(value) if not isinstance(value, list) else "(" + ", ".join(map(number, value)) + ")"
+    shown = number(numbers[0]) if len(numbers) == 1 else "(" + ", ".join(map(number, numbers)) + ")"
     return rf"{name}, $\kappa = {shown}$"
 
 
@@ -131,14 +134,15 @@ def look(record: Record) -> dict[str, Any]:
 
     Kappa 0 is dashed; per-layer kappas are dotted, in the colour of their mean.
     """
-    symmetry, kappa = record["symmetry"], record["kappa"]
-    if kappa is None:
-        return {"color": COLORS[symmetry], "linestyle": DASHES[symmetry]}
-    mean = float(np.mean(kappa))
+    symmetry, numbers = record["symmetry"], Kappa.of(record["kappa"]).numbers
+    usual = DASHES.get(symmetry, OTHER_DASH)
+    if not numbers:
+        return {"color": COLORS.get(symmetry, OTHER_COLOR), "linestyle": usual}
+    mean = float(np.mean(numbers))
     # The kappas of the paper's sweep, 0.01 to 5, span the colormap on a logarithmic scale; 0 is left of them.
     share = 0.0 if mean == 0 else float(np.interp(math.log10(mean), (-2, -1, math.log10(5), 1), (0.12, 0.36, 0.95, 1)))
-    color = mpl.colors.to_hex(mpl.colormaps[COLORMAPS[symmetry]](0.16 + 0.84 * share))
-    dash = "--" if mean == 0 else (0, (1, 1)) if isinstance(kappa, list) else DASHES[symmetry]
+    color = mpl.colors.to_hex(mpl.colormaps[COLORMAPS.get(symmetry, OTHER_COLORMAP)](0.16 + 0.84 * share))
+    dash = "--" if mean == 0 else (0, (1, 1)) if len(numbers) > 1 else usual
     return {"color": color, "linestyle": dash}
 
 
@@ -219,6 +223,8 @@ def _twins(names: Mapping[str, Any]) -> list[list[str]]:
 
 def _place(record: Record, without: str | None) -> Any:
     """Where a group lies on the axis that its label leaves out."""
+    if without == "kappa":
+        return str(Kappa.of(record["kappa"]))
     if without is None or without in record:
         return record.get(str(without))
     return (record.get("settings") or {}).get("data", {}).get(without)

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from nid_cli.plots import coherence, cost_distribution, lmc, match, style, swaps, training
 from nid_cli.plots.rows import Record, Row
+from nid_cli.specs import ALIGNMENTS
 
-# How alignments are dashed here, where all curves have the group's colour; and how they are said in a legend.
-DASHES = {"none": "-", "activation": "--", "weight": ":"}
-SPLITS = ("train", "test")
+# How alignments are dashed here (all curves have the group's colour), in the order of their table.
+DASHES = ("-", "--", ":", "-.", (0, (1, 2)))
+SHOWN = ("train", "test")
 NORMS = {"none": "no norm"}
 OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
@@ -129,7 +130,7 @@ def _training(axes: Any, records: Sequence[Record]) -> None:
         if not any(r["epoch"] > 0 for r in records):
             _say(axis, "not trained here")
             continue
-        for split, dash in zip(SPLITS, ("-", "--"), strict=True):
+        for split, dash in zip(SHOWN, ("-", "--"), strict=True):
             training.curves(axis, records, f"{split}_{quantity}", text=style.SPLITS[split], dash=dash)
         axis.set_xlabel("epoch")
 
@@ -141,12 +142,17 @@ def _connectivity(axes: Any, records: Sequence[Record], rows: Sequence[Row]) -> 
             _say(axis, "a single model has no pairs")
             continue
         for row in rows:
-            look = {"color": style.look(row)["color"], "linestyle": DASHES[row["align"]]}
-            lmc.band(axis, row, f"train_{quantity}", lmc.TITLES[row["align"]], look)
-        for align in (name for name in lmc.TITLES if lmc.inapplicable(records, name)):
-            axis.plot([], [], color=style.GREY, linestyle=DASHES[align], label=f"{lmc.TITLES[align]}: does not apply")
+            look = {"color": style.look(row)["color"], "linestyle": _dash(row["align"])}
+            lmc.band(axis, row, f"train_{quantity}", ALIGNMENTS[row["align"]].label, look)
+        for align in (name for name in ALIGNMENTS if lmc.inapplicable(records, name)):
+            said = f"{ALIGNMENTS[align].label}: does not apply"
+            axis.plot([], [], color=style.GREY, linestyle=_dash(align), label=said)
         lmc.finish(axis)
         axis.set_xlabel(r"interpolation $\lambda$")
+
+
+def _dash(align: str) -> Any:
+    return DASHES[list(ALIGNMENTS).index(align) % len(DASHES)]
 
 
 def _layer_axis(axis: Any, layers: Sequence[Any], title: str) -> None:

@@ -1,0 +1,22 @@
+"""Records: one frozen dataclass a schema, from which exports, tables and ``docs/records.md`` come. No torch."""
+
+from nid_cli.records.base import Column, Record, Row, column, nested
+from nid_cli.records.coherence import Coherence
+from nid_cli.records.cost import MahalanobisCost, RidgeCost
+from nid_cli.records.lmc import Lmc
+from nid_cli.records.match import Match
+from nid_cli.records.synthetic import Synthetic
+
+__all__ = [
+    "Coherence",
+    "Column",
+    "Lmc",
+    "MahalanobisCost",
+    "Match",
+    "Record",
+    "RidgeCost",
+    "Row",
+    "Synthetic",
+    "column",
+    "nested",
+]

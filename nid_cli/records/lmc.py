@@ -52,6 +52,4 @@ class Lmc(Record):
         "The alignment: for each hidden layer the neuron of the second model that takes each place",
         large=True,
         default=None,
-        large=True,
-        default=None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,11 @@ class Registry:
                 raise
             raise explain(str(error.orig), self.path) from None
 
-    def read(self) -> Any:
+    def read(self) -> AbstractContextManager[Connection]:
         """A context manager: a connection in one consistent read transaction."""
         return self._transaction(write=False)
 
-    def write(self) -> Any:
+    def write(self) -> AbstractContextManager[Connection]:
         """A context manager: a connection in one immediate write transaction; keep it short."""
         return self._transaction(write=True)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-import nid_cli
 from nid_cli.registry import processes
 from nid_cli.registry.tables import inserted_id, invocations, models
+from nid_cli.version import __version__
 
 
 def now() -> str:
@@ -28,7 +28,7 @@ def now() -> str:
 @cache
 def versions() -> dict[str, str]:
     """Versions of nid, Python and the packages that numbers depend on (read without importing them)."""
-    found = {"nid": nid_cli.__version__, "python": platform.python_version()}
+    found = {"nid": __version__, "python": platform.python_version()}
     for package in ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors"):
         try:
             found[package] = version(package)

@@ -7,12 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-import nid_cli
-
 
 def migrations_folder() -> Path:
     """The Alembic folder: inside the installed package, or beside it in a checkout."""
-    package = Path(nid_cli.__file__).parent
+    package = Path(__file__).parents[1]
     packaged = package / "migrations"
     return packaged if packaged.is_dir() else package.parent / "migrations"
 

@@ -81,4 +81,10 @@ class Kappa:
 
     def __str__(self) -> str:
         """As an option takes it: ``null``, ``1``, ``1,0.5``."""
-        return ",".join(f"{k:g}" for k in self.numbers) or "null"
+        return ",".join(map(_short, self.numbers)) or "null"
+
+
+def _short(number: float) -> str:
+    """The shortest text that reads back as this number."""
+    text = f"{number:g}"
+    return text if float(text) == number else repr(number)

@@ -164,12 +164,12 @@ def test_bounds_by_formula_and_without_a_mask() -> None:
         expected = 2 / 3 * 0.6 * nu * log + np.sqrt(p * (1 - p)) * np.sqrt(nu) * np.sqrt(2 * log)
         assert bounds[str(delta)] == pytest.approx(expected)
     assert set(anisotropy_bounds(space, None).values()) == {0.0}
-    plain = layer_coherence(space, 8, None)
+    plain = layer_coherence(0, space, 8, None).values()
     assert plain["anisotropy"] == [0.0] * 8 and plain["share_above_bounds"]["0.05"] == 0.0
     assert layer_coherence(space, 0, None)["anisotropy_mean"] is None
 
 
 def test_few_neurons_exceed_the_bounds() -> None:
     basis, _, _, mask = layer(400, 60, 3, 30, seed=5)
-    found = layer_coherence(Subspace(torch.from_numpy(basis), 1.0), 400, torch.from_numpy(mask))
+    found = layer_coherence(0, Subspace(torch.from_numpy(basis), 1.0), 400, torch.from_numpy(mask)).values()
     assert all(found["share_above_bounds"][str(delta)] <= delta for delta in DELTAS)

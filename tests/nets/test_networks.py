@@ -186,7 +186,7 @@ def test_syre_adds_its_noise_with_each_layers_own_kappa() -> None:
 
 @pytest.mark.parametrize("symmetry", list(SYMMETRIES))
 def test_initialization_has_the_papers_spread(symmetry: str) -> None:
-    spec = small_spec(symmetry=symmetry, width=200, kappa=0 if SYMMETRIES[symmetry] else None)
+    spec = small_spec(symmetry=symmetry, width=200, kappa=0 if "kappa" in SYMMETRIES[symmetry].settings else None)
     kind, graph = rule_of(symmetry), graph_of(spec)
     fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
     state = initial_state(kind, graph, fixed, spec.symmetry.kappa, 3)

@@ -119,6 +119,15 @@ class Archive:
         return Lab(self._registry, self._context)
 
 
+def open_registry(path: str | Path | None = None) -> Archive:
+    """The registry at ``path`` (a file, or a folder that has one), else the nearest one, for use in notebooks.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return Archive(path)
+
+
 SELECTORS = ("arch", "dataset", "symmetry", "kappa", "group")
 
 
