@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean, stdev
-from typing import Annotated, Any
+from statistics import fmean
+from typing import Annotated
 
 import typer
 
 from nid_cli.analysis.parameters import CoherenceParameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
-from nid_cli.cli import options, output, render
+from nid_cli.cli import options, output, render, summary
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.analyses.run import run
+from nid_cli.records import Coherence, Row, Synthetic
 from nid_cli.registry.selection import Selection
 
 app = typer.Typer(
@@ -54,30 +55,26 @@ def coherence(
     with options.context(registry, data_dir, device) as context:
         parameters = CoherenceParameters(explained_variance=explained_variance)
         records = run(context, Request(analysis="coherence", parameters=parameters, selection=chosen), force=force)
-    output.show("nid.coherence/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show(Coherence, records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
-def _table(records: Sequence[dict[str, Any]]) -> None:
+def _table(records: Sequence[Row]) -> None:
     """One line for each group, epoch and layer: means over models."""
-    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for record in records:
-        cells.setdefault((record["group"], record["epoch"], record["layer"]), []).append(record)
-    rows = []
-    for cell, own in cells.items():
-        anisotropy = [r["anisotropy_mean"] for r in own if r["anisotropy_mean"] is not None]
-        rows.append(
-            (
-                *cell,
-                len(own),
-                fmean(r["subspace_dimension"] for r in own),
-                own[0]["full_dimension"],
-                fmean(r["coherence"] for r in own),
-                fmean(anisotropy) if anisotropy else None,
-                fmean(r["anisotropy_bounds"]["0.05"] for r in own),
-            )
+    keys = ("group", "epoch", "layer")
+    rows = [
+        (
+            *cell,
+            len(own),
+            summary.mean(own, "subspace_dimension"),
+            own[0]["full_dimension"],
+            summary.mean(own, "coherence"),
+            summary.mean(own, "anisotropy_mean"),
+            fmean(r["anisotropy_bounds"]["0.05"] for r in own),
         )
-    columns = ("group", "epoch", "layer", "models", "k", "d", "coherence", "anisotropy", "its bound (95 %)")
-    render.table(columns, rows)
+        for cell, own in summary.cells(records, *keys).items()
+    ]
+    names = summary.headings(Coherence, "subspace_dimension", "full_dimension", "coherence", "anisotropy_mean")
+    render.table((*keys, "models", *names, "its bound (95 %)"), rows)
 
 
 @app.command(
@@ -121,20 +118,15 @@ def synthetic(
     )
     with options.context(registry, None, device) as context:
         records = run(context, Request(analysis="synthetic", parameters=settings), force=force)
-    output.show("nid.synthetic/1", records, as_json=as_json, export=export, human=lambda: _synthetic_table(records))
+    output.show(Synthetic, records, as_json=as_json, export=export, human=lambda: _synthetic_table(records))
 
 
-def _synthetic_table(records: Sequence[dict[str, Any]]) -> None:
+def _synthetic_table(records: Sequence[Row]) -> None:
     """One line for each family and number of active copies: mean and sd over seeds and pairs."""
-    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for record in records:
-        cells.setdefault((record["family"], record["active_copies"], record["coherence"]), []).append(record)
-    rows = []
-    for cell, own in cells.items():
-        spreads = []
-        for name in ("barrier_mid", "barrier_peak"):
-            values = [r[name] for r in own]
-            spreads += [fmean(values), stdev(values) if len(values) > 1 else None]
-        rows.append((*cell, len(own), *spreads))
-    columns = ("family", "active copies", "coherence", "pairs", "midpoint barrier", "sd", "peak barrier", "sd of peak")
-    render.table(columns, rows)
+    keys, barriers = ("family", "active_copies", "coherence"), ("barrier_mid", "barrier_peak")
+    rows = [
+        (*cell, len(own), *(f(own, name) for name in barriers for f in (summary.mean, summary.deviation)))
+        for cell, own in summary.cells(records, *keys).items()
+    ]
+    middle, peak = summary.headings(Synthetic, *barriers)
+    render.table((*summary.headings(Synthetic, *keys), "pairs", middle, "sd", peak, "sd of peak"), rows)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Annotated, Any
 
 import typer
 
 from nid_cli.analysis.catalog import METHODS, SOLVERS
 from nid_cli.analysis.parameters import CostParameters
-from nid_cli.cli import options, output, render
+from nid_cli.cli import options, output, render, summary
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.analyses.run import run
+from nid_cli.records import MahalanobisCost, RidgeCost, Row
 from nid_cli.registry.selection import Selection
 
 USUAL = CostParameters()
@@ -66,24 +66,17 @@ def cost(
     request = Request(analysis="cost", parameters=parameters, selection=chosen)
     with options.context(registry, data_dir, device) as context:
         records = run(context, request, force=force, matrices=as_json or export is not None)
-    output.show("nid.cost/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+    kind = RidgeCost if method == "ridge" else MahalanobisCost
+    output.show(kind, records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
-def _table(records: Sequence[dict[str, Any]]) -> None:
-    """One line for each group, epoch, layer (and beta): medians over pairs of neurons, meaned over models."""
+def _table(records: Sequence[Row]) -> None:
+    """One line for each group, epoch, layer (and beta): medians over pairs of neurons, means over models."""
     keys = ("group", "epoch", "method", "layer", "beta")
-    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for record in records:
-        cells.setdefault(tuple(record.get(key) for key in keys), []).append(record)
-    measured = ("cost_squared_median", "swap_squared_median", "residual_median", "rank_correlation")
-
-    def mean(own: list[dict[str, Any]], name: str) -> float | None:
-        values = [r[name] for r in own if r.get(name) is not None]
-        return fmean(values) if values else None
-
+    medians = ("cost_squared_median", "swap_squared_median", "residual_median", "rank_correlation")
     rows = [
-        (*cell, len(own), own[0]["neurons"], own[0]["subspace_dimension"], *(mean(own, name) for name in measured))
-        for cell, own in cells.items()
+        (*cell, len(own), own[0]["neurons"], own[0]["subspace_dimension"], *(summary.mean(own, m) for m in medians))
+        for cell, own in summary.cells(records, *keys).items()
     ]
     names = ("median cost²", "median swap cost²", "median residual", "rank correlation")
     render.table((*keys, "models", "neurons", "k", *names), rows)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +12,8 @@ from nid_cli.errors import IntegrityError
 from nid_cli.pipeline import check as checking
 from nid_cli.pipeline import db
 from nid_cli.pipeline.context import Context
+from nid_cli.records import Record
+from nid_cli.records.housekeeping import Finding, RegistryPath, Tidied
 
 app = typer.Typer(
     help="Check, back up, restore, upgrade and tidy the registry.",
@@ -33,7 +34,7 @@ def check(registry: options.RegistryOption = None, as_json: options.Json = False
             columns = ("problem", "file", "what", "what to do")
             render.table(columns, [(f.problem, f.path, f.what, f.advice) for f in found])
 
-    output.show("nid.db.check/1", [asdict(f) for f in found], as_json=as_json, export=None, human=human)
+    output.show(Finding, [f.values() for f in found], as_json=as_json, export=None, human=human)
     looked = f"{checked.files} files ({checked.bytes / 1e6:.1f} MB) and the database"
     if checked.leftovers:
         render.say(f"{checked.leftovers} files were left by commands that were cut off; nid db gc removes them")
@@ -54,7 +55,7 @@ def backup(
     Checkpoints are not in it: they never change, and any copy of the .nid folder's runs, fixed and results holds them.
     """
     record = db.back_up(Context(registry=registry), file, force)
-    _done(record, as_json, f"wrote {record['groups']} groups to {file} ({record['bytes']} bytes)")
+    _done(record, as_json, f"wrote {record.groups} groups to {file} ({record.bytes} bytes)")
 
 
 @app.command(epilog=options.examples("nid db restore registry-backup.db", "nid db check"))
@@ -65,8 +66,8 @@ def restore(
 ) -> None:
     """Put a backup in the place of the database; the present one is kept beside it."""
     record = db.restore(Context(registry=registry), file)
-    kept = f"; what was there is kept as {record['kept']}" if record["kept"] else ""
-    _done(record, as_json, f"restored {record['groups']} groups{kept}; nid db check tells whether their files are here")
+    kept = f"; what was there is kept as {record.kept}" if record.kept else ""
+    _done(record, as_json, f"restored {record.groups} groups{kept}; nid db check tells whether their files are here")
 
 
 @app.command(epilog=options.examples("nid db gc --dry-run", "nid db gc"))
@@ -76,14 +77,14 @@ def gc(
     as_json: options.Json = False,
 ) -> None:
     """Delete removed groups for good, files that no row names, and optimizer states of trainings that have ended."""
-    records = checking.collect(Context(registry=registry, argv=options.command_line()), dry_run)
+    records = checking.tidy(Context(registry=registry, argv=options.command_line()), dry_run)
 
     def human() -> None:
         if records:
-            render.table(("kind", "what", "bytes"), [(r["kind"], r["what"], r["bytes"]) for r in records])
+            render.table(("kind", "what", "bytes"), [(r.kind, r.what, r.bytes) for r in records])
 
-    output.show("nid.db.gc/1", records, as_json=as_json, export=None, human=human)
-    size = sum(r["bytes"] for r in records) / 1e6
+    output.show(Tidied, [r.values() for r in records], as_json=as_json, export=None, human=human)
+    size = sum(r.bytes for r in records) / 1e6
     render.say(f"{'would remove' if dry_run else 'removed'} {len(records)} things ({size:.1f} MB of files)")
 
 
@@ -91,17 +92,17 @@ def gc(
 def path(registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Print where the registry is."""
     found = db.path_of(Context(registry=registry))
-    record = {"path": str(found)}
-    output.show("nid.db.path/1", [record], as_json=as_json, export=None, human=lambda: render.emit(str(found)))
+    record = RegistryPath(str(found))
+    output.show(RegistryPath, [record.values()], as_json=as_json, export=None, human=lambda: render.emit(str(found)))
 
 
 @app.command(epilog=options.examples("nid db upgrade"))
 def upgrade(registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Bring the registry to this program's schema; the old file is kept beside it."""
     record = db.upgrade(Context(registry=registry))
-    kept = f" (the old one is kept as {record['kept']})" if record["kept"] else "; nothing to do"
-    _done(record, as_json, f"{record['path']} has schema {record['to']}{kept}")
+    kept = f" (the old one is kept as {record.kept})" if record.kept else "; nothing to do"
+    _done(record, as_json, f"{record.path} has schema {record.to}{kept}")
 
 
-def _done(record: dict[str, Any], as_json: bool, sentence: str) -> None:
-    output.show("nid.db/1", [record], as_json=as_json, export=None, human=lambda: render.say(sentence))
+def _done(record: Record, as_json: bool, sentence: str) -> None:
+    output.show(type(record), [record.values()], as_json=as_json, export=None, human=lambda: render.say(sentence))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.doctor import examine
+from nid_cli.records.housekeeping import Observation
 
 EXAMPLES = options.examples("nid doctor", "nid doctor --json")
 
@@ -28,6 +27,6 @@ def doctor(
             if observation.advice:
                 render.say(f"{observation.what}: {observation.advice}")
 
-    output.show("nid.doctor/1", [asdict(o) for o in found], as_json=as_json, export=None, human=human)
+    output.show(Observation, [o.values() for o in found], as_json=as_json, export=None, human=human)
     if any(o.status == "problem" for o in found):
         raise typer.Exit(1)

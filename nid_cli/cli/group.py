@@ -11,6 +11,7 @@ from nid_cli.cli import options, output, render, selectors
 from nid_cli.errors import NidError
 from nid_cli.pipeline import manage
 from nid_cli.pipeline.context import Context
+from nid_cli.records.group import GroupChange, GroupDetails, GroupSummary
 
 app = typer.Typer(
     help="List, show, name and remove groups: models that may be interpolated and compared.",
@@ -54,7 +55,7 @@ def list_(
     def human() -> None:
         render.table([c.replace("_at", "") for c in columns], [row(r) for r in records])
 
-    output.show("nid.group/1", records, as_json=as_json, export=export, human=human)
+    output.show(GroupSummary, records, as_json=as_json, export=export, human=human)
 
 
 def _span(epochs: list[int]) -> str:
@@ -89,7 +90,7 @@ def show(name: options.GroupName, registry: options.RegistryOption = None, as_js
         columns = ("model", "status", "init seed", "order seed", "mask seed", "checkpoints")
         render.table((*columns, *(k.replace("_", " ") for k in last)), rows)
 
-    output.show("nid.group/1", [record], as_json=as_json, export=None, human=human)
+    output.show(GroupDetails, [record], as_json=as_json, export=None, human=human)
 
 
 @app.command(
@@ -179,4 +180,4 @@ def export(
 
 
 def _done(records: list[dict[str, Any]], as_json: bool, sentence: str) -> None:
-    output.show("nid.group/1", records, as_json=as_json, export=None, human=lambda: render.say(sentence))
+    output.show(GroupChange, records, as_json=as_json, export=None, human=lambda: render.say(sentence))

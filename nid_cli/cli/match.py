@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nid_cli.analysis.catalog import SIMILARITIES
 from nid_cli.analysis.parameters import MatchParameters
-from nid_cli.cli import options, output, render
+from nid_cli.cli import options, output, render, summary
 from nid_cli.cli.selectors import selecting
 from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.analyses.run import run
 from nid_cli.pipeline.choices import some_of
+from nid_cli.records import Match, Row
 from nid_cli.registry.selection import Selection
 
 USUAL = MatchParameters()
@@ -52,20 +52,17 @@ def match(
     request = Request(analysis="match", parameters=parameters, selection=chosen, pairs=pairs)
     with options.context(registry, data_dir, device) as context:
         records = run(context, request, force=force)
-    output.show("nid.match/1", records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show(Match, records, as_json=as_json, export=export, human=lambda: _table(records))
 
 
-def _table(records: Sequence[dict[str, Any]]) -> None:
-    """One line for each group, epoch, layer, point and similarity: means over pairs."""
-    keys = ("group", "epoch", "layer", "at", "similarity")
-    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for record in records:
-        cells.setdefault(tuple(record[key] for key in keys), []).append(record)
-    measured = ("optimal", "identity", "random_mean", "share_identity")
-
-    def mean(own: list[dict[str, Any]], name: str) -> float | None:
-        values = [r[name] for r in own if r[name] is not None]
-        return fmean(values) if values else None
-
-    rows = [(*cell, len(own), *(mean(own, name) for name in measured)) for cell, own in cells.items()]
-    render.table((*keys, "pairs", *(name.replace("_", " ") for name in measured)), rows)
+def _table(records: Sequence[Row]) -> None:
+    """One line for each group, epoch, layer, site and similarity: means over pairs."""
+    keys, shown = (
+        ("group", "epoch", "layer", "at", "similarity"),
+        ("optimal", "identity", "random_mean", "share_identity"),
+    )
+    rows = [
+        (*cell, len(own), *(summary.mean(own, name) for name in shown))
+        for cell, own in summary.cells(records, *keys).items()
+    ]
+    render.table((*keys, "pairs", *summary.headings(Match, *shown)), rows)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nid_cli.cli.render import Record, document, emit, plain, say
+from nid_cli.cli.render import document, emit, plain, say
 from nid_cli.errors import UsageError
+from nid_cli.records import Record, Row
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet")
 
@@ -31,44 +32,53 @@ def check(target: str | None) -> None:
 
 
 def show(
-    schema: str, records: Sequence[Record], *, as_json: bool, export: str | None, human: Callable[[], None]
+    kind: type[Record], records: Sequence[Row], *, as_json: bool, export: str | None, human: Callable[[], None]
 ) -> None:
     """The result of a command: the export where one is asked for, and JSON or the table for people on stdout."""
     if export is not None:
-        write(schema, records, export)
+        write_rows(kind.schema, records, export, [column.name for column in kind.columns()])
         if export == "-":
             return
     if as_json:
-        emit(document(schema, records))
+        emit(document(kind.schema, records))
     else:
         human()
 
 
-def write(schema: str, records: Sequence[Record], target: str) -> None:
-    """Writes ``records`` to ``target`` (``-``: JSON on stdout), whole or not at all."""
+def write_rows(schema: str, rows: Sequence[Row], target: str, declared: Sequence[str] = ()) -> None:
+    """Writes ``rows`` to ``target`` (``-``: JSON on stdout), whole or not at all.
+
+    Args:
+        declared: the order of columns; those that no row has are left out, others come last.
+    """
     if target == "-":
-        emit(document(schema, records))
+        emit(document(schema, rows))
         return
     from nid_cli.files import write_atomic
 
     path = Path(target)
-    write_atomic(path.absolute(), _content(schema, records, path.suffix))
-    say(f"wrote {len(records)} records to {target}")
+    write_atomic(path.absolute(), _content(schema, rows, path.suffix, declared))
+    say(f"wrote {len(rows)} records to {target}")
 
 
-def _content(schema: str, records: Sequence[Record], suffix: str) -> bytes:
+def _content(schema: str, rows: Sequence[Row], suffix: str, declared: Sequence[str]) -> bytes:
     if suffix == ".json":
-        return (document(schema, records) + "\n").encode()
+        return (document(schema, rows) + "\n").encode()
     if suffix == ".jsonl":
-        return "".join(json.dumps({"schema": schema, **plain(r)}, allow_nan=False) + "\n" for r in records).encode()
+        return "".join(json.dumps({"schema": schema, **plain(r)}, allow_nan=False) + "\n" for r in rows).encode()
     if suffix == ".csv":
-        return _csv(records)
-    rows = [flat(r) for r in records]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    return _parquet(schema, columns, rows)
+        return _csv(rows, declared)
+    flattened = [flat(r) for r in rows]
+    return _parquet(schema, _columns(flattened, declared), flattened)
 
 
-def flat(record: Record) -> dict[str, Any]:
+def _columns(rows: Iterable[Row], declared: Sequence[str]) -> list[str]:
+    """The columns that rows have: the declared ones in their order, then others in the order they come."""
+    present = dict.fromkeys(key for row in rows for key in row)
+    return [name for name in declared if name in present] + [name for name in present if name not in declared]
+
+
+def flat(record: Row) -> dict[str, Any]:
     """A record with plain cells: numbers, text and lists stay, nested values become JSON text."""
     flattened: dict[str, Any] = {}
     for key, value in plain(record).items():
@@ -77,10 +87,13 @@ def flat(record: Record) -> dict[str, Any]:
     return flattened
 
 
-def _csv(records: Sequence[Record]) -> bytes:
+def _csv(records: Sequence[Row], declared: Sequence[str]) -> bytes:
     """One row a record, lists as JSON text; one a pair of neurons (``i``, ``j``, from 0) where there are matrices."""
-    heads = [list(_rows(r, heads_only=True)) for r in records]
-    columns = list(dict.fromkeys(key for rows in heads for row in rows for key in row))
+    heads = [head for record in records for head in _rows(record, heads_only=True)]
+    columns = _columns(heads, declared)
+    if "i" in columns:  # the pair stands between what is said of the record and what is said of the pair
+        matrices = {k for record in records for k, v in record.items() if getattr(v, "ndim", 0) == 2}
+        columns = [c for c in columns if c not in matrices] + [c for c in columns if c in matrices]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -89,7 +102,7 @@ def _csv(records: Sequence[Record]) -> bytes:
     return text.getvalue().encode()
 
 
-def _rows(record: Record, heads_only: bool = False) -> Iterator[dict[str, Any]]:
+def _rows(record: Row, heads_only: bool = False) -> Iterator[dict[str, Any]]:
     matrices = {k: plain(v) for k, v in record.items() if getattr(v, "ndim", 0) == 2}
     others = flat({k: v for k, v in record.items() if k not in matrices})
     row = {k: json.dumps(v) if isinstance(v, list) else v for k, v in others.items()}

@@ -14,6 +14,7 @@ from nid_cli.cli.selectors import SELECTORS, selection
 from nid_cli.pipeline.figures import FIGURES, FigureEntry
 from nid_cli.pipeline.plot import plot
 from nid_cli.pipeline.report import DESCRIPTION, NEEDS
+from nid_cli.records.figures import FigureFile, FigureListing
 from nid_cli.specs import ALIGNMENTS
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def _figures(
     records = [{"figure": name, "needs": needs, "description": shown} for name, needs, shown in listed_ones]
     rows = [(name, "; ".join(needs), shown) for name, needs, shown in listed_ones]
     output.show(
-        "nid.figures/1",
+        FigureListing,
         records,
         as_json=as_json,
         export=None,
@@ -167,14 +168,14 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
                 compute=given["compute"],
             )
         if given["export"] is not None:
-            output.write(f"nid.plot.{name}/1", rows, given["export"])
+            output.write_rows(f"nid.plot.{name}/1", rows, given["export"])
         if given["export"] != "-":
             output.show(
-                "nid.plot/1",
-                [record],
+                FigureFile,
+                [record.values()],
                 as_json=given["as_json"],
                 export=None,
-                human=lambda: render.say(f"drew {record['path']}"),
+                human=lambda: render.say(f"drew {record.path}"),
             )
 
     def parameter(option: str, annotation: Any, default: Any) -> Parameter:

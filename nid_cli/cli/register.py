@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from nid_cli.cli import options, output, render
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.register import register as run
+from nid_cli.records.housekeeping import Registered
 
 EXAMPLES = options.examples(
     "nid register runs/mlp-w-kappa1 --name baseline",
@@ -43,7 +43,7 @@ def register(
         rows = [(o.source, o.status, o.group, o.models, o.epochs, o.new_checkpoints) for o in done]
         render.table(columns, rows)
 
-    output.show("nid.register/1", [asdict(o) for o in outcomes], as_json=as_json, export=None, human=human)
+    output.show(Registered, [o.values() for o in outcomes], as_json=as_json, export=None, human=human)
     skipped = [o for o in outcomes if o.status == "skipped"]
     for outcome in skipped:
         render.say(f"skipped: {outcome.reason}")

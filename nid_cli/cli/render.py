@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from nid_cli.pipeline.context import Progress, silent
-
-Record = Mapping[str, Any]
+from nid_cli.records import Row
 
 
 class OutputClosed(Exception):
@@ -41,7 +40,7 @@ def say(sentence: str) -> None:
         print("".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr, flush=True)
 
 
-def document(schema: str, records: Sequence[Record]) -> str:
+def document(schema: str, records: Sequence[Row]) -> str:
     """One JSON document; NaN and infinities, which JSON lacks, become null."""
     return json.dumps({"schema": schema, "records": [plain(r) for r in records]}, indent=2, allow_nan=False)
 

@@ -10,6 +10,7 @@ import typer
 from nid_cli.cli import options, output, render
 from nid_cli.cli.selectors import selecting
 from nid_cli.pipeline import report as pipeline
+from nid_cli.records.figures import FigureFile
 from nid_cli.registry.selection import Selection
 
 EXAMPLES = options.examples(
@@ -44,9 +45,9 @@ def report(
     with options.context(registry, data_dir, device) as context:
         record = pipeline.report(context, chosen, out, own, compute=compute)
     output.show(
-        "nid.plot/1",
-        [record],
+        FigureFile,
+        [record.values()],
         as_json=as_json,
         export=None,
-        human=lambda: render.say(f"wrote {record['path']}"),
+        human=lambda: render.say(f"wrote {record.path}"),
     )

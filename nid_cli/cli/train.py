@@ -12,6 +12,7 @@ from nid_cli import recipes
 from nid_cli.cli import options, output, render
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
+from nid_cli.records.training import TrainedModel
 
 EXAMPLES = options.examples(
     "nid train --symmetry w --kappa 1 --seeds 4",
@@ -120,7 +121,7 @@ def train(
         }
         for m in outcome.models
     ]
-    output.show("nid.train/1", records, as_json=as_json, export=None, human=lambda: _table(records))
+    output.show(TrainedModel, records, as_json=as_json, export=None, human=lambda: _table(records))
     if not outcome.trained:
         render.say(f"{outcome.group.name}: all {len(records)} models are trained already; nothing to do")
     for problem in outcome.problems:

@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, RegistryError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import writing_files
+from nid_cli.records.housekeeping import Finding, Tidied
 from nid_cli.registry import backup, groups, inventory, invocations, locks
 from nid_cli.registry.database import Registry, explain
 from nid_cli.registry.inventory import Found, Recorded
@@ -19,16 +19,6 @@ from nid_cli.registry.location import find
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 
 RESTORE = "nid db restore FILE brings a backup back"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: ``database``, ``missing``, ``differs``, ``outside``, ``superseded`` or ``orphan``."""
-
-    problem: str
-    path: str
-    what: str
-    advice: str
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ def alone(registry: Registry) -> Iterator[None]:
         yield
 
 
-def collect(context: Context, dry_run: bool) -> list[dict[str, Any]]:
+def tidy(context: Context, dry_run: bool) -> list[Tidied]:
     """Deletes removed groups, files without rows and optimizer states of ended trainings; returns what went.
 
     Args:
@@ -156,10 +146,8 @@ def collect(context: Context, dry_run: bool) -> list[dict[str, Any]]:
             for file in doomed:
                 (registry.folder / file.path).unlink(missing_ok=True)
             _prune(registry)
-    removed = [{"kind": "group", "what": name, "bytes": 0, "removed": not dry_run} for name in names]
-    return removed + [
-        {"kind": file.kind, "what": file.path, "bytes": file.bytes, "removed": not dry_run} for file in doomed
-    ]
+    gone = [Tidied("group", name, 0, not dry_run) for name in names]
+    return gone + [Tidied(file.kind, file.path, file.bytes, not dry_run) for file in doomed]
 
 
 class _Undone(Exception):

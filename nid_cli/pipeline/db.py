@@ -7,12 +7,12 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from nid_cli import files
 from nid_cli.errors import IntegrityError, NotFoundError, RegistryError, UsageError
 from nid_cli.pipeline.check import alone
 from nid_cli.pipeline.context import Context
+from nid_cli.records.housekeeping import BackedUp, Restored, Upgraded
 from nid_cli.registry import backup, groups, locks
 from nid_cli.registry.database import Registry
 from nid_cli.registry.location import FILE, FOLDER, find, locate
@@ -20,7 +20,7 @@ from nid_cli.registry.opening import open_for_reading, open_for_writing, recogni
 from nid_cli.registry.tables import SCHEMA_REVISION
 
 
-def back_up(context: Context, target: Path, force: bool) -> dict[str, Any]:
+def back_up(context: Context, target: Path, force: bool) -> BackedUp:
     """Copies the database (not the checkpoints, which never change) into one file, while others may write.
 
     Raises:
@@ -39,10 +39,10 @@ def back_up(context: Context, target: Path, force: bool) -> dict[str, Any]:
         with Registry(copy).read() as connection:
             names = groups.names(connection)
         sha256, size = files.file_sha256(copy), copy.stat().st_size
-    return {"path": str(target), "groups": len(names), "bytes": size, "sha256": sha256}
+    return BackedUp(path=str(target), groups=len(names), bytes=size, sha256=sha256)
 
 
-def restore(context: Context, source: Path) -> dict[str, Any]:
+def restore(context: Context, source: Path) -> Restored:
     """Puts a backup in the place of the database, which is kept beside it under another name.
 
     Raises:
@@ -82,7 +82,7 @@ def restore(context: Context, source: Path) -> dict[str, Any]:
     restored = open_for_writing(path)  # upgrades an older backup
     with restored.read() as connection:
         names = groups.names(connection)
-    return {"path": str(path), "from": str(source), "groups": len(names), "kept": str(kept) if kept else None}
+    return Restored(path=str(path), backup=str(source), groups=len(names), kept=str(kept) if kept else None)
 
 
 def _aside(path: Path) -> Path:
@@ -110,7 +110,7 @@ def _replace(source: Path, path: Path) -> Path:
     return kept
 
 
-def upgrade(context: Context) -> dict[str, Any]:
+def upgrade(context: Context) -> Upgraded:
     """Brings the schema to this program's; the old file is kept beside it.
 
     Raises:
@@ -121,7 +121,7 @@ def upgrade(context: Context) -> dict[str, Any]:
     open_for_writing(path)
     kept = path.with_name(f"{path.name}.before-{SCHEMA_REVISION}")
     changed = before != SCHEMA_REVISION
-    return {"path": str(path), "from": before, "to": SCHEMA_REVISION, "kept": str(kept) if changed else None}
+    return Upgraded(path=str(path), before=before, to=SCHEMA_REVISION, kept=str(kept) if changed else None)
 
 
 def path_of(context: Context) -> Path:

@@ -8,12 +8,12 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from nid_cli import files
 from nid_cli.errors import NidError
 from nid_cli.pipeline.context import Context
+from nid_cli.records.housekeeping import Observation
 from nid_cli.registry import invocations
 from nid_cli.registry.database import Registry
 from nid_cli.registry.location import locate
@@ -22,16 +22,6 @@ from nid_cli.registry.sqlite_faults import has_wal_reset_fault
 from nid_cli.registry.tables import SCHEMA_REVISION
 
 LITTLE_SPACE = 2_000_000_000
-
-
-@dataclass(frozen=True)
-class Observation:
-    """One thing looked at. ``status``: ``ok``, ``warning``, or ``problem`` (something will not work)."""
-
-    what: str
-    value: str
-    status: str = "ok"
-    advice: str = ""
 
 
 def examine(context: Context) -> Iterator[Observation]:

@@ -9,31 +9,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import recording, writing_files
+from nid_cli.records.housekeeping import Registered
 from nid_cli.registry import artifacts, groups, invocations, locks, runs, transfer
 from nid_cli.registry.database import Registry
 from nid_cli.registry.location import FILE, FOLDER
 from nid_cli.registry.opening import open_copy, open_for_reading, open_for_writing
-
-
-@dataclass(frozen=True)
-class Registered:
-    """What became of one source: ``imported``, ``known`` (nothing new) or ``skipped``, and why."""
-
-    source: str
-    status: str
-    group: str | None = None
-    models: list[int] = field(default_factory=list)
-    epochs: list[int] = field(default_factory=list)
-    new_checkpoints: int = 0
-    reason: str | None = None
-
 
 SQLITE_HEADER = b"SQLite format 3\0"
 

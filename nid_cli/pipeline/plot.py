@@ -15,6 +15,7 @@ from nid_cli.pipeline.choices import one_of
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures import FIGURES, Options
 from nid_cli.pipeline.recorded import Records
+from nid_cli.records.figures import FigureFile
 from nid_cli.registry import invocations, results
 from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.selection import Selection
@@ -120,7 +121,7 @@ def plot(
     columns: int | None = None,
     small: bool = False,
     compute: bool = False,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[FigureFile, list[dict[str, Any]]]:
     """Draws a figure into a file, whole or not at all, and records it; returns its record and the rows behind it.
 
     Raises: see :func:`draw`; UsageError: the file's ending, or its folder, cannot be.
@@ -131,7 +132,7 @@ def plot(
     return keep(context, name, target, content, drawn.result_ids), drawn.rows
 
 
-def keep(context: Context, name: str, target: Path, content: bytes, result_ids: Sequence[str]) -> dict[str, Any]:
+def keep(context: Context, name: str, target: Path, content: bytes, result_ids: Sequence[str]) -> FigureFile:
     """Writes a drawn figure, whole or not at all, and records which results it shows; returns its record.
 
     A registry that may only be read is drawn from, too; it is said that it does not keep the record.
@@ -146,4 +147,4 @@ def keep(context: Context, name: str, target: Path, content: bytes, result_ids: 
             invocations.finish(connection, invocation, "done")
     else:
         context.say(f"{registry.path} may only be read: that this figure was drawn is not recorded there")
-    return {"figure": name, "path": str(target), "sha256": sha256, "result_ids": list(result_ids)}
+    return FigureFile(figure=name, path=str(target), sha256=sha256, result_ids=list(result_ids))

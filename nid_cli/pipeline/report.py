@@ -16,6 +16,7 @@ from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures import FIGURES, Options
 from nid_cli.pipeline.plot import Drawn, check_target, draw, keep, render
 from nid_cli.pipeline.recorded import MissingResults, order
+from nid_cli.records.figures import FigureFile
 from nid_cli.registry import groups
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, select_models
@@ -130,7 +131,7 @@ def report(
     options: Options | None = None,
     *,
     compute: bool = False,
-) -> dict[str, Any]:
+) -> FigureFile:
     """Writes the page, whole or not at all, and records it like a figure; returns its record.
 
     Args:

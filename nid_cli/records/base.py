@@ -35,9 +35,18 @@ class Column:
         return f"{title} ({self.unit})" if self.unit else title
 
 
-def column(meaning: str, unit: str = "", *, title: str = "", large: bool = False, default: Any = MISSING) -> Any:
-    """Declares a field of a record; ``meaning`` is one sentence."""
-    return field(default=default, metadata={"meaning": meaning, "unit": unit, "title": title, "large": large})
+def column(
+    meaning: str,
+    unit: str = "",
+    *,
+    title: str = "",
+    name: str = "",
+    large: bool = False,
+    default: Any = MISSING,
+) -> Any:
+    """Declares a field of a record; ``meaning`` is one sentence, ``name`` the column's where it is not the field's."""
+    said = {"meaning": meaning, "unit": unit, "title": title, "name": name, "large": large}
+    return field(default=default, metadata=said)
 
 
 def nested(kind: type, *, prefix: str = "", words: str = "", title: str = "{}", default: Any = MISSING) -> Any:
@@ -81,7 +90,9 @@ def _columns(kind: type, prefix: str = "", words: str = "", title: str = "{}") -
             continue
         meaning = f"{said['meaning']} ({words})." if words else f"{said['meaning']}."
         titled = title.format(said["title"]) if said["title"] else ""
-        yield Column(prefix + declared.name, str(declared.type), meaning, said["unit"], titled, said["large"])
+        yield Column(
+            prefix + (said["name"] or declared.name), str(declared.type), meaning, said["unit"], titled, said["large"]
+        )
 
 
 def _values(kind: type, record: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -91,7 +102,7 @@ def _values(kind: type, record: Any, prefix: str = "") -> Iterator[tuple[str, An
         if "nested" in declared.metadata:
             yield from _values(declared.metadata["nested"], value, prefix + declared.metadata["prefix"])
         else:
-            yield prefix + declared.name, value
+            yield prefix + (declared.metadata["name"] or declared.name), value
 
 
 GROUP = (

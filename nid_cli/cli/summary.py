@@ -1,0 +1,43 @@
+"""Tables of records for people: one line for each cell of records, with headings from the records' declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from nid_cli.records import Record, Row
+
+Cells = dict[tuple[Any, ...], list[Row]]
+
+
+def cells(records: Sequence[Row], *keys: str) -> Cells:
+    """Records by the values of ``keys``, in the order of their first."""
+    found: Cells = {}
+    for record in records:
+        found.setdefault(tuple(record.get(key) for key in keys), []).append(record)
+    return found
+
+
+def headings(kind: type[Record], *names: str) -> list[str]:
+    """What the declarations of a record call these columns above a table."""
+    declared = {column.name: column.heading for column in kind.columns()}
+    return [declared[name] for name in names]
+
+
+def mean(records: Sequence[Row], name: str) -> float | None:
+    """The mean of a column over the records that have it."""
+    values = [record[name] for record in records if record.get(name) is not None]
+    return fmean(values) if values else None
+
+
+def spread(records: Sequence[Row], name: str) -> str:
+    """Mean and standard deviation of a column, as ``12.30 ± 0.45``."""
+    values = [record[name] for record in records]
+    return f"{fmean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def deviation(records: Sequence[Row], name: str) -> float | None:
+    """The standard deviation of a column; None for one record."""
+    values = [record[name] for record in records]
+    return stdev(values) if len(values) > 1 else None
