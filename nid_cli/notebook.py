@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import Graph
-from nid_cli.pipeline import manage
 from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
 from nid_cli.pipeline.analyses.lab import Lab
 from nid_cli.pipeline.analyses.run import with_matrices
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.housekeeping import group as manage
 from nid_cli.registry import results
 from nid_cli.registry.database import Registry
 from nid_cli.registry.opening import open_for_reading

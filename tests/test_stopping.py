@@ -136,9 +136,9 @@ def test_a_command_stopped_as_it_begins_does_not_stay_running(
 def test_the_fork_server_does_not_complain() -> None:
     code = """
 import os, signal, time
-from nid_cli.pipeline import workers
+from nid_cli.pipeline.engines import local
 try:
-    workers.start_server()
+    local.start_server()
     time.sleep(0.3)
     os.killpg(0, signal.SIGINT)
     time.sleep(1)

@@ -9,9 +9,8 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.errors import IntegrityError
-from nid_cli.pipeline import check as checking
-from nid_cli.pipeline import db
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.housekeeping import db, db_check, db_gc
 from nid_cli.records import Record
 from nid_cli.records.housekeeping import Finding, RegistryPath, Tidied
 
@@ -26,7 +25,7 @@ app = typer.Typer(
 def check(registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Check the database and the SHA-256 of every file; say what is wrong and what to do about it (exit 5)."""
     with options.context(registry, None, "cpu") as context:
-        checked = checking.check(context)
+        checked = db_check.check(context)
     found = checked.findings
 
     def human() -> None:
@@ -77,7 +76,7 @@ def gc(
     as_json: options.Json = False,
 ) -> None:
     """Delete removed groups for good, files that no row names, and optimizer states of trainings that have ended."""
-    records = checking.tidy(Context(registry=registry, argv=options.command_line()), dry_run)
+    records = db_gc.tidy(Context(registry=registry, argv=options.command_line()), dry_run)
 
     def human() -> None:
         if records:

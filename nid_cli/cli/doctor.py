@@ -6,7 +6,7 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.doctor import examine
+from nid_cli.pipeline.housekeeping.doctor import examine
 from nid_cli.records.housekeeping import Observation
 
 EXAMPLES = options.examples("nid doctor", "nid doctor --json")

@@ -9,8 +9,8 @@ import typer
 
 from nid_cli.cli import options, output, render, selectors
 from nid_cli.errors import NidError
-from nid_cli.pipeline import manage
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.housekeeping import group as manage
 from nid_cli.records.group import GroupChange, GroupDetails, GroupSummary
 
 app = typer.Typer(
@@ -173,7 +173,7 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Write a group with its checkpoints, results and lineage into an archive that nid register takes over."""
-    from nid_cli.pipeline.exchange import export_group
+    from nid_cli.pipeline.importing.exchange import export_group
 
     record = export_group(Context(registry=registry, argv=options.command_line()), name, file)
     _done([record], as_json, f"wrote {name} to {file} ({record['bytes']} bytes)")

@@ -17,7 +17,7 @@ from nid_cli.pipeline.context import Context
 
 def complete_groups() -> list[str]:
     """The names of groups, for shell completion; none where they cannot be read."""
-    from nid_cli.pipeline.manage import group_names
+    from nid_cli.pipeline.housekeeping.group import group_names
 
     try:
         return group_names(Context())

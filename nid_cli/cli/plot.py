@@ -11,9 +11,9 @@ import typer
 
 from nid_cli.cli import options, output, render, report
 from nid_cli.cli.selectors import SELECTORS, selection
-from nid_cli.pipeline.figures import FIGURES, FigureEntry
-from nid_cli.pipeline.plot import plot
-from nid_cli.pipeline.report import DESCRIPTION, NEEDS
+from nid_cli.pipeline.figures.draw import plot
+from nid_cli.pipeline.figures.report import DESCRIPTION, NEEDS
+from nid_cli.pipeline.figures.table import FIGURES, FigureEntry
 from nid_cli.records.figures import FigureFile, FigureListing
 from nid_cli.specs import ALIGNMENTS
 

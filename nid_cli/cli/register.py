@@ -9,7 +9,7 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.register import register as run
+from nid_cli.pipeline.importing.register import register as run
 from nid_cli.records.housekeeping import Registered
 
 EXAMPLES = options.examples(

@@ -9,7 +9,7 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.cli.selectors import selecting
-from nid_cli.pipeline import report as pipeline
+from nid_cli.pipeline.figures import report as pipeline
 from nid_cli.records.figures import FigureFile
 from nid_cli.registry.selection import Selection
 

@@ -97,7 +97,7 @@ def train(
         resolved = {k: v for k, v in (spec.to_dict() | call).items() if k in recipes.KNOWN and v is not None}
         render.emit(tomli_w.dumps(resolved), end="")
         return
-    from nid_cli.pipeline.train import train as run
+    from nid_cli.pipeline.training.train import train as run
 
     with render.progress() as progress:
         context = Context(

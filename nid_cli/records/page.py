@@ -43,8 +43,8 @@ KINDS: dict[str, tuple[type[Record], ...]] = {
 INTRODUCTION = """\
 # Records
 
-This page is made from the declarations in `nid_cli/records/` (`python -m nid_cli.records.page > docs/records.md`); a test
-holds it to them.
+This page is made from the declarations in `nid_cli/records/`, by `python -m nid_cli.records.page > docs/records.md`; a
+test holds it to them.
 
 `--json` prints one document `{"schema": "nid.lmc/1", "records": [...]}`, and `--export FILE` writes the same records as
 `.json`, `.jsonl`, `.csv` or `.parquet`. Fields marked *large* are matrices, or values by neuron, in files of their own:

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from nid_cli.cli.app import run
-from nid_cli.pipeline.figures import FIGURES
+from nid_cli.pipeline.figures.table import FIGURES
 
 SYNTHETIC = "--copies 2 --width 8 --outer-seeds 1 --num-pairs 1 --epochs 1 --points 3"
 # For each figure, options that draw it from two small groups.

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from nid_cli.errors import NidError
-from nid_cli.pipeline.member import Failed, Finished, Message, Task, train_member
+from nid_cli.pipeline.training.member import Failed, Finished, Message, Task, train_member
 
 
 def _method() -> str:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from nid_cli import files
 from nid_cli.errors import Interrupted, NidError, NotFoundError, UsageError
 from nid_cli.graphs import graph_of
-from nid_cli.pipeline import exchange, reference
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.fixed import write_fixed
+from nid_cli.pipeline.importing import exchange, reference
+from nid_cli.pipeline.importing.reference import Directory, Refused
 from nid_cli.pipeline.lineage import recording, writing_files
-from nid_cli.pipeline.reference import Directory, Refused
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.records.housekeeping import Registered
 from nid_cli.registry import artifacts, groups, invocations, locks, runs

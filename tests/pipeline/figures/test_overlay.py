@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nid_cli.errors import NotFoundError, UsageError
-from nid_cli.pipeline.overlay import read
+from nid_cli.pipeline.figures.overlay import read
 from nid_cli.plots import lmc, match, style
 from nid_cli.plots.overlay import Overlay
 from tests.plots import made

@@ -17,7 +17,7 @@ from nid_cli.cli.app import run
 from nid_cli.data.load import load
 from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import forward
-from nid_cli.pipeline import reference
+from nid_cli.pipeline.importing import reference
 
 MLPS = ("mlp-standard", "mlp-w-kappa1", "mlp-w-perlayer", "mlp-syre-kappa1")
 SIZES = {"train": 54_000, "val": 6_000, "test": 10_000}

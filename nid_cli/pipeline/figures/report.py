@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import NidError, NotFoundError, UsageError
 from nid_cli.graphs import fixed_share
-from nid_cli.pipeline import manage
 from nid_cli.pipeline.analyses.requests import command_line
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.figures import FIGURES, Options
-from nid_cli.pipeline.plot import Drawn, check_target, draw, keep, render
-from nid_cli.pipeline.recorded import MissingResults, order
+from nid_cli.pipeline.figures.draw import Drawn, check_target, draw, keep, render
+from nid_cli.pipeline.figures.recorded import MissingResults, order
+from nid_cli.pipeline.figures.table import FIGURES, Options
+from nid_cli.pipeline.housekeeping.group import show_group
 from nid_cli.records.figures import FigureFile
 from nid_cli.registry import groups
 from nid_cli.registry.opening import open_for_reading
@@ -280,7 +280,7 @@ def _drawn(
 
 def _group(context: Context, name: str, key: str, summary: Picture, book: _Book) -> dict[str, Any]:
     """A group in full, its members with the numbers of their sources."""
-    record = manage.show_group(context, name)
+    record = show_group(context, name)
     with open_for_reading(context.registry).read() as connection:
         spec = groups.by_name(connection, name).spec
     members = [

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from nid_cli import files
 from nid_cli.errors import IntegrityError, NotFoundError, RegistryError, UsageError
-from nid_cli.pipeline.check import alone
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.housekeeping.alone import alone
 from nid_cli.records.housekeeping import BackedUp, Restored, Upgraded
 from nid_cli.registry import backup, groups, locks
 from nid_cli.registry.database import Registry

@@ -10,12 +10,12 @@ from nid_cli.analysis.catalog import METHODS
 from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters, Parameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.errors import NotFoundError, UsageError
-from nid_cli.pipeline import overlay
 from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.choices import one_of, some_of
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.recorded import Records, recorded, with_settings
+from nid_cli.pipeline.figures import overlay
+from nid_cli.pipeline.figures.recorded import Records, recorded, with_settings
 from nid_cli.registry import runs
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selection, matching_groups, parse_numbers, select_models

@@ -1,22 +1,21 @@
-"""``nid db check`` and ``nid db gc``: what is wrong with a registry and its files, and what can go. No torch."""
+"""``nid db check``: what is wrong with a registry and its files, and what to do about it. No torch."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from nid_cli import files
 from nid_cli.errors import IntegrityError, NidError, RegistryError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import writing_files
-from nid_cli.records.housekeeping import Finding, Tidied
-from nid_cli.registry import backup, groups, inventory, invocations, locks
+from nid_cli.records.housekeeping import Finding
+from nid_cli.registry import backup, inventory
 from nid_cli.registry.database import Registry, explain
 from nid_cli.registry.inventory import Found, Recorded
 from nid_cli.registry.location import find
-from nid_cli.registry.opening import open_for_reading, open_for_writing
+from nid_cli.registry.opening import open_for_reading
 
 RESTORE = "nid db restore FILE brings a backup back"
 
@@ -100,64 +99,3 @@ def _verify(registry: Registry, file: Recorded) -> tuple[Finding | None, int]:
 def _unrecorded(file: Found) -> Finding:
     what = {"orphan": "no row names this file", "superseded": "the state of an optimizer whose training has ended"}
     return Finding(file.kind, file.path, what[file.kind], "nid db gc removes it")
-
-
-@contextmanager
-def alone(registry: Registry) -> Iterator[None]:
-    """The registry while no other command works on its files.
-
-    Raises:
-        RegistryError: others do.
-    """
-    with locks.hold_now(registry.file(locks.FILES)) as free:
-        with registry.read() as connection:
-            others = [call for call in invocations.running(connection) if call.is_alive]
-        # The lock reaches this machine's processes; heartbeats reach the others'.
-        if not free or any(not call.is_here for call in others):
-            busy = ", ".join(map(str, others)) or "another command"
-            raise RegistryError(f"{busy} works on the registry {registry.path}", "try again when it is done")
-        yield
-
-
-def tidy(context: Context, dry_run: bool) -> list[Tidied]:
-    """Deletes removed groups, files without rows and optimizer states of ended trainings; returns what went.
-
-    Args:
-        dry_run: only says what would go.
-
-    Raises:
-        RegistryError: other commands work on this registry.
-    """
-    registry = open_for_writing(context.registry)
-    with alone(registry):
-        origin = invocations.describe("db gc", context.argv)
-        kept = _Undone()
-        names: list[str] = []
-        doomed: list[Found] = []
-        with suppress(_Undone), registry.write() as connection:
-            names = groups.delete_removed(connection)
-            present = list(inventory.files(registry))
-            doomed = [file for file in inventory.unrecorded(connection, registry, present) if file.kind != "in use"]
-            if dry_run or not (names or doomed):
-                raise kept
-            invocations.finish(connection, invocations.begin(connection, origin), "done")
-        if not dry_run:
-            # Files go after the rows: a kill in between leaves files without rows, never rows without their files.
-            for file in doomed:
-                (registry.folder / file.path).unlink(missing_ok=True)
-            _prune(registry)
-    gone = [Tidied("group", name, 0, not dry_run) for name in names]
-    return gone + [Tidied(file.kind, file.path, file.bytes, not dry_run) for file in doomed]
-
-
-class _Undone(Exception):
-    """Takes a transaction back."""
-
-
-def _prune(registry: Registry) -> None:
-    """Removes empty folders below the rooms."""
-    for room in inventory.ROOMS:
-        for folder in sorted(registry.file(room).rglob("*"), reverse=True):
-            if folder.is_dir() and not folder.is_symlink():
-                with suppress(OSError):
-                    folder.rmdir()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from nid_cli.data.tensors import Data
-    from nid_cli.pipeline.member import Message, Task
+    from nid_cli.pipeline.training.member import Message, Task
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _bring_back(registry: Registry, spec: RunSpec, name: str | None, context: Co
 
 
 def _load(context: Context, spec: RunSpec) -> Data:
-    from nid_cli.pipeline.workers import start_server
+    from nid_cli.pipeline.engines.local import start_server
 
     if context.device in ("auto", "cpu"):
         start_server()
@@ -235,7 +235,7 @@ def _prepare(
 
 
 def _task(registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile | None, model: Model) -> Task:
-    from nid_cli.pipeline.member import Task
+    from nid_cli.pipeline.training.member import Task
 
     assert model.init_seed is not None and model.order_seed is not None
     relative = runs.model_folder(spec.hash, model.member)
@@ -255,11 +255,11 @@ def _task(registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile |
 def _messages(tasks: list[Task], data: Data, device: Any, workers: int | None) -> Generator[Message, None, None]:
     """Messages of all trainings: from worker processes on the CPU, one after another on a GPU."""
     if device.type == "cpu":
-        from nid_cli.pipeline.workers import train_in_workers
+        from nid_cli.pipeline.engines.local import train_in_workers
 
         yield from train_in_workers(tasks, data.share_memory(), workers or _cores())
         return
-    from nid_cli.pipeline.member import train_member
+    from nid_cli.pipeline.training.member import train_member
 
     moved = data.to(device)
     for task in tasks:
@@ -268,7 +268,7 @@ def _messages(tasks: list[Task], data: Data, device: Any, workers: int | None) -
 
 def _record(registry: Registry, message: Message) -> None:
     """Writes what a message says, in one short transaction."""
-    from nid_cli.pipeline import member
+    from nid_cli.pipeline.training import member
 
     with registry.write() as connection:
         match message:
@@ -285,7 +285,7 @@ def _record(registry: Registry, message: Message) -> None:
 
 
 def _report(context: Context, message: Message, tasks: dict[int, Task]) -> None:
-    from nid_cli.pipeline.member import EpochDone
+    from nid_cli.pipeline.training.member import EpochDone
 
     if isinstance(message, EpochDone):
         task = tasks[message.model_id]
@@ -295,7 +295,7 @@ def _report(context: Context, message: Message, tasks: dict[int, Task]) -> None:
 
 def _ended(message: Message, tasks: dict[int, Task]) -> str | None:
     """Tidies up after a model that ended; returns what went wrong with it, if anything did."""
-    from nid_cli.pipeline.member import Failed, Finished
+    from nid_cli.pipeline.training.member import Failed, Finished
 
     if not isinstance(message, Finished | Failed):
         return None

@@ -13,8 +13,8 @@ from nid_cli import files
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.choices import one_of
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.figures import FIGURES, Options
-from nid_cli.pipeline.recorded import Records
+from nid_cli.pipeline.figures.recorded import Records
+from nid_cli.pipeline.figures.table import FIGURES, Options
 from nid_cli.records.figures import FigureFile
 from nid_cli.registry import invocations, results
 from nid_cli.registry.opening import open_for_writing
