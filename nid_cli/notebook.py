@@ -18,8 +18,8 @@ from nid_cli.pipeline.housekeeping import group as manage
 from nid_cli.registry import results
 from nid_cli.registry.database import Registry
 from nid_cli.registry.opening import open_for_reading
-from nid_cli.registry.selection import Selection, matching_groups, select_models
-from nid_cli.specs import Kappa, symmetry_name
+from nid_cli.registry.selection import matching_groups, select_models
+from nid_cli.specs import Kappa, Selection, symmetry_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from nid_cli import stopping
-from nid_cli.cli import coherence, cost, db, doctor, group, lmc, match, plot, register, train
+from nid_cli.cli.commands import Lazy
 from nid_cli.cli.render import OutputClosed, say
 from nid_cli.errors import NidError
 from nid_cli.version import __version__
@@ -19,6 +19,7 @@ BROKEN_PIPE = 141
 
 app = typer.Typer(
     name="nid",
+    cls=Lazy,
     help="The neuron-identifiability laboratory: train groups of networks, measure and draw how they connect.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -42,18 +43,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-app.command("train", epilog=train.EXAMPLES)(train.train)
-app.command("register", epilog=register.EXAMPLES)(register.register)
-app.add_typer(group.app, name="group")
-app.command("lmc", epilog=lmc.EXAMPLES)(lmc.lmc)
-app.command("match", epilog=match.EXAMPLES)(match.match)
-app.command("cost", epilog=cost.EXAMPLES)(cost.cost)
-app.add_typer(coherence.app, name="coherence")
-app.add_typer(plot.app, name="plot")
-app.add_typer(db.app, name="db")
-app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -11,15 +11,15 @@ import typer
 from nid_cli.analysis.parameters import CoherenceParameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.cli import options, output, render, summary
+from nid_cli.cli.commands import COMMANDS, Group
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
-from nid_cli.pipeline.analyses.requests import Request
-from nid_cli.pipeline.analyses.run import run
 from nid_cli.records import Coherence, Row, Synthetic
-from nid_cli.registry.selection import Selection
+from nid_cli.specs import Selection
 
 app = typer.Typer(
-    help="Measure the coherence and anisotropy of a model's layers; or run the synthetic experiment.",
+    cls=Group,
+    help=COMMANDS["coherence"].summary,
     rich_markup_mode=None,
     invoke_without_command=True,
 )
@@ -46,6 +46,9 @@ def coherence(
     export: options.Export = None,
 ) -> None:
     """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
+    from nid_cli.pipeline.analyses.requests import Request
+    from nid_cli.pipeline.analyses.run import run
+
     if typer_context.invoked_subcommand is not None:
         given = (data_dir, registry, export, force, as_json)
         if any(given) or (chosen, explained_variance, device) != (Selection(), USUAL.explained_variance, "auto"):
@@ -85,7 +88,12 @@ def _table(records: Sequence[Row]) -> None:
 )
 def synthetic(
     families: Annotated[
-        str, typer.Option(metavar=",".join(PAPER.families), help="How the inputs are embedded.")
+        str,
+        typer.Option(
+            metavar=",".join(PAPER.families),
+            help="How the inputs are embedded.",
+            autocompletion=options.several(PAPER.families),
+        ),
     ] = ",".join(PAPER.families),
     copies: Annotated[int, typer.Option(metavar="N", help="Copies of the inputs; 1..N of them active.")] = PAPER.copies,
     width: Annotated[int, typer.Option(metavar="N", help="Hidden neurons.")] = PAPER.width,
@@ -104,6 +112,9 @@ def synthetic(
     export: options.Export = None,
 ) -> None:
     """Train pairs of masked networks on inputs of chosen coherence, all at once, and measure their barriers."""
+    from nid_cli.pipeline.analyses.requests import Request
+    from nid_cli.pipeline.analyses.run import run
+
     output.check(export)
     settings = SyntheticSettings(
         families=tuple(part.strip() for part in families.split(",")),

@@ -12,10 +12,8 @@ from nid_cli.analysis.parameters import CostParameters
 from nid_cli.cli import options, output, render, summary
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
-from nid_cli.pipeline.analyses.requests import Request
-from nid_cli.pipeline.analyses.run import run
 from nid_cli.records import MahalanobisCost, RidgeCost, Row
-from nid_cli.registry.selection import Selection
+from nid_cli.specs import Selection
 
 USUAL = CostParameters()
 EXAMPLES = options.examples(
@@ -28,14 +26,19 @@ EXAMPLES = options.examples(
 @selecting
 def cost(
     chosen: Selection,
-    method: Annotated[str, typer.Option(metavar="|".join(METHODS), help="Which estimate.")] = USUAL.method,
+    method: Annotated[
+        str, typer.Option(metavar="|".join(METHODS), help="Which estimate.", autocompletion=options.among(METHODS))
+    ] = USUAL.method,
     explained_variance: options.ExplainedVariance = USUAL.explained_variance,
     layers: options.LayersOption = None,
     betas: Annotated[str | None, typer.Option(metavar="B[,B..]", help="Ridge: temperatures [.001,.01,.1,1].")] = None,
     neurons: Annotated[
         int | None, typer.Option(metavar="N", help="Ridge: all ordered pairs of the first N neurons [16].")
     ] = None,
-    solver: Annotated[str | None, typer.Option(metavar="|".join(SOLVERS), help="Ridge: solver [lbfgs].")] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(SOLVERS), help="Ridge: solver [lbfgs].", autocompletion=options.among(SOLVERS)),
+    ] = None,
     iterations: Annotated[int | None, typer.Option(metavar="N", help="Ridge: at most so many.")] = None,
     subsample: Annotated[
         int | None,
@@ -49,6 +52,9 @@ def cost(
     export: options.Export = None,
 ) -> None:
     """Estimate what it costs a neuron to realize another's function, and two neurons to swap theirs."""
+    from nid_cli.pipeline.analyses.requests import Request
+    from nid_cli.pipeline.analyses.run import run
+
     output.check(export)
     given = {
         "betas": tuple(options.parse_numbers(betas, "betas")) if betas is not None else None,

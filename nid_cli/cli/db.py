@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.commands import COMMANDS, Group
 from nid_cli.errors import IntegrityError
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.housekeeping import db, db_check, db_gc
 from nid_cli.records import Record
 from nid_cli.records.housekeeping import Finding, RegistryPath, Tidied
 
 app = typer.Typer(
-    help="Check, back up, restore, upgrade and tidy the registry.",
+    cls=Group,
+    help=COMMANDS["db"].summary,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -24,6 +25,8 @@ app = typer.Typer(
 @app.command(epilog=options.examples("nid db check", "nid db check --json"))
 def check(registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Check the database and the SHA-256 of every file; say what is wrong and what to do about it (exit 5)."""
+    from nid_cli.pipeline.housekeeping import db_check
+
     with options.context(registry, None, "cpu") as context:
         checked = db_check.check(context)
     found = checked.findings
@@ -53,6 +56,8 @@ def backup(
 
     Checkpoints are not in it: they never change, and any copy of the .nid folder's runs, fixed and results holds them.
     """
+    from nid_cli.pipeline.housekeeping import db
+
     record = db.back_up(Context(registry=registry), file, force)
     _done(record, as_json, f"wrote {record.groups} groups to {file} ({record.bytes} bytes)")
 
@@ -64,6 +69,8 @@ def restore(
     as_json: options.Json = False,
 ) -> None:
     """Put a backup in the place of the database; the present one is kept beside it."""
+    from nid_cli.pipeline.housekeeping import db
+
     record = db.restore(Context(registry=registry), file)
     kept = f"; what was there is kept as {record.kept}" if record.kept else ""
     _done(record, as_json, f"restored {record.groups} groups{kept}; nid db check tells whether their files are here")
@@ -76,6 +83,8 @@ def gc(
     as_json: options.Json = False,
 ) -> None:
     """Delete removed groups for good, files that no row names, and optimizer states of trainings that have ended."""
+    from nid_cli.pipeline.housekeeping import db_gc
+
     records = db_gc.tidy(Context(registry=registry, argv=options.command_line()), dry_run)
 
     def human() -> None:
@@ -90,6 +99,8 @@ def gc(
 @app.command(epilog=options.examples("nid db path"))
 def path(registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Print where the registry is."""
+    from nid_cli.pipeline.housekeeping import db
+
     found = db.path_of(Context(registry=registry))
     record = RegistryPath(str(found))
     output.show(RegistryPath, [record.values()], as_json=as_json, export=None, human=lambda: render.emit(str(found)))
@@ -98,6 +109,8 @@ def path(registry: options.RegistryOption = None, as_json: options.Json = False)
 @app.command(epilog=options.examples("nid db upgrade"))
 def upgrade(registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Bring the registry to this program's schema; the old file is kept beside it."""
+    from nid_cli.pipeline.housekeeping import db
+
     record = db.upgrade(Context(registry=registry))
     kept = f" (the old one is kept as {record.kept})" if record.kept else "; nothing to do"
     _done(record, as_json, f"{record.path} has schema {record.to}{kept}")

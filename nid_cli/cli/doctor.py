@@ -6,7 +6,6 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.housekeeping.doctor import examine
 from nid_cli.records.housekeeping import Observation
 
 EXAMPLES = options.examples("nid doctor", "nid doctor --json")
@@ -19,6 +18,8 @@ def doctor(
     as_json: options.Json = False,
 ) -> None:
     """Look at versions, device, SQLite, registry, data and disk; exit 1 where something will not work."""
+    from nid_cli.pipeline.housekeeping.doctor import examine
+
     found = list(examine(Context(registry=registry, data_dir=data_dir, device=device)))
 
     def human() -> None:

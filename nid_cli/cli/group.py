@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render, selectors
+from nid_cli.cli.commands import COMMANDS, Group
 from nid_cli.errors import NidError
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.housekeeping import group as manage
 from nid_cli.records.group import GroupChange, GroupDetails, GroupSummary
 
 app = typer.Typer(
-    help="List, show, name and remove groups: models that may be interpolated and compared.",
+    cls=Group,
+    help=COMMANDS["group"].summary,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -38,6 +39,8 @@ def list_(
     export: options.Export = None,
 ) -> None:
     """List groups."""
+    from nid_cli.pipeline.housekeeping import group as manage
+
     output.check(export)
     chosen = selectors.selection(arch, dataset, symmetry, kappa, group)
     records = manage.list_groups(Context(registry=registry), chosen)
@@ -69,6 +72,8 @@ def _span(epochs: list[int]) -> str:
 )
 def show(name: options.GroupName, registry: options.RegistryOption = None, as_json: options.Json = False) -> None:
     """Show one group: its settings, members with their seeds and files, and where they come from."""
+    from nid_cli.pipeline.housekeeping import group as manage
+
     record = manage.show_group(Context(registry=registry), name)
 
     def human() -> None:
@@ -105,6 +110,8 @@ def rename(
     as_json: options.Json = False,
 ) -> None:
     """Give a group another name."""
+    from nid_cli.pipeline.housekeeping import group as manage
+
     context = Context(registry=registry, argv=options.command_line())
     manage.rename_group(context, name, new)
     _done([{"name": new, "renamed_from": name}], as_json, f"{name} is now {new}")
@@ -118,6 +125,8 @@ def note(
     as_json: options.Json = False,
 ) -> None:
     """Write a note to a group."""
+    from nid_cli.pipeline.housekeeping import group as manage
+
     manage.note_group(Context(registry=registry), name, text)
     _done([{"name": name, "note": text}], as_json, f"noted on {name}")
 
@@ -136,12 +145,16 @@ def rm(
     as_json: options.Json = False,
 ) -> None:
     """Remove groups with their models, checkpoints and results (until nid db gc, they can be restored)."""
+    from nid_cli.pipeline.housekeeping import group as manage
+
     removed = manage.remove_groups(Context(registry=registry, argv=options.command_line()), names, yes)
     sentence = f"removed {', '.join(removed)}; nid group restore NAME brings it back until nid db gc"
     _done([{"name": name, "removed": True} for name in removed], as_json, sentence)
 
 
 def _complete_removed() -> list[str]:
+    from nid_cli.pipeline.housekeeping import group as manage
+
     try:
         return manage.removed_names(Context())
     except NidError:
@@ -157,6 +170,8 @@ def restore(
     as_json: options.Json = False,
 ) -> None:
     """Bring back a removed group, with everything that hung on it."""
+    from nid_cli.pipeline.housekeeping import group as manage
+
     restored = manage.restore_group(Context(registry=registry, argv=options.command_line()), name)
     _done([{"name": restored, "restored_from": name}], as_json, f"restored {restored}")
 

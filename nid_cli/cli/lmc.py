@@ -10,12 +10,9 @@ import typer
 from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.cli import options, output, render, summary
 from nid_cli.cli.selectors import selecting
-from nid_cli.pipeline.analyses.requests import Request
-from nid_cli.pipeline.analyses.run import run
 from nid_cli.pipeline.choices import some_of
 from nid_cli.records import Lmc, Row
-from nid_cli.registry.selection import Selection
-from nid_cli.specs import ALIGNMENTS
+from nid_cli.specs import ALIGNMENTS, Selection
 
 USUAL = LmcParameters()
 
@@ -31,7 +28,12 @@ def lmc(
     chosen: Selection,
     pairs: options.Pairs = "all",
     align: Annotated[
-        str, typer.Option(metavar=",".join(ALIGNMENTS), help="Alignments of the second model before interpolation.")
+        str,
+        typer.Option(
+            metavar=",".join(ALIGNMENTS),
+            help="Alignments of the second model before interpolation.",
+            autocompletion=options.several(ALIGNMENTS),
+        ),
     ] = ",".join(USUAL.align),
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = USUAL.points,
     bn_reset: options.BnReset = False,
@@ -43,6 +45,9 @@ def lmc(
     export: options.Export = None,
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
+    from nid_cli.pipeline.analyses.requests import Request
+    from nid_cli.pipeline.analyses.run import run
+
     output.check(export)
     parameters = LmcParameters(align=tuple(some_of("alignment", align, ALIGNMENTS)), points=points, bn_reset=bn_reset)
     request = Request(analysis="lmc", parameters=parameters, selection=chosen, pairs=pairs)

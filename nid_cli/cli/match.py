@@ -12,11 +12,9 @@ from nid_cli.analysis.parameters import MatchParameters
 from nid_cli.cli import options, output, render, summary
 from nid_cli.cli.selectors import selecting
 from nid_cli.nets.graph import SITES
-from nid_cli.pipeline.analyses.requests import Request
-from nid_cli.pipeline.analyses.run import run
 from nid_cli.pipeline.choices import some_of
 from nid_cli.records import Match, Row
-from nid_cli.registry.selection import Selection
+from nid_cli.specs import Selection
 
 USUAL = MatchParameters()
 EXAMPLES = options.examples(
@@ -30,9 +28,19 @@ EXAMPLES = options.examples(
 def match(
     chosen: Selection,
     pairs: options.Pairs = "all",
-    at: Annotated[str, typer.Option(metavar=",".join(SITES), help="Where neurons are recorded.")] = ",".join(USUAL.at),
+    at: Annotated[
+        str,
+        typer.Option(
+            metavar=",".join(SITES), help="Where neurons are recorded.", autocompletion=options.several(SITES)
+        ),
+    ] = ",".join(USUAL.at),
     similarity: Annotated[
-        str, typer.Option(metavar=",".join(SIMILARITIES), help="How neurons are compared.")
+        str,
+        typer.Option(
+            metavar=",".join(SIMILARITIES),
+            help="How neurons are compared.",
+            autocompletion=options.several(SIMILARITIES),
+        ),
     ] = ",".join(USUAL.similarity),
     random: Annotated[int, typer.Option(metavar="N", help="Random permutations for the baseline.")] = USUAL.random,
     force: options.Force = False,
@@ -43,6 +51,9 @@ def match(
     export: options.Export = None,
 ) -> None:
     """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
+    from nid_cli.pipeline.analyses.requests import Request
+    from nid_cli.pipeline.analyses.run import run
+
     output.check(export)
     parameters = MatchParameters(
         at=tuple(some_of("recording point", at, SITES)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,30 @@ import typer
 from nid_cli.cli import render
 from nid_cli.errors import NidError, UsageError
 from nid_cli.pipeline.context import Context
+
+Completion = Callable[[str], list[str]]
+
+
+def among(choices: Iterable[str]) -> Completion:
+    """Completes one of ``choices``."""
+    names = list(choices)
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def several(choices: Iterable[str]) -> Completion:
+    """Completes the last name of a comma list of ``choices``, without those that stand there already."""
+    names = list(choices)
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        given = before.split(",")
+        return [f"{before}{comma}{name}" for name in names if name.startswith(last) and name not in given]
+
+    return complete
 
 
 def complete_groups() -> list[str]:
@@ -33,7 +57,12 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Where data sets lie [NID_DATA_DIR, or the user's cache]."),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="auto|cpu|cuda[:i]", help="Where to compute.", autocompletion=among(("auto", "cpu", "cuda"))
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Export = Annotated[
     str | None,
@@ -42,7 +71,15 @@ Export = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Compute again what the registry has already.")]
 
 GroupName = Annotated[str, typer.Argument(metavar="NAME", help="A group's name.", autocompletion=complete_groups)]
-Pairs = Annotated[str, typer.Option("--pairs", metavar="all|disjoint|1-2,3-4", help="Which pairs of models.")]
+Pairs = Annotated[
+    str,
+    typer.Option(
+        "--pairs",
+        metavar="all|disjoint|1-2,3-4",
+        help="Which pairs of models.",
+        autocompletion=among(("all", "disjoint")),
+    ),
+]
 ExplainedVariance = Annotated[
     float, typer.Option("--explained-variance", metavar="P", help="Share of the inputs' variance in the subspace.")
 ]

@@ -9,16 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
+from nid_cli.analysis.catalog import METHODS, SIMILARITIES
 from nid_cli.cli import options, output, render, report
+from nid_cli.cli.commands import COMMANDS, Group
 from nid_cli.cli.selectors import SELECTORS, selection
-from nid_cli.pipeline.figures.draw import plot
-from nid_cli.pipeline.figures.report import DESCRIPTION, NEEDS
-from nid_cli.pipeline.figures.table import FIGURES, FigureEntry
+from nid_cli.nets.graph import SITES
+from nid_cli.pipeline.figures.table import FIGURES, REPORT, REPORT_NEEDS, FigureEntry
 from nid_cli.records.figures import FigureFile, FigureListing
-from nid_cli.specs import ALIGNMENTS
+from nid_cli.specs import ALIGNMENTS, SPLITS
 
 app = typer.Typer(
-    help="Draw figures from recorded results; what is missing is named with the command that makes it.",
+    cls=Group,
+    help=COMMANDS["plot"].summary,
     rich_markup_mode=None,
     invoke_without_command=True,
 )
@@ -37,7 +39,7 @@ def _figures(
         render.say(typer_context.get_help())
         raise typer.Exit(2)
     listed_ones = [(name, kind.needs, kind.description) for name, kind in FIGURES.items()]
-    listed_ones.append(("report", NEEDS, DESCRIPTION))
+    listed_ones.append(("report", REPORT_NEEDS, REPORT))
     records = [{"figure": name, "needs": needs, "description": shown} for name, needs, shown in listed_ones]
     rows = [(name, "; ".join(needs), shown) for name, needs, shown in listed_ones]
     output.show(
@@ -61,8 +63,8 @@ ExportRows = Annotated[
 ]
 
 
-def _text(option: str, metavar: str, text: str) -> Any:
-    return Annotated[str, typer.Option(option, metavar=metavar, help=text)]
+def _text(option: str, metavar: str, text: str, complete: options.Completion | None = None) -> Any:
+    return Annotated[str, typer.Option(option, metavar=metavar, help=text, autocompletion=complete)]
 
 
 def _whole(option: str, text: str) -> Any:
@@ -85,17 +87,31 @@ AGAINST = "kappa|fixed|epoch|PARAMETER"
 # The figures' own options; one that two figures understand differently is listed as figure.option.
 OWN: dict[str, Any] = {
     "pairs": options.Pairs,
-    "align": _text("--align", ",".join(ALIGNMENTS), "Which alignments."),
+    "align": _text("--align", ",".join(ALIGNMENTS), "Which alignments.", options.several(ALIGNMENTS)),
     "bn_reset": options.BnReset,
     "points": _whole("--points", "Points on each segment, as they were measured."),
-    "split": _text("--split", "train|val|test", "Which split."),
-    "training.split": _text("--split", "train,val,test", "Columns of panels, left to right."),
-    "against": _text("--against", AGAINST, "The horizontal axis; fixed is the share of fixed weights."),
-    "coherence.against": _text("--against", "layer|epoch", "The horizontal axis."),
-    "barrier.kind": _text("--kind", "chord|max|mid", "Above the chord, above the worse end, or at the midpoint."),
-    "cost.kind": _text("--kind", "matrix|distribution|scatter", "What is drawn."),
-    "at": _text("--at", "post_linear|post_norm|post_activation", "Where neurons are recorded."),
-    "similarity": _text("--similarity", "pearson|dot", "How neurons are compared."),
+    "split": _text("--split", "|".join(SPLITS), "Which split.", options.among(SPLITS)),
+    "training.split": _text("--split", ",".join(SPLITS), "Columns of panels, left to right.", options.several(SPLITS)),
+    "against": _text(
+        "--against",
+        AGAINST,
+        "The horizontal axis; fixed is the share of fixed weights.",
+        options.among(("kappa", "fixed", "epoch")),
+    ),
+    "coherence.against": _text("--against", "layer|epoch", "The horizontal axis.", options.among(("layer", "epoch"))),
+    "barrier.kind": _text(
+        "--kind",
+        "chord|max|mid",
+        "Above the chord, above the worse end, or at the midpoint.",
+        options.among(("chord", "max", "mid")),
+    ),
+    "cost.kind": _text(
+        "--kind", "matrix|distribution|scatter", "What is drawn.", options.among(("matrix", "distribution", "scatter"))
+    ),
+    "at": _text("--at", "|".join(SITES), "Where neurons are recorded.", options.among(SITES)),
+    "similarity": _text(
+        "--similarity", "|".join(SIMILARITIES), "How neurons are compared.", options.among(SIMILARITIES)
+    ),
     "overlay": Annotated[
         str | None,
         typer.Option(
@@ -103,7 +119,7 @@ OWN: dict[str, Any] = {
         ),
     ],
     "across": _text("--across", "layer|PARAMETER", "Columns of panels: layers, or a parameter of the data."),
-    "method": _text("--method", "mahalanobis,ridge", "Which estimates."),
+    "method": _text("--method", ",".join(METHODS), "Which estimates.", options.several(METHODS)),
     "layers": options.LayersOption,
     "betas": _text("--betas", "B[,B..]", "Ridge: temperatures."),
     "neurons": _whole("--neurons", "Ridge: so many neurons, as they were measured."),
@@ -153,6 +169,8 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
     """The command of one figure: the selectors, the figure's own options, and what all figures take."""
 
     def command(**given: Any) -> None:
+        from nid_cli.pipeline.figures.draw import plot
+
         output.check(given["export"])
         chosen = selection(**{n: given[n] for n in kind.selectors})
         own = {n: READ[n](given[n]) if n in READ else given[n] for n in kind.options}

@@ -9,7 +9,6 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.importing.register import register as run
 from nid_cli.records.housekeeping import Registered
 
 EXAMPLES = options.examples(
@@ -33,6 +32,8 @@ def register(
     as_json: options.Json = False,
 ) -> None:
     """Import runs: the reference code's run directories, and the groups of other registries."""
+    from nid_cli.pipeline.importing.register import register as run
+
     with render.progress() as progress:
         context = Context(registry=registry, argv=options.command_line(), progress=progress, say=render.say)
         outcomes = run(context, paths, name=name, recursive=recursive)

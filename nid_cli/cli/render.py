@@ -105,7 +105,7 @@ def progress() -> Iterator[Progress]:
     bars = Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed:g}/{task.total:g}"),
+        TextColumn("{task.completed:.3g}/{task.total:g}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}", markup=False),
@@ -115,10 +115,11 @@ def progress() -> Iterator[Progress]:
     tasks: dict[str, Any] = {}
 
     def update(what: str, done: float, total: float, detail: str = "") -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=max(total, 1e-9), detail=detail)
-        bars.update(tasks[what], completed=done, total=max(total, 1e-9), detail=detail)
-        if what == "reading data" and done >= total:
+        if done < total:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total, detail=detail)
+            bars.update(tasks[what], completed=done, total=total, detail=detail)
+        elif what in tasks:
             bars.remove_task(tasks.pop(what))
 
     with bars:

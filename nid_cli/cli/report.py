@@ -9,9 +9,8 @@ import typer
 
 from nid_cli.cli import options, output, render
 from nid_cli.cli.selectors import selecting
-from nid_cli.pipeline.figures import report as pipeline
 from nid_cli.records.figures import FigureFile
-from nid_cli.registry.selection import Selection
+from nid_cli.specs import Selection
 
 EXAMPLES = options.examples(
     "nid plot report --out report.html",
@@ -41,6 +40,8 @@ def report(
 
     Figures whose results are missing are named in it with the command that makes them.
     """
+    from nid_cli.pipeline.figures import report as pipeline
+
     own = {"points": points, "layers": options.layers(layers)}
     with options.context(registry, data_dir, device) as context:
         record = pipeline.report(context, chosen, out, own, compute=compute)

@@ -13,22 +13,21 @@ from nid_cli.cli import options
 from nid_cli.data.catalog import CATALOG
 from nid_cli.errors import unknown
 from nid_cli.nets import ARCHITECTURES
-from nid_cli.registry.selection import Selection
-from nid_cli.specs import SYMMETRIES, Kappa, symmetry_name
+from nid_cli.specs import SYMMETRIES, Kappa, Selection, symmetry_name
 
 Archs = Annotated[
     list[str] | None,
     typer.Option(
-        "--arch", metavar="ARCH", help="Only these architectures.", autocompletion=lambda: list(ARCHITECTURES)
+        "--arch", metavar="ARCH", help="Only these architectures.", autocompletion=options.among(ARCHITECTURES)
     ),
 ]
 Datasets = Annotated[
     list[str] | None,
-    typer.Option("--dataset", metavar="NAME", help="Only these data sets.", autocompletion=lambda: list(CATALOG)),
+    typer.Option("--dataset", metavar="NAME", help="Only these data sets.", autocompletion=options.among(CATALOG)),
 ]
 Symmetries = Annotated[
     list[str] | None,
-    typer.Option("--symmetry", metavar="TYPE", help="Only these types.", autocompletion=lambda: list(SYMMETRIES)),
+    typer.Option("--symmetry", metavar="TYPE", help="Only these types.", autocompletion=options.among(SYMMETRIES)),
 ]
 Kappas = Annotated[
     list[str] | None, typer.Option("--kappa", metavar="K[,K..]", help="Only this kappa (a comma list: one a layer).")

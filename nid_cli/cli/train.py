@@ -10,9 +10,12 @@ import typer
 
 from nid_cli import recipes
 from nid_cli.cli import options, output, render
+from nid_cli.data.catalog import CATALOG
 from nid_cli.errors import NotFoundError, UsageError
+from nid_cli.nets import ARCHITECTURES
 from nid_cli.pipeline.context import Context
 from nid_cli.records.training import TrainedModel
+from nid_cli.specs import ACTIVATIONS, NORMS, OPTIMIZERS, SYMMETRIES
 
 EXAMPLES = options.examples(
     "nid train --symmetry w --kappa 1 --seeds 4",
@@ -25,10 +28,15 @@ EXAMPLES = options.examples(
 
 
 def train(
-    arch: Annotated[str | None, typer.Option(metavar="mlp|resnet", help="Architecture [mlp].")] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(ARCHITECTURES), help="Architecture [mlp].", autocompletion=options.among(ARCHITECTURES)
+        ),
+    ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Data set [digits].", autocompletion=lambda: list(options.CATALOG)),
+        typer.Option(metavar="NAME", help="Data set [digits].", autocompletion=options.among(CATALOG)),
     ] = None,
     data: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the data set; repeatable.")
@@ -36,9 +44,9 @@ def train(
     symmetry: Annotated[
         str | None,
         typer.Option(
-            metavar="standard|w|sigma|syre",
+            metavar="|".join(SYMMETRIES),
             help="Symmetry type, or 0..3.",
-            autocompletion=lambda: list(options.SYMMETRIES),
+            autocompletion=options.among(SYMMETRIES),
         ),
     ] = None,
     kappa: Annotated[
@@ -51,15 +59,23 @@ def train(
         int | None, typer.Option(metavar="N", help="Hidden units; of a resnet w, for 16w channels.")
     ] = None,
     depth: Annotated[int | None, typer.Option(metavar="N", help="Linear layers; of a resnet 6n + 2.")] = None,
-    norm: Annotated[str | None, typer.Option(metavar="layer|batch|group|none", help="Normalization.")] = None,
-    activation: Annotated[str | None, typer.Option(metavar="gelu|relu|identity", help="Activation.")] = None,
+    norm: Annotated[
+        str | None, typer.Option(metavar="|".join(NORMS), help="Normalization.", autocompletion=options.among(NORMS))
+    ] = None,
+    activation: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(ACTIVATIONS), help="Activation.", autocompletion=options.among(ACTIVATIONS)),
+    ] = None,
     num_fixed: Annotated[
         str | None, typer.Option(metavar="N[,N..]", help="Fixed weights a neuron: counts, or shares below 1.")
     ] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
     weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")] = None,
     momentum: Annotated[float | None, typer.Option(metavar="X", help="Momentum (sgd).")] = None,
-    optimizer: Annotated[str | None, typer.Option(metavar="adamw|adam|sgd", help="Optimizer.")] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(OPTIMIZERS), help="Optimizer.", autocompletion=options.among(OPTIMIZERS)),
+    ] = None,
     milestones: Annotated[
         str | None, typer.Option(metavar="E[,E..]", help="Epochs after which the learning rate is multiplied by gamma.")
     ] = None,

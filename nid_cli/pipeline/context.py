@@ -10,7 +10,7 @@ from typing import Any
 
 from nid_cli.errors import UsageError
 
-# progress(what, done, total, detail): called often, must be cheap.
+# progress(what, done, total, detail): called often, must be cheap. A line is there until all of it is done.
 Progress = Callable[[str, float, float, str], None]
 
 

@@ -14,6 +14,7 @@ from nid_cli.specs.run import (
     RunSpec,
     SymmetrySpec,
 )
+from nid_cli.specs.selection import Selection
 from nid_cli.specs.symmetries import SYMMETRIES, SymmetryType, symmetry_name
 
 # The parts of a data set, in the order in which they are shown.
@@ -34,6 +35,7 @@ __all__ = [
     "NetworkSpec",
     "OptimizerSpec",
     "RunSpec",
+    "Selection",
     "SymmetrySpec",
     "SymmetryType",
     "canonical_json",

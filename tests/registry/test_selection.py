@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nid_cli.errors import NotFoundError, UsageError
-from nid_cli.registry.selection import parse_epochs, parse_numbers, parse_pairs
+from nid_cli.specs.selection import parse_epochs, parse_numbers, parse_pairs
 
 
 def test_numbers() -> None:

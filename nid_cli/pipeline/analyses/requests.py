@@ -15,7 +15,8 @@ from nid_cli.pipeline.context import Context
 from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import ResultKey
 from nid_cli.registry.runs import Model
-from nid_cli.registry.selection import Selected, Selection, select_models
+from nid_cli.registry.selection import Selected, select_models
+from nid_cli.specs import Selection
 
 ALL_PAIRS = "all"
 # What experiments of their own are about.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nid_cli import files
 from nid_cli.errors import UsageError
+from nid_cli.lazy import resolve
 from nid_cli.pipeline.choices import one_of
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures.recorded import Records
@@ -18,7 +19,7 @@ from nid_cli.pipeline.figures.table import FIGURES, Options
 from nid_cli.records.figures import FigureFile
 from nid_cli.registry import invocations, results
 from nid_cli.registry.opening import open_for_writing
-from nid_cli.registry.selection import Selection
+from nid_cli.specs import Selection
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +77,9 @@ def draw(
     entry = FIGURES[one_of("figure", name, list(FIGURES))]
     if columns is not None and columns not in COLUMNS:
         raise UsageError(f"a figure is 1 or 2 columns wide, not {columns}")
-    records, own = entry.gather(context, selection or Selection(), {**entry.options, **(options or {})}, compute)
+    records, own = resolve(entry.gather)(
+        context, selection or Selection(), {**entry.options, **(options or {})}, compute
+    )
     module = importlib.import_module(f"nid_cli.plots.{name}")
     return Drawn(
         figure=module.draw(records, columns=columns, **own),

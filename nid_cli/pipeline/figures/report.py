@@ -19,13 +19,12 @@ from nid_cli.pipeline.housekeeping.group import show_group
 from nid_cli.records.figures import FigureFile
 from nid_cli.registry import groups
 from nid_cli.registry.opening import open_for_reading
-from nid_cli.registry.selection import Selection, matching_groups, select_models
+from nid_cli.registry.selection import matching_groups, select_models
+from nid_cli.specs import Selection
 
 if TYPE_CHECKING:
     from nid_cli.plots.page import Page, Picture, Source
 
-DESCRIPTION = "a self-contained HTML page for a selection of groups: table, figures, numbers, lineage, commands"
-NEEDS = ("whatever there is; the page names what is missing",)
 FORMATS = (".html",)
 SUMMARY = "summary"
 

@@ -1,172 +1,39 @@
-"""The table of figures: what each shows, the results that it needs, its options, and how its records are found."""
+"""The table of figures: what each shows, the results that it needs, its options. No torch, no database.
+
+A new figure is one entry here, one function that gathers its records, and ``nid_cli/plots/<name>.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-from nid_cli.analysis.catalog import METHODS
-from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters, Parameters
+from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
-from nid_cli.errors import NotFoundError, UsageError
-from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
-from nid_cli.pipeline.analyses.requests import Request
-from nid_cli.pipeline.choices import one_of, some_of
-from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.figures import overlay
-from nid_cli.pipeline.figures.recorded import Records, recorded, with_settings
-from nid_cli.registry import runs
-from nid_cli.registry.opening import open_for_reading
-from nid_cli.registry.selection import Selection, matching_groups, parse_numbers, select_models
-from nid_cli.specs import ALIGNMENTS, SPLITS
-
-AGAINST = ("kappa", "fixed", "epoch")
-BARRIERS = ("chord", "max", "mid")
-COSTS = ("matrix", "distribution", "scatter")
-# What a summary shows of a group, beside its training.
-SUMMARIZED = ("lmc", "match", "cost", "coherence")
-# More columns of panels than these are stamps.
-MOST_COLUMNS = 8
+from nid_cli.specs import Selection
 
 SELECTORS = tuple(field.name for field in fields(Selection))
 
 Options = Mapping[str, Any]
-Gathered = tuple[Records, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureEntry:
     """A figure: what it shows, the commands whose results it needs, its own options with their defaults.
 
-    ``gather(context, selection, options, compute)`` gives its records and the keyword arguments of ``draw`` and
-    ``table`` in ``nid_cli/plots/<name>.py``. ``selectors``: those that it takes.
+    ``gather``: ``module:function`` of (context, selection, options, compute), which gives its records and the keyword
+    arguments of ``draw`` and ``table`` in ``nid_cli/plots/<name>.py``. ``selectors``: those that it takes.
     """
 
     description: str
     needs: tuple[str, ...]
-    gather: Callable[[Context, Selection, Options, bool], Gathered]
+    gather: str
     options: Options
     selectors: tuple[str, ...] = SELECTORS
 
 
-def _lmc(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
-    own = {"split": one_of("split", options["split"], SPLITS)} | _overlay("lmc", options)
-    [records] = recorded(context, [_lmc_request(selection, options)], compute=compute)
-    _need_applicable(records)
-    return records, own
-
-
-def _barrier(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
-    own = {"split": one_of("split", options["split"], SPLITS), "kind": one_of("kind", options["kind"], BARRIERS)}
-    selection = _over_epochs(selection, options["against"])
-    request = _lmc_request(selection, options)
-    _check_against(options["against"], AGAINST, _settings(context, selection))
-    [records] = recorded(context, [request], compute=compute)
-    _need_applicable(records)
-    _need_places(records, options["against"])
-    return records, own | {"against": options["against"]}
-
-
-def _match(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
-    selection = _over_epochs(selection, options["against"])
-    _check_against(options["against"], AGAINST, _settings(context, selection))
-    parameters = MatchParameters(at=(options["at"],), similarity=(options["similarity"],))
-    own = {"against": options["against"]} | _overlay("match", options)
-    [records] = recorded(context, [_request("match", selection, parameters, options["pairs"])], compute=compute)
-    _need_places(records, options["against"])
-    return records, own
-
-
-def _cost(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
-    kind, across = one_of("kind", options["kind"], COSTS), options["across"]
-    if kind == "matrix":
-        selection = _one_model(selection)
-    _check_against(across, ("layer",), _settings(context, selection), "columns of panels")
-    methods = ["ridge"] if kind == "scatter" else some_of("method", options["method"], METHODS)
-    fit = {"betas": tuple(options["betas"]), "neurons": options["neurons"]}
-    layers = options["layers"] and tuple(options["layers"])
-    common = {"layers": layers, "explained_variance": options["explained_variance"]}
-    requests = [
-        _request("cost", selection, CostParameters(method=method, **common, **(fit if method == "ridge" else {})))
-        for method in methods
-    ]
-    records = [record for found in recorded(context, requests, compute=compute) for record in found]
-    if across != "layer" and (without := [r for r in records if across not in r["settings"]["data"]]):
-        raise UsageError(
-            f"the data of {without[0]['group']} have no {across}", "choose groups with --dataset or --group"
-        )
-    places = {str(r["layer"] if across == "layer" else r["settings"]["data"][across]) for r in records}
-    if kind == "matrix" and len(places) > MOST_COLUMNS:
-        raise UsageError(f"{len(places)} columns of panels are too many to be read", "choose some with --layers 0,1,2")
-    return records, {"kind": kind, "across": across}
-
-
-def _coherence(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
-    against = one_of("axis", options["against"], ("layer", "epoch"))
-    selection = _over_epochs(selection, against)
-    parameters = CoherenceParameters(explained_variance=options["explained_variance"])
-    [records] = recorded(context, [_request("coherence", selection, parameters)], compute=compute)
-    return records, {"against": against}
-
-
-def _synthetic(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
-    request = Request(analysis="synthetic", parameters=SyntheticSettings(**options))
-    [records] = recorded(context, [request], compute=compute)
-    return records, {}
-
-
-def _training(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
-    splits = some_of("split", options["split"], SPLITS)
-    return epochs_of(context, selection), {"splits": splits}
-
-
-def epochs_of(context: Context, selection: Selection) -> Records:
-    """One record for each model and epoch of the selected groups: the metrics of its training.
-
-    Raises:
-        NotFoundError: no group matches, or none of them was trained here.
-    """
-    found: Records = []
-    wanted = parse_numbers(selection.models, "models") if selection.models else None
-    with open_for_reading(context.registry).read() as connection:
-        for group in matching_groups(connection, selection):
-            members = [m for m in runs.models_of(connection, group_id=group.id) if wanted is None or m.number in wanted]
-            metrics = runs.metrics_of(connection, [member.id for member in members])
-            for member in members:
-                identity = group.identity | {"model": member.number}
-                found += [identity | row for row in metrics[member.id]]
-    if not any(record["epoch"] > 0 for record in found):
-        raise NotFoundError(
-            "the selected groups have no recorded epochs: they were imported, or trained for none",
-            "nid train --epochs 5 records them",
-        )
-    return with_settings(context, found)
-
-
-def _summary(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
-    with open_for_reading(context.registry).read() as connection:
-        chosen = matching_groups(connection, selection)
-        if len(chosen) > 1:
-            raise UsageError(
-                f"a summary shows one group, and {len(chosen)} match",
-                f"choose one: --group {' or --group '.join(group.name for group in chosen[:6])}",
-            )
-        selected = list(select_models(connection, selection, least=1))
-        if not selected:
-            raise NotFoundError(f"{chosen[0].name} has no complete model", "finish its training")
-        group, members = selected[0].group, selected[0].models
-        metrics = runs.metrics_of(connection, [m.id for m in members])
-    own = Selection(group=(group.name,), models=selection.models, epochs=str(selected[0].epochs[-1]))
-    names = [name for name in SUMMARIZED if SCOPES[ANALYSES[name].scope] <= len(members)]
-    requests = [_request(name, own, ANALYSES[name].parameters()) for name in names]
-    found = dict(zip(names, recorded(context, requests, compute=compute), strict=True))
-    trained = [group.identity | {"model": m.number} | row for m in members for row in metrics[m.id]]
-    found["training"] = with_settings(context, trained)
-    return [record | {"part": name} for name, own in found.items() for record in own], {}
-
-
-_LMC = LmcParameters()
+_LMC, _MATCH, _COST = LmcParameters(), MatchParameters(), CostParameters()
 _PAIRS = {"pairs": "all", "align": ",".join(_LMC.align), "points": _LMC.points, "bn_reset": _LMC.bn_reset}
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
 _SYNTHETIC: Options = {name: getattr(SyntheticSettings(), name) for name in _SIZE}
@@ -175,108 +42,61 @@ FIGURES: dict[str, FigureEntry] = {
     "lmc": FigureEntry(
         description="accuracy and loss over lambda, unaligned and aligned side by side, mean and band over pairs",
         needs=("nid lmc",),
-        gather=_lmc,
+        gather="nid_cli.pipeline.figures.gather:lmc",
         options=_PAIRS | {"split": "train", "overlay": None},
     ),
     "barrier": FigureEntry(
         description="error and loss barrier against kappa, share of fixed weights, epoch or a data parameter",
         needs=("nid lmc",),
-        gather=_barrier,
+        gather="nid_cli.pipeline.figures.gather:barrier",
         options=_PAIRS | {"split": "train", "against": "kappa", "kind": "chord"},
     ),
     "match": FigureEntry(
         description="matching objective (optimal, identity, random) against kappa, share of fixed weights or epoch, "
         "layer by layer and pooled",
         needs=("nid match",),
-        gather=_match,
-        options={"pairs": "all", "at": "post_activation", "similarity": "pearson", "against": "kappa", "overlay": None},
+        gather="nid_cli.pipeline.figures.gather:match",
+        options={
+            "pairs": "all", "at": _MATCH.at[0], "similarity": _MATCH.similarity[0], "against": "kappa", "overlay": None,
+        },
     ),
     "cost": FigureEntry(
         description="swap costs: matrices by layer or data parameter, distributions, or Mahalanobis against ridge",
         needs=("nid cost", "nid cost --method ridge (for --method ridge and --kind scatter)"),
-        gather=_cost,
+        gather="nid_cli.pipeline.figures.gather:cost",
         options={
-            "kind": "matrix", "across": "layer", "method": "mahalanobis", "layers": None, "betas": (0.01,),
-            "neurons": 16, "explained_variance": 0.9,
+            "kind": "matrix", "across": "layer", "method": _COST.method, "layers": None, "betas": (0.01,),
+            "neurons": _COST.neurons, "explained_variance": _COST.explained_variance,
         },
     ),
     "coherence": FigureEntry(
         description="coherence, dimension and anisotropy with its bound, over layers or epochs",
         needs=("nid coherence",),
-        gather=_coherence,
-        options={"against": "layer", "explained_variance": 0.9},
+        gather="nid_cli.pipeline.figures.gather:coherence",
+        options={"against": "layer", "explained_variance": CoherenceParameters().explained_variance},
     ),
     "synthetic": FigureEntry(
         description="synthetic experiment: midpoint barrier against coherence, curves at the two ends, both families",
         needs=("nid coherence synthetic",),
-        gather=_synthetic,
+        gather="nid_cli.pipeline.figures.gather:synthetic",
         options=_SYNTHETIC,
         selectors=(),
     ),
     "training": FigureEntry(
         description="loss and accuracy over the epochs of all seeds",
         needs=("nid train",),
-        gather=_training,
+        gather="nid_cli.pipeline.figures.gather:training",
         options={"split": "train,test"},
         selectors=tuple(name for name in SELECTORS if name != "epochs"),
     ),
     "summary": FigureEntry(
         description="one page for a group: what it is, training, connectivity, matching, costs, coherence",
         needs=("nid lmc", "nid match", "nid cost", "nid coherence"),
-        gather=_summary,
+        gather="nid_cli.pipeline.figures.gather:summary",
         options={},
     ),
 }  # fmt: skip
 
-
-def _request(analysis: str, selection: Selection, parameters: Parameters, pairs: str = "all") -> Request:
-    return Request(analysis=analysis, selection=selection, parameters=parameters, pairs=pairs)
-
-
-def _lmc_request(selection: Selection, options: Options) -> Request:
-    align = tuple(some_of("alignment", options["align"], ALIGNMENTS))
-    parameters = LmcParameters(align=align, points=options["points"], bn_reset=options["bn_reset"])
-    return _request("lmc", selection, parameters, options["pairs"])
-
-
-def _overlay(figure: str, options: Options) -> dict[str, Any]:
-    """Others' values for ``draw`` and ``table``, where they were asked for."""
-    source = options["overlay"]
-    return {} if source is None else {"overlay": overlay.read(figure, source)}
-
-
-def _one_model(selection: Selection) -> Selection:
-    """The first of the models, as a matrix is that of one: no others need results."""
-    chosen = parse_numbers(selection.models, "models") if selection.models else [1]
-    return replace(selection, models=str(chosen[0]))
-
-
-def _over_epochs(selection: Selection, against: str) -> Selection:
-    """All epochs where the epoch is the axis and none were chosen."""
-    return replace(selection, epochs="all") if against == "epoch" and selection.epochs == "last" else selection
-
-
-def _settings(context: Context, selection: Selection) -> list[dict[str, Any]]:
-    with open_for_reading(context.registry).read() as connection:
-        return [group.spec.settings() for group in matching_groups(connection, selection)]
-
-
-def _check_against(given: str, always: Sequence[str], settings: Iterable[Options], what: str = "axis") -> None:
-    """Raises a UsageError unless the axis is one that every figure has, or a data parameter of a selected group."""
-    parameters = dict.fromkeys(name for own in settings for name in own["data"])
-    one_of(what, given, [*always, *parameters])
-
-
-def _need_applicable(records: Records) -> None:
-    if not any(record["status"] == "ok" for record in records):
-        raise NotFoundError("none of the results can be drawn: the alignment is not applicable to these groups")
-
-
-def _need_places(records: Records, against: str) -> None:
-    """Raises a UsageError where no record has a place on the axis."""
-    from nid_cli.plots.against import value
-
-    if all(value(record, against) is None for record in records):
-        raise UsageError(
-            f"none of the selected groups has one {against} to put on the axis", "--against epoch suits every group"
-        )
+# The page of all figures, which has a command of its own.
+REPORT = "a self-contained HTML page for a selection of groups: table, figures, numbers, lineage, commands"
+REPORT_NEEDS = ("whatever there is; the page names what is missing",)

@@ -14,7 +14,8 @@ from nid_cli.registry import groups, invocations, runs
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.runs import Model
-from nid_cli.registry.selection import Selection, select_groups
+from nid_cli.registry.selection import select_groups
+from nid_cli.specs import Selection
 
 
 def _members(connection: Connection, group: Group) -> list[Model]:

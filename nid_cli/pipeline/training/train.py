@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     from nid_cli.data.tensors import Data
     from nid_cli.pipeline.training.member import Message, Task
+
+
+# The line of progress for all models together.
+ALL_MODELS = "models"
 
 
 @dataclass(frozen=True)
@@ -148,10 +152,11 @@ def _train(
             f"{group.name}: training {len(tasks)} of {seeds} models, {spec.epochs} epochs, "
             + (f"{min(workers or _cores(), len(tasks))} at a time" if device.type == "cpu" else f"on {device}")
         )
+        progress = _Progress(context, tasks)
         with closing(_messages(tasks, data, device, workers)) as messages:
             for message in messages:
                 _record(registry, message)
-                _report(context, message, by_model)
+                progress.tell(message)
                 if problem := _ended(message, by_model):
                     problems.append(problem)
     with registry.read() as connection:
@@ -284,13 +289,34 @@ def _record(registry: Registry, message: Message) -> None:
                 runs.set_status(connection, [model_id], "failed", failed_epoch=epoch)
 
 
-def _report(context: Context, message: Message, tasks: dict[int, Task]) -> None:
-    from nid_cli.pipeline.training.member import EpochDone
+class _Progress:
+    """What the user is told: how far all models are together, and each that runs."""
 
-    if isinstance(message, EpochDone):
-        task = tasks[message.model_id]
-        detail = f"loss {message.values['train_loss']:.4f}  accuracy {message.values['train_accuracy']:.2f} %"
-        context.progress(f"model {task.number}", message.epoch, task.spec.epochs, detail)
+    def __init__(self, context: Context, tasks: Sequence[Task]) -> None:
+        self.context, self.tasks = context, {task.model_id: task for task in tasks}
+        self.epochs = dict.fromkeys(self.tasks, 0.0)
+        self.ended = 0
+        self._whole()
+
+    def _whole(self) -> None:
+        done = sum(self.epochs.values()) / max(1, *(task.spec.epochs for task in self.tasks.values()))
+        self.context.progress(ALL_MODELS, done, len(self.tasks), f"{self.ended} of {len(self.tasks)} models done")
+
+    def tell(self, message: Message) -> None:
+        """Passes on an epoch, or a model's end: its line has nothing more to say then."""
+        from nid_cli.pipeline.training.member import EpochDone, Failed, Finished
+
+        task = self.tasks[message.model_id]
+        total = task.spec.epochs
+        if isinstance(message, EpochDone):
+            detail = f"loss {message.values['train_loss']:.4f}  accuracy {message.values['train_accuracy']:.2f} %"
+            self.epochs[message.model_id] = message.epoch
+            self.context.progress(f"model {task.number}", message.epoch, total, detail)
+        if isinstance(message, Finished | Failed):
+            self.epochs[message.model_id] = total
+            self.ended += 1
+            self.context.progress(f"model {task.number}", total, total, "")  # its line goes
+        self._whole()
 
 
 def _ended(message: Message, tasks: dict[int, Task]) -> str | None:
