@@ -21,8 +21,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: {stopping.SENTENCE}\nhint: {stopping.HINT}\n")
         code = stopping.EXIT_CODE
-    if code == stopping.EXIT_CODE:
-        stopping.leave()
+    if code == stopping.EXIT_CODE or "torch" in sys.modules:  # which takes a quarter of a second to take apart
+        stopping.leave(code)
     sys.exit(code)
 
 

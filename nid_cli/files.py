@@ -60,3 +60,18 @@ def write_atomic(path: Path, content: bytes) -> str:
             temporary.unlink(missing_ok=True)
         raise NidError(f"cannot write {path}: {error.strerror}", "free some space or check permissions") from None
     return sha256(content)
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Writes a file that carries its own SHA-256 in its first 32 bytes."""
+    write_atomic(path, hashlib.sha256(content).digest() + content)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """The content that :func:`write_sealed` wrote; None where the file is missing or damaged."""
+    try:
+        sealed = path.read_bytes()
+    except OSError:
+        return None
+    content = sealed[32:]
+    return content if hashlib.sha256(content).digest() == sealed[:32] else None

@@ -83,8 +83,8 @@ def over() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def leave() -> NoReturn:
-    """Ends an interrupted program, whose end nothing can disturb any more.
+def leave(code: int = EXIT_CODE) -> NoReturn:
+    """Ends the program, so that nothing can disturb its end any more.
 
     Not as Python does: it waits for threads, and dies of SIGINT itself where a KeyboardInterrupt once passed ``exec``.
     """
@@ -94,4 +94,4 @@ def leave() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    os._exit(EXIT_CODE)
+    os._exit(code)

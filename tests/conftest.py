@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from nid_cli.specs import RunSpec
 
 # Two workers of tests on two cores: more threads than that wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What commands keep for the user is kept for the tests alone.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="nid-tests-")
 
 SHARED = Path(os.environ.get("NID_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

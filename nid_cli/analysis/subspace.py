@@ -17,6 +17,18 @@ from nid_cli.records.subspace import SubspaceSummary
 BATCH = 1024
 # Samples (patches, of a convolution) of one float32 product and sum; those are added up in float64.
 ROWS = 8192
+# From so many columns on, two halves and what lies between them are multiplied faster than the whole.
+WIDE = 256
+
+
+def gram(x: Tensor) -> Tensor:
+    """x^T x (d x d): symmetric, so of a large one only the blocks on one side of the diagonal are multiplied."""
+    d = x.shape[1]
+    if d < WIDE:
+        return x.T @ x
+    left, right = x[:, : d // 2], x[:, d // 2 :]
+    across = left.T @ right
+    return torch.cat([torch.cat([gram(left), across], 1), torch.cat([across.T, gram(right)], 1)])
 
 
 @dataclass
@@ -40,7 +52,7 @@ class Moments:
         for rows in x.split(ROWS):
             centered = rows - self.shift
             self.total += centered.sum(0)
-            self.products += centered.T @ centered
+            self.products += gram(centered)
 
     def covariance(self) -> Tensor:
         """The covariance (d x d, float64; divided by N)."""

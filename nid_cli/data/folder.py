@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
+from nid_cli.data.cache import Tensors, cached
 from nid_cli.data.catalog import Parameters
 from nid_cli.data.tensors import Normalization, RawData, Split
 from nid_cli.errors import NidError, NotFoundError, UsageError
-from nid_cli.files import write_atomic
 
 NAME = "image-folder"
 PARTS = ("train", "test")
@@ -30,20 +26,29 @@ def load_image_folder(parameters: Parameters, folder: Path) -> RawData:
         NotFoundError: the folders or their classes are not there. UsageError: the classes are not as many as said.
     """
     root, size = folder / NAME, int(parameters["size"])
-    parts = [_listing(root / part) for part in PARTS]
-    classes = parts[0].classes
-    if parts[1].classes != classes:
+    if missing := [root / part for part in PARTS if not (root / part).is_dir()]:
+        _listing(missing[0])
+    kept = [cached(f"{part}-{size}", root / part, root, partial(_read, root / part, size)) for part in PARTS]
+    names = [bytes(tensors["classes"].tolist()).decode().split("\n") for tensors in kept]
+    if names[0] != names[1]:
         raise NotFoundError(f"the classes of {root / 'train'} and {root / 'test'} differ", "give both the same folders")
-    if len(classes) != parameters["classes"]:
+    if len(names[0]) != parameters["classes"]:
         raise UsageError(
-            f"{root} has {len(classes)} classes, not {parameters['classes']:g}", f"--data classes={len(classes)}"
+            f"{root} has {len(names[0])} classes, not {parameters['classes']:g}", f"--data classes={len(names[0])}"
         )
-    train, test = (
-        Split(_images(part, root, name, size), torch.tensor(part.targets))
-        for name, part in zip(PARTS, parts, strict=True)
-    )
+    train, test = (Split(tensors["images"], tensors["targets"]) for tensors in kept)
     mean, deviation = _statistics(train.inputs)
     return RawData(train, test, Normalization(255.0, mean, deviation), augmented=bool(parameters["augment"]))
+
+
+def _read(part: Path, size: int) -> Tensors:
+    """The pictures of one part (N x 3 x size x size bytes), their classes, and the classes' names, a line each."""
+    listing = _listing(part)
+    return {
+        "images": torch.stack([_image(path, size) for path, _ in listing.samples]),
+        "targets": torch.tensor(listing.targets),
+        "classes": torch.tensor(list("\n".join(listing.classes).encode()), dtype=torch.uint8),
+    }
 
 
 def _statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -70,25 +75,6 @@ def _listing(path: Path) -> Any:
             f"the data set {NAME} is not there: {error}",
             f"put the pictures into {path}/CLASS/ and its neighbours, or name the folder above {NAME} with --data-dir",
         ) from None
-
-
-def _images(part: Any, root: Path, part_name: str, size: int) -> torch.Tensor:
-    """N x 3 x size x size bytes, from the cache where no picture has changed since."""
-    listing = [
-        (os.path.relpath(path, root), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path, _ in part.samples
-    ]
-    name = hashlib.sha256(repr((size, listing)).encode()).hexdigest()[:16]
-    kind = f".cache-{part_name}-{size}"
-    cache = root / f"{kind}-{name}.safetensors"
-    try:
-        return load(cache.read_bytes())["images"]
-    except (OSError, SafetensorError, KeyError):
-        images = torch.stack([_image(path, size) for path, _ in part.samples])
-    with suppress(NidError):  # a folder that cannot be written goes without
-        write_atomic(cache, save({"images": images}))
-    for old in set(root.glob(f"{kind}-*.safetensors")) - {cache}:
-        old.unlink(missing_ok=True)
-    return images
 
 
 def _image(path: str, size: int) -> torch.Tensor:

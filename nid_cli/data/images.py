@@ -1,4 +1,4 @@
-"""Image data sets through torchvision, which downloads and verifies them; kept as bytes."""
+"""Image data sets through torchvision, which downloads and verifies them; kept as bytes once they were read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Any
 
 import torch
 
+from nid_cli.data.cache import Tensors, cached, users_cache
 from nid_cli.data.catalog import Parameters
 from nid_cli.data.tensors import Normalization, RawData, Split
 from nid_cli.errors import NidError, NotFoundError
+from nid_cli.lazy import resolve
+
+PARTS = ("train", "test")
 
 
 def _open(dataset: Any, folder: Path, name: str, files: str) -> tuple[Any, Any]:
@@ -33,47 +37,60 @@ def _open(dataset: Any, folder: Path, name: str, files: str) -> tuple[Any, Any]:
         ) from None
 
 
-def _grey(dataset: Any, folder: Path, name: str, mean: float, std: float) -> RawData:
-    raw = f"{dataset.__name__}/raw/"
-    parts = _open(dataset, folder, name, f"{raw}train-images-idx3-ubyte and the other three files of {raw}")
-    train, test = (Split(part.data.unsqueeze(1), part.targets.to(torch.int64)) for part in parts)
+def _splits(tensors: Tensors) -> tuple[Split, Split]:
+    train, test = (Split(tensors[f"{part}_inputs"], tensors[f"{part}_targets"]) for part in PARTS)
+    return train, test
+
+
+def _grey(name: str, dataset: str, folder: Path, mean: float, std: float) -> RawData:
+    """One of torchvision's data sets in MNIST's format, ``dataset`` being its class and its folder."""
+    raw = f"{dataset}/raw/"
+
+    def read() -> Tensors:
+        files = f"{raw}train-images-idx3-ubyte and the other three files of {raw}"
+        parts = _open(resolve(f"torchvision.datasets:{dataset}"), folder, name, files)
+        tensors = {}
+        for part, known in zip(PARTS, parts, strict=True):
+            tensors[f"{part}_inputs"] = known.data.unsqueeze(1)
+            tensors[f"{part}_targets"] = known.targets.to(torch.int64)
+        return tensors
+
+    train, test = _splits(cached(name, folder / raw, users_cache(), read))
     return RawData(train, test, Normalization(255.0, (mean,), (std,)))
 
 
 def load_mnist(parameters: Parameters, folder: Path) -> RawData:
     """60,000 + 10,000 x 1 x 28 x 28 bytes; the reference code's normalization."""
-    from torchvision.datasets import MNIST
-
-    return _grey(MNIST, folder, "mnist", 0.1307, 0.3081)
+    return _grey("mnist", "MNIST", folder, 0.1307, 0.3081)
 
 
 def load_fashion_mnist(parameters: Parameters, folder: Path) -> RawData:
     """60,000 + 10,000 x 1 x 28 x 28 bytes."""
-    from torchvision.datasets import FashionMNIST
-
-    return _grey(FashionMNIST, folder, "fashion-mnist", 0.2860, 0.3530)
+    return _grey("fashion-mnist", "FashionMNIST", folder, 0.2860, 0.3530)
 
 
-def _cifar(dataset: Any, parameters: Parameters, folder: Path, name: str, mean: Any, std: Any) -> RawData:
-    parts = _open(dataset, folder, name, f"the unpacked archive {dataset.base_folder}/")
-    train, test = (
-        Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
-        for part in parts
-    )
+def _cifar(name: str, below: str, parameters: Parameters, folder: Path, mean: Any, std: Any) -> RawData:
+    """CIFAR, which torchvision reads from the folder ``below``."""
+
+    def read() -> Tensors:
+        parts = _open(resolve(f"torchvision.datasets:{name.upper()}"), folder, name, f"the unpacked archive {below}/")
+        tensors = {}
+        for part, known in zip(PARTS, parts, strict=True):
+            tensors[f"{part}_inputs"] = torch.from_numpy(known.data).permute(0, 3, 1, 2).contiguous()
+            tensors[f"{part}_targets"] = torch.tensor(known.targets)
+        return tensors
+
+    train, test = _splits(cached(name, folder / below, users_cache(), read))
     return RawData(train, test, Normalization(255.0, mean, std), augmented=bool(parameters["augment"]))
 
 
 def load_cifar10(parameters: Parameters, folder: Path) -> RawData:
     """50,000 + 10,000 x 3 x 32 x 32 bytes; torchvision checks their MD5 before it reads them."""
-    from torchvision.datasets import CIFAR10
-
     mean, std = (0.4917, 0.4823, 0.4467), (0.2471, 0.2435, 0.2616)
-    return _cifar(CIFAR10, parameters, folder, "cifar10", mean, std)
+    return _cifar("cifar10", "cifar-10-batches-py", parameters, folder, mean, std)
 
 
 def load_cifar100(parameters: Parameters, folder: Path) -> RawData:
     """50,000 + 10,000 x 3 x 32 x 32 bytes; torchvision checks their MD5 before it reads them."""
-    from torchvision.datasets import CIFAR100
-
     mean, std = (0.5068, 0.4863, 0.4408), (0.2672, 0.2564, 0.2760)
-    return _cifar(CIFAR100, parameters, folder, "cifar100", mean, std)
+    return _cifar("cifar100", "cifar-100-python", parameters, folder, mean, std)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from nid_cli.errors import IntegrityError
-from nid_cli.files import sha256, write_atomic
+from nid_cli.files import sha256
 
 # Beside the checkpoints of a model in training: what resuming needs.
 RESUME = "resume.bin"
@@ -37,18 +36,3 @@ def read_if(path: Path, expected: str) -> bytes | None:
         return read_verified(path, expected)
     except IntegrityError:
         return None
-
-
-def write_sealed(path: Path, content: bytes) -> None:
-    """Writes a file that carries its own SHA-256 in its first 32 bytes."""
-    write_atomic(path, hashlib.sha256(content).digest() + content)
-
-
-def read_sealed(path: Path) -> bytes | None:
-    """The content that :func:`write_sealed` wrote; None where the file is missing or damaged."""
-    try:
-        sealed = path.read_bytes()
-    except OSError:
-        return None
-    content = sealed[32:]
-    return content if hashlib.sha256(content).digest() == sealed[:32] else None

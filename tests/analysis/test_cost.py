@@ -166,7 +166,7 @@ def test_bounds_by_formula_and_without_a_mask() -> None:
     assert set(anisotropy_bounds(space, None).values()) == {0.0}
     plain = layer_coherence(0, space, 8, None).values()
     assert plain["anisotropy"] == [0.0] * 8 and plain["share_above_bounds"]["0.05"] == 0.0
-    assert layer_coherence(space, 0, None)["anisotropy_mean"] is None
+    assert layer_coherence("output", space, 0, None).anisotropy_mean is None
 
 
 def test_few_neurons_exceed_the_bounds() -> None:

@@ -15,6 +15,7 @@ import pytest
 from nid_cli.registry import invocations, locks, processes
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.sqlite_faults import has_wal_reset_fault
+from nid_cli.registry.tables import SCHEMA_REVISION
 from tests.conftest import Terminal
 
 CHECKPOINT = "runs/c936e0c35c598b42/model-0001/epoch-000001.safetensors"
@@ -233,7 +234,7 @@ def test_the_doctor_tells_versions_locations_and_troubles(terminal: Terminal) ->
         "free space",
         "write test",
     }
-    assert seen["registry"]["value"] == str(terminal.database) and seen["schema"]["value"] == "0002"
+    assert seen["registry"]["value"] == str(terminal.database) and seen["schema"]["value"] == SCHEMA_REVISION
     assert "nid lmc" in seen["stale runs"]["value"] and seen["write test"]["status"] == "ok"
     assert {o["what"]: o for o in terminal.records("doctor")}["stale runs"]["value"] == "none"
     assert seen["sqlite"]["status"] == ("warning" if has_wal_reset_fault() else "ok")

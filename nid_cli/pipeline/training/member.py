@@ -90,11 +90,11 @@ class _Progress:
 
     def write(self, path: Path) -> None:
         header = json.dumps({"epoch": self.epoch, "messages": self.messages, "saved": self.saved}).encode()
-        artifacts.write_sealed(path, header + b"\n" + to_bytes(self.optimizer))
+        files.write_sealed(path, header + b"\n" + to_bytes(self.optimizer))
 
     @classmethod
     def read(cls, path: Path) -> _Progress | None:
-        content = artifacts.read_sealed(path)
+        content = files.read_sealed(path)
         if content is None:
             return None
         header, _, tensors = content.partition(b"\n")
