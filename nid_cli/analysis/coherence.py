@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from nid_cli.analysis.subspace import Subspace, fixed_factors, fixed_positions
+from nid_cli.analysis.subspace import Subspace, fixed_positions, fixed_squares
 from nid_cli.records.coherence import Coherence
 
 DELTAS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
@@ -24,7 +24,7 @@ def anisotropy(subspace: Subspace, mask: Tensor) -> Tensor:
     if bool(mask.all()):
         return torch.zeros(len(mask), dtype=torch.float64)
     free = 1 - mask.double().mean()
-    squares = fixed_factors(subspace.basis, fixed_positions(mask)).squares
+    squares = fixed_squares(subspace.basis, fixed_positions(mask))
     norms = (free - squares).abs().amax(1)
     if squares.shape[1] < subspace.basis.shape[1]:
         norms = norms.clamp_min(free)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nid_cli.analysis.subspace import Subspace, fixed_factors, fixed_positions
+from nid_cli.analysis.subspace import CHUNK, Subspace, fixed_factors, fixed_positions
 
 # 1 - s^2 at or below this counts as s = 1: the direction lies in the neuron's fixed inputs alone.
 SINGULAR = 1e-9
-# Neurons decomposed at once: bounds memory at CHUNK x f x n.
-CHUNK = 64
 
 
 @dataclass(frozen=True)

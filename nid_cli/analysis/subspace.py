@@ -17,6 +17,8 @@ from nid_cli.records.subspace import SubspaceSummary
 BATCH = 1024
 # Samples (patches, of a convolution) of one float32 product and sum; those are added up in float64.
 ROWS = 8192
+# Neurons decomposed at once: bounds memory at CHUNK x f x k.
+CHUNK = 64
 # From so many columns on, two halves and what lies between them are multiplied faster than the whole.
 WIDE = 256
 
@@ -169,6 +171,16 @@ def fixed_factors(basis: Tensor, positions: Tensor) -> FixedFactors:
     squares, right = torch.linalg.eigh(blocks.transpose(1, 2) @ blocks)
     squares = squares.clamp_min(0)
     return FixedFactors(squares, squares.sqrt()[:, :, None] * right.transpose(1, 2))
+
+
+def fixed_squares(basis: Tensor, positions: Tensor) -> Tensor:
+    """The squared singular values alone (n x r; see :class:`FixedFactors`), a few neurons at a time."""
+    parts = []
+    for part in positions.split(CHUNK):
+        blocks = basis[part]
+        small = blocks @ blocks.mT if blocks.shape[1] <= blocks.shape[2] else blocks.mT @ blocks
+        parts.append(torch.linalg.eigh(small)[0].clamp_min(0))
+    return torch.cat(parts)
 
 
 def fixed_positions(mask: Tensor) -> Tensor:

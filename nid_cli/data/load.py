@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nid_cli.data.catalog import TRAIN_SIZE, VAL_SHARE, Parameters, entry
-from nid_cli.data.tensors import Data, RawData, split_validation
+from nid_cli.data.tensors import Data, RawData, Split, split_validation
 from nid_cli.errors import UsageError
 from nid_cli.specs import canonical_json
 
@@ -27,16 +27,16 @@ def load(name: str, parameters: Parameters, folder: Path) -> Data:
     module, function = entry(name).loader.split(":")
     loader: Callable[[Parameters, Path], RawData] = getattr(importlib.import_module(module), function)
     raw = loader(parameters, folder)
+    # A copy, as the others are: else it alone would keep the whole of a mapped file in memory.
+    test = Split(raw.test.inputs.clone(), raw.test.targets.clone())
     train, val = split_validation(raw.train, parameters.get(VAL_SHARE, 0.1))
     if size := parameters.get(TRAIN_SIZE):
         if size > len(train):
             raise UsageError(f"train-size {size} exceeds the {len(train)} training samples of {name}")
         train = train.take(slice(0, int(size)))
-    if empty := [
-        part for part, split in (("validation", val), ("test", raw.test), ("training", train)) if not len(split)
-    ]:
+    if empty := [part for part, split in (("validation", val), ("test", test), ("training", train)) if not len(split)]:
         raise UsageError(f"the {empty[0]} split of {name} is empty", "--data val-share=0.2, or more data, fills it")
     identity = None
     if raw.generator is not None:
         identity = canonical_json({"name": name, "parameters": dict(parameters), "generator": raw.generator})
-    return Data(train, val, raw.test, raw.normalization, identity, raw.augmented)
+    return Data(train, val, test, raw.normalization, identity, raw.augmented)
