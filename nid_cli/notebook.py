@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,10 +56,11 @@ class Archive:
 
         return pd.DataFrame(manage.list_groups(self._context, _selection(selectors)))
 
-    def results(self, analysis: str, **where: Any) -> pd.DataFrame:
+    def results(self, analysis: str, columns: Sequence[str] | None = None, **where: Any) -> pd.DataFrame:
         """All recorded results of ``lmc``, ``match``, ``cost``, ``coherence`` or ``synthetic``, a row a record.
 
         Args:
+            columns: only these, in this order, which is much faster where there are many results.
             where: selectors of groups (arch, dataset, symmetry, kappa, group), and any other field of the records, with
                 the value that it must have (``align="none"``, ``epoch=100``); a list of values means any of them.
 
@@ -77,8 +78,14 @@ class Archive:
         selectors = {name: where.pop(name) for name in SELECTORS if name in where}
         if selectors and not SCOPES[ANALYSES[analysis].scope]:
             raise UsageError(f"the synthetic experiment has no groups that {', '.join(selectors)} could choose")
-        found = self._recorded(analysis, _selection(selectors))
-        known = found or self._recorded(analysis, Selection())
+        selection = _selection(selectors) if SCOPES[ANALYSES[analysis].scope] else None
+        if selection is not None:
+            with self._registry.read() as connection:
+                matching_groups(connection, selection)  # what was asked for must be there
+        if columns is not None:
+            return self._columns(analysis, list(columns), selection, where)
+        found = self._recorded(analysis, selection)
+        known = found or self._recorded(analysis, selection and Selection())
         fields = dict.fromkeys(name for record in known for name in record)
         if known and (wrong := [name for name in where if name not in fields]):
             raise unknown(f"field of {analysis}", wrong[0], fields)
@@ -89,12 +96,30 @@ class Archive:
         of_each_shape = {tuple(record): record for record in known}
         return self._frame(of_each_shape.values()).head(0).copy()
 
-    def _recorded(self, analysis: str, selection: Selection) -> list[dict[str, Any]]:
+    def _columns(
+        self, analysis: str, names: list[str], selection: Selection | None, where: Mapping[str, Any]
+    ) -> pd.DataFrame:
+        """Some columns of the results that fit; those in files of their own need whole records."""
+        import pandas as pd
+
+        from nid_cli.registry.columns import LINEAGE, read_columns
+
+        kinds = ANALYSES[analysis].records
+        declared = {column.name: column for kind in kinds for column in kind.columns()}
+        if wrong := [name for name in (*names, *where) if name not in declared]:
+            raise unknown(f"field of {analysis}", wrong[0], declared)
+        if any(declared[name].large or name == LINEAGE for name in (*names, *where)):
+            return self.results(analysis, **where, **_selectors(selection)).reindex(columns=names)
         with self._registry.read() as connection:
-            if not SCOPES[ANALYSES[analysis].scope]:
-                return results.of_kind(connection, analysis, None)
-            chosen = [group.id for group in matching_groups(connection, selection)]
-            return results.of_kind(connection, analysis, chosen)
+            found = read_columns(connection, analysis, list(dict.fromkeys([*names, *where])), selection)
+        frame = pd.DataFrame(found, columns=list(found))
+        for name, value in where.items():
+            frame = frame[[own in _several(value) or own == value for own in frame[name]]]
+        return frame[names].reset_index(drop=True)
+
+    def _recorded(self, analysis: str, selection: Selection | None) -> list[dict[str, Any]]:
+        with self._registry.read() as connection:
+            return results.of_kind(connection, analysis, selection)
 
     def _frame(self, records: Iterable[dict[str, Any]]) -> pd.DataFrame:
         import pandas as pd
@@ -142,6 +167,14 @@ def _selection(given: Mapping[str, Any]) -> Selection:
         many["symmetry"] = [symmetry_name(value) for value in many["symmetry"]]
     tuples: dict[str, Any] = {name: tuple(values) for name, values in many.items()}
     return Selection(**tuples)
+
+
+def _selectors(selection: Selection | None) -> dict[str, Any]:
+    """The keyword arguments that :func:`_selection` reads."""
+    given = {} if selection is None else {name: getattr(selection, name) for name in SELECTORS}
+    return {
+        name: [k.json for k in values] if name == "kappa" else list(values) for name, values in given.items() if values
+    }
 
 
 def _several(value: Any) -> list[Any]:

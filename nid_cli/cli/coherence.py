@@ -44,21 +44,23 @@ def coherence(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     export: options.Export = None,
+    columns: options.Columns = None,
 ) -> None:
     """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
     from nid_cli.pipeline.analyses.requests import Request
     from nid_cli.pipeline.analyses.run import run
 
     if typer_context.invoked_subcommand is not None:
-        given = (data_dir, registry, export, force, as_json)
+        given = (data_dir, registry, export, columns, force, as_json)
         if any(given) or (chosen, explained_variance, device) != (Selection(), USUAL.explained_variance, "auto"):
             raise UsageError("options of nid coherence synthetic belong behind the word synthetic")
         return
     output.check(export)
+    names = output.chosen_columns(columns, Coherence)
     with options.context(registry, data_dir, device) as context:
         parameters = CoherenceParameters(explained_variance=explained_variance)
         records = run(context, Request(analysis="coherence", parameters=parameters, selection=chosen), force=force)
-    output.show(Coherence, records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show(Coherence, records, as_json=as_json, export=export, human=lambda: _table(records), columns=names)
 
 
 def _table(records: Sequence[Row]) -> None:
@@ -110,12 +112,14 @@ def synthetic(
     registry: options.RegistryOption = None,
     as_json: options.Json = False,
     export: options.Export = None,
+    columns: options.Columns = None,
 ) -> None:
     """Train pairs of masked networks on inputs of chosen coherence, all at once, and measure their barriers."""
     from nid_cli.pipeline.analyses.requests import Request
     from nid_cli.pipeline.analyses.run import run
 
     output.check(export)
+    names = output.chosen_columns(columns, Synthetic)
     settings = SyntheticSettings(
         families=tuple(part.strip() for part in families.split(",")),
         copies=copies,
@@ -129,7 +133,9 @@ def synthetic(
     )
     with options.context(registry, None, device) as context:
         records = run(context, Request(analysis="synthetic", parameters=settings), force=force)
-    output.show(Synthetic, records, as_json=as_json, export=export, human=lambda: _synthetic_table(records))
+    output.show(
+        Synthetic, records, as_json=as_json, export=export, human=lambda: _synthetic_table(records), columns=names
+    )
 
 
 def _synthetic_table(records: Sequence[Row]) -> None:

@@ -50,12 +50,14 @@ def cost(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     export: options.Export = None,
+    columns: options.Columns = None,
 ) -> None:
     """Estimate what it costs a neuron to realize another's function, and two neurons to swap theirs."""
     from nid_cli.pipeline.analyses.requests import Request
     from nid_cli.pipeline.analyses.run import run
 
     output.check(export)
+    names = output.chosen_columns(columns, MahalanobisCost, RidgeCost)
     given = {
         "betas": tuple(options.parse_numbers(betas, "betas")) if betas is not None else None,
         "neurons": neurons,
@@ -73,7 +75,7 @@ def cost(
     with options.context(registry, data_dir, device) as context:
         records = run(context, request, force=force, matrices=as_json or export is not None)
     kind = RidgeCost if method == "ridge" else MahalanobisCost
-    output.show(kind, records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show(kind, records, as_json=as_json, export=export, human=lambda: _table(records), columns=names)
 
 
 def _table(records: Sequence[Row]) -> None:

@@ -43,17 +43,19 @@ def lmc(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     export: options.Export = None,
+    columns: options.Columns = None,
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     from nid_cli.pipeline.analyses.requests import Request
     from nid_cli.pipeline.analyses.run import run
 
     output.check(export)
+    names = output.chosen_columns(columns, Lmc)
     parameters = LmcParameters(align=tuple(some_of("alignment", align, ALIGNMENTS)), points=points, bn_reset=bn_reset)
     request = Request(analysis="lmc", parameters=parameters, selection=chosen, pairs=pairs)
     with options.context(registry, data_dir, device) as context:
         records = run(context, request, force=force)
-    output.show(Lmc, records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show(Lmc, records, as_json=as_json, export=export, human=lambda: _table(records), columns=names)
 
 
 def _table(records: Sequence[Row]) -> None:

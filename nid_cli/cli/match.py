@@ -49,12 +49,14 @@ def match(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
     export: options.Export = None,
+    columns: options.Columns = None,
 ) -> None:
     """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
     from nid_cli.pipeline.analyses.requests import Request
     from nid_cli.pipeline.analyses.run import run
 
     output.check(export)
+    names = output.chosen_columns(columns, Match)
     parameters = MatchParameters(
         at=tuple(some_of("recording point", at, SITES)),
         similarity=tuple(some_of("similarity", similarity, SIMILARITIES)),
@@ -63,7 +65,7 @@ def match(
     request = Request(analysis="match", parameters=parameters, selection=chosen, pairs=pairs)
     with options.context(registry, data_dir, device) as context:
         records = run(context, request, force=force)
-    output.show(Match, records, as_json=as_json, export=export, human=lambda: _table(records))
+    output.show(Match, records, as_json=as_json, export=export, human=lambda: _table(records), columns=names)
 
 
 def _table(records: Sequence[Row]) -> None:

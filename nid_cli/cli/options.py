@@ -68,6 +68,10 @@ Export = Annotated[
     str | None,
     typer.Option("--export", metavar="FILE", help="Write the records: .json, .jsonl, .csv or .parquet; - is stdout."),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="NAME[,NAME..]", help="Only these fields of the records, in this order."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what the registry has already.")]
 
 GroupName = Annotated[str, typer.Argument(metavar="NAME", help="A group's name.", autocompletion=complete_groups)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from nid_cli.cli.render import document, emit, plain, say
 from nid_cli.errors import UsageError
+from nid_cli.pipeline.choices import some_of
 from nid_cli.records import Record, Row
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet")
@@ -31,16 +32,39 @@ def check(target: str | None) -> None:
         raise UsageError(f"the folder of --export {target!r} does not exist", "make it first")
 
 
+def chosen_columns(text: str | None, *kinds: type[Record]) -> list[str] | None:
+    """``group,distance`` as names of fields that records of these kinds have; None stays None.
+
+    Raises:
+        UsageError: a name that is none of them.
+    """
+    declared = {column.name for kind in kinds for column in kind.columns()}
+    return None if text is None else some_of("column", text, declared)
+
+
 def show(
-    kind: type[Record], records: Sequence[Row], *, as_json: bool, export: str | None, human: Callable[[], None]
+    kind: type[Record],
+    records: Sequence[Row],
+    *,
+    as_json: bool,
+    export: str | None,
+    human: Callable[[], None],
+    columns: Sequence[str] | None = None,
 ) -> None:
-    """The result of a command: the export where one is asked for, and JSON or the table for people on stdout."""
+    """The result of a command: the export where one is asked for, and JSON or the table for people on stdout.
+
+    Args:
+        columns: only these in JSON and exports; a record that lacks one has None there.
+    """
+    shown: Sequence[Row] = records
+    if columns is not None:
+        shown = [{name: record.get(name) for name in columns} for record in records]
     if export is not None:
-        write_rows(kind.schema, records, export, [column.name for column in kind.columns()])
+        write_rows(kind.schema, shown, export, columns or [column.name for column in kind.columns()])
         if export == "-":
             return
     if as_json:
-        emit(document(kind.schema, records))
+        emit(document(kind.schema, shown))
     else:
         human()
 

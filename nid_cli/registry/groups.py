@@ -8,14 +8,14 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
 from nid_cli.graphs import architecture_of, graph_of
 from nid_cli.nets import Graph
 from nid_cli.registry.invocations import now
 from nid_cli.registry.tables import architectures, groups, inserted_id, models, results
-from nid_cli.specs import Kappa, RunSpec, canonical_json, stable_hash
+from nid_cli.specs import Kappa, RunSpec, Selection, canonical_json, stable_hash
 
 NAME = re.compile(r"\w[\w.,+=@-]{0,99}")
 # After the name of a removed group comes this and its id: no name that check_name admits, so that the name is free.
@@ -194,6 +194,11 @@ def names(connection: Connection) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def some_of(known: list[str]) -> str:
+    """Names as a sentence gives them: a dozen at most."""
+    return ", ".join([*known[:12], *(["..."] if len(known) > 12 else [])]) or "none"
+
+
 def by_name(connection: Connection, name: str) -> Group:
     """The group called ``name``.
 
@@ -208,7 +213,7 @@ def by_name(connection: Connection, name: str) -> Group:
         raise NotFoundError(f"the group {name!r} was removed on {gone[-1].deleted_at}", f"nid group restore {name}")
     known = names(connection)
     problem = unknown("group", name, known)
-    raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {', '.join(known) or 'none'}")
+    raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {some_of(known)}")
 
 
 def alike(connection: Connection, spec: RunSpec) -> list[str]:
@@ -223,23 +228,23 @@ def by_id(connection: Connection, group_id: int) -> Group:
     return _group(connection.execute(select(groups).where(groups.c.id == group_id)).one())
 
 
-def all_groups(
-    connection: Connection,
-    *,
-    arch: tuple[str, ...] = (),
-    dataset: tuple[str, ...] = (),
-    symmetry: tuple[str, ...] = (),
-    kappa: tuple[Kappa, ...] = (),
-    name: tuple[str, ...] = (),
-) -> list[Group]:
-    """Groups that match: values of one selector are alternatives, selectors all hold; none given matches all."""
-    query = select(groups).where(groups.c.deleted_at.is_(None)).order_by(groups.c.created_at, groups.c.id)
-    wanted = {"arch": arch, "dataset": dataset, "symmetry": symmetry, "name": name}
-    wanted["kappa"] = tuple(k.column for k in kappa)
+def matching(query: Select[Any], selection: Selection) -> Select[Any]:
+    """The query of ``groups`` restricted to those that match, in the order they were made.
+
+    Values of one selector are alternatives, selectors all hold; none given matches all.
+    """
+    query = query.where(groups.c.deleted_at.is_(None)).order_by(groups.c.created_at, groups.c.id)
+    wanted = {"arch": selection.arch, "dataset": selection.dataset, "symmetry": selection.symmetry}
+    wanted |= {"name": selection.group, "kappa": tuple(kappa.column for kappa in selection.kappa)}
     for column, values in wanted.items():
         if values:
             query = query.where(groups.c[column].in_(values))
-    return [_group(row) for row in connection.execute(query)]
+    return query
+
+
+def all_groups(connection: Connection, selection: Selection | None = None) -> list[Group]:
+    """Groups that match, in the order they were made."""
+    return [_group(row) for row in connection.execute(matching(select(groups), selection or Selection()))]
 
 
 def rename(connection: Connection, old: str, new: str) -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 from sqlalchemy.dialects.sqlite import insert
 
-from nid_cli.registry.groups import Group
+from nid_cli.registry.groups import Group, matching
 from nid_cli.registry.invocations import now
 from nid_cli.registry.runs import Model
 from nid_cli.registry.tables import figures, groups, invocations, models, results
-from nid_cli.specs import canonical_json, stable_hash
+from nid_cli.specs import Selection, canonical_json, stable_hash
 
 # Where a record's matrices lie: (path, SHA-256), until the pipeline has put them in their place.
 ARTIFACT = "artifact"
@@ -107,7 +107,19 @@ def known(connection: Connection, keys: Sequence[str]) -> set[str]:
     return found
 
 
-_a, _b = models.alias("a"), models.alias("b")
+def sides() -> tuple[Any, Any]:
+    """The table of models twice: for the first and the second model of a result."""
+    return models.alias("a"), models.alias("b")
+
+
+def about(selection: Selection | None) -> ColumnElement[bool]:
+    """Results about the groups of a selection; None: those that are about no group."""
+    if selection is None:
+        return results.c.group_id.is_(None)
+    return results.c.group_id.in_(matching(select(groups.c.id), selection).order_by(None))
+
+
+_a, _b = sides()
 _sides = ((_a, "a"), (_b, "b"))
 _columns = [model.c[name].label(f"{name}_{x}") for model, x in _sides for name in ("number", "init_seed", "order_seed")]
 _joined = (
@@ -129,10 +141,9 @@ def records(connection: Connection, keys: Sequence[str]) -> list[dict[str, Any]]
     return [found[key] for key in keys if key in found]
 
 
-def of_kind(connection: Connection, kind: str, group_ids: Sequence[int] | None) -> list[dict[str, Any]]:
-    """All recorded results of one analysis about these groups, oldest first; None: those that are about no group."""
-    about = results.c.group_id.is_(None) if group_ids is None else results.c.group_id.in_(group_ids)
-    query = _joined.where(results.c.kind == kind, about).order_by(results.c.id)
+def of_kind(connection: Connection, kind: str, selection: Selection | None) -> list[dict[str, Any]]:
+    """All recorded results of one analysis, oldest first; about which groups, see :func:`about`."""
+    query = _joined.where(results.c.kind == kind, about(selection)).order_by(results.c.id)
     return [_full(row) for row in connection.execute(query)]
 
 

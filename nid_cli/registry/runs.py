@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 from sqlalchemy.dialects.sqlite import insert
 
 from nid_cli.registry.groups import next_number
@@ -146,7 +146,19 @@ def _model(row: Row[Any], own: dict[int, Checkpoint]) -> Model:
 
 def models_of(connection: Connection, *, group_id: int | None = None, run_id: int | None = None) -> list[Model]:
     """The models of a group or of a run, in order, with their checkpoints."""
-    chosen = models.c.group_id == group_id if run_id is None else models.c.run_id == run_id
+    return _models(connection, models.c.group_id == group_id if run_id is None else models.c.run_id == run_id)
+
+
+def models_of_groups(connection: Connection, group_ids: Sequence[int]) -> dict[int, list[Model]]:
+    """The models of each group, in order, with their checkpoints."""
+    found: dict[int, list[Model]] = {group_id: [] for group_id in group_ids}
+    for start in range(0, len(group_ids), 500):
+        for model in _models(connection, models.c.group_id.in_(group_ids[start : start + 500])):
+            found[model.group_id].append(model)
+    return found
+
+
+def _models(connection: Connection, chosen: ColumnElement[bool]) -> list[Model]:
     rows = connection.execute(
         select(models, runs.c.mask_seed)
         .join(runs, runs.c.id == models.c.run_id)

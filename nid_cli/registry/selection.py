@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from nid_cli.errors import NotFoundError
 from nid_cli.registry.groups import Group, all_groups, by_name, names
-from nid_cli.registry.runs import Model, models_of
+from nid_cli.registry.runs import Model, models_of_groups
 from nid_cli.specs.selection import Selection, listed, parse_epochs, parse_numbers, parse_pairs
 
 
@@ -35,14 +35,7 @@ def select_groups(connection: Connection, selection: Selection) -> list[Group]:
     """
     for name in selection.group:
         by_name(connection, name)
-    return all_groups(
-        connection,
-        arch=selection.arch,
-        dataset=selection.dataset,
-        symmetry=selection.symmetry,
-        kappa=selection.kappa,
-        name=selection.group,
-    )
+    return all_groups(connection, selection)
 
 
 def matching_groups(connection: Connection, selection: Selection) -> list[Group]:
@@ -66,8 +59,10 @@ def select_models(connection: Connection, selection: Selection, least: int = 1) 
         NotFoundError: a model or epoch was named that is not there.
     """
     wanted = parse_numbers(selection.models, "models") if selection.models else None
-    for group in matching_groups(connection, selection):
-        members = models_of(connection, group_id=group.id)
+    groups = matching_groups(connection, selection)
+    by_group = models_of_groups(connection, [group.id for group in groups])
+    for group in groups:
+        members = by_group[group.id]
         if wanted is None:
             chosen = [m for m in members if m.status == "complete"]
         else:

@@ -10,11 +10,10 @@ from sqlalchemy import Connection
 
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.context import Context
-from nid_cli.registry import groups, invocations, runs
+from nid_cli.registry import groups, invocations, listing, runs
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.runs import Model
-from nid_cli.registry.selection import select_groups
 from nid_cli.specs import Selection
 
 
@@ -27,30 +26,13 @@ def _members(connection: Connection, group: Group) -> list[Model]:
     ]
 
 
-def _record(connection: Connection, group: Group) -> dict[str, Any]:
-    """One group as a ``nid.group/1`` record."""
-    members = _members(connection, group)
-    complete = [m for m in members if m.status == "complete"]
-    common = set.intersection(*(set(m.checkpoints) for m in complete)) if complete else set()
-    states = [m.status for m in members]
-    return {
-        "name": group.name,
-        **{k: v for k, v in group.identity.items() if k != "group"},
-        "models": len(members),
-        "complete": len(complete),
-        "status": {state: states.count(state) for state in sorted(set(states))},
-        "epochs": sorted(common),
-        "fixed_hash": group.fixed_hash,
-        "note": group.note,
-        "created_at": group.created_at,
-    }
-
-
 def list_groups(context: Context, selection: Selection) -> list[dict[str, Any]]:
     """Records of the selected groups, oldest first; an empty list where none matches."""
     registry = open_for_reading(context.registry)
     with registry.read() as connection:
-        return [_record(connection, group) for group in select_groups(connection, selection)]
+        for name in selection.group:
+            groups.by_name(connection, name)  # what was named must be there
+        return list(listing.summaries(connection, selection))
 
 
 def group_names(context: Context) -> list[str]:
@@ -67,7 +49,8 @@ def show_group(context: Context, name: str) -> dict[str, Any]:
         members = _members(connection, group)
         metrics = runs.metrics_of(connection, [m.id for m in members])
         lineage = runs.lineage_of(connection, [m.id for m in members])
-        return _record(connection, group) | {
+        [summary] = listing.summaries(connection, Selection(group=(name,)))
+        return summary | {
             "settings": group.spec.settings(),
             "data_fingerprint": group.data_fingerprint,
             "results": groups.count_results(connection, group),
