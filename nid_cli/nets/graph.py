@@ -1,4 +1,4 @@
-"""A network as data: a list of operations, from which shapes, permutation axes and recording sites are derived.
+"""A network as analyses and training see it: its calls, and what is derived from them.
 
 No torch here: specifications are resolved and checked, and groups listed, without importing it.
 """
@@ -6,143 +6,207 @@ No torch here: specifications are resolved and checked, and groups listed, witho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from nid_cli.nets.operations import SITES, Op, Shape
+from nid_cli.nets.calls import INPUT, Call, Shape, Value
+from nid_cli.nets.description import Description
+from nid_cli.nets.layers import Layer, layers_of
+from nid_cli.nets.rules import statistics
+from nid_cli.nets.sites import Recording, recordings_of
+from nid_cli.nets.sizes import numbers
+from nid_cli.nets.spaces import Symmetries, derive
 
-__all__ = ["BATCH_ENTRIES", "INPUT", "SITES", "Axes", "Graph", "Op", "PermutationSpace"]
+__all__ = ["BATCH_ENTRIES", "INPUT", "Gate", "Graph", "Layer", "PermutationSpace", "Recording"]
 
-INPUT = "input"
 # Numbers in the largest tensor of a batch that an analysis reads (float32: 16 MiB).
 BATCH_ENTRIES = 2**22
 
-Axes = tuple[str | None, ...]
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A fixed gate of a sigma network, x * sigmoid(C x): its C (channels x channels) has entries of this ``sd``."""
+
+    name: str
+    channels: int
+    sd: float
+
+    @property
+    def tensor(self) -> str:
+        """The name of C."""
+        return f"{self.name}.gate"
 
 
 @dataclass(frozen=True)
 class PermutationSpace:
-    """Neurons that one permutation moves together: the hidden layer (or residual stream) opened by operation ``name``.
+    """Neurons that one permutation moves together: a hidden layer, a residual stream, the heads of an attention.
 
-    ``label`` is its name in records: an mlp's layer by its index, a residual block's inner layer by the block, a
-    residual stream by its number (``stream.1``). ``sites`` maps each recording site that exists here to the
-    operations recorded (several: their samples pool).
+    ``name`` is that of the weighted call that opens it; ``label`` its name in records. With ``depends_on``, there is a
+    permutation of it for each position of that other space (what is inside of each head). ``sites`` maps each recording
+    site that it has to where it is recorded there (several: their samples pool).
     """
 
     name: str
     label: int | str
     size: int
-    sites: dict[str, tuple[str, ...]]
+    depends_on: str | None
+    sites: Mapping[str, tuple[Recording, ...]]
 
 
 class Graph:
-    """An architecture: its operations in the order they run; the last one is the output."""
+    """A network: its description, with the gates that a symmetry type put into it, and the names its layers have."""
 
-    def __init__(self, ops: Iterable[Op], input_shape: Shape) -> None:
-        self.ops = tuple(ops)
-        self.input_shape = input_shape
+    def __init__(
+        self,
+        description: Description,
+        gates: Iterable[Gate] = (),
+        labels: Mapping[str, int | str] | None = None,
+        pinned: Iterable[str] = (),
+    ) -> None:
+        """``pinned``: spaces that do not keep the function after all (``nets.proof``), by name."""
+        self.description = description
+        self.gates = tuple(gates)
+        self._labels = labels or {}
+        self._pinned = frozenset(pinned)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls in the order they run."""
+        return self.description.calls
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return tuple(size for size in self.description.inputs[0].shape[1:] if isinstance(size, int))
+
+    @property
+    def output(self) -> str:
+        """The call whose value is the network's."""
+        return self.description.output
 
     @cached_property
-    def by_name(self) -> dict[str, Op]:
-        """Operations by name."""
-        return {op.name: op for op in self.ops}
+    def outputs(self) -> int:
+        """The number of network outputs (for each position, where there are many)."""
+        size = self._shape(self.output)[-1]
+        assert isinstance(size, int)
+        return size
+
+    def _shape(self, name: str) -> Shape:
+        shape = self.description.by_name[name].shape
+        assert shape is not None
+        return shape  # type: ignore[return-value]
 
     @cached_property
-    def weighted(self) -> tuple[Op, ...]:
-        """The operations with a weight matrix (n x d), the units that kappa and num_fixed speak of."""
-        return tuple(op for op in self.ops if op.operation.weighted)
+    def weighted(self) -> tuple[Layer, ...]:
+        """The layers with a weight matrix (n x d), the units that kappa, num_fixed, costs and coherence speak of."""
+        return layers_of(self.description, self._labels)
 
     @cached_property
+    def layers(self) -> dict[str, Layer]:
+        """The weighted layers by name."""
+        return {layer.name: layer for layer in self.weighted}
+
+    @property
     def gated(self) -> bool:
         """Whether fixed gates (sigma) tie the neurons to their places: no permutation keeps the function."""
         return bool(self.gates)
 
     @cached_property
-    def last_use(self) -> dict[str, int]:
-        """For each operation (and the input) the position of the last operation that reads it."""
-        return {source: position for position, op in enumerate(self.ops) for source in op.inputs}
-
-    @property
-    def output(self) -> Op:
-        """The operation whose values are the network's."""
-        return self.ops[-1]
-
-    @property
-    def outputs(self) -> int:
-        """The number of network outputs."""
-        return self.output.channels
-
-    @cached_property
-    def parameters(self) -> dict[str, Shape]:
+    def parameters(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the trained tensors."""
-        return {name: shape for op in self.ops for name, shape in op.parameters.items()}
+        return {name: _numbers(shape) for name, shape in self.description.parameters.items()}
 
     @cached_property
-    def buffers(self) -> dict[str, Shape]:
-        """Shapes of the running statistics of batch norms."""
-        return {name: shape for op in self.ops for name, shape in op.buffers.items()}
+    def buffers(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors that checkpoints hold beside the trained ones: running statistics and constants."""
+        gates = {gate.tensor for gate in self.gates}
+        return {
+            name: _numbers(buffer.shape) for name, buffer in self.description.buffers.items() if name not in gates
+        }
 
     @cached_property
-    def gates(self) -> dict[str, Shape]:
-        """Shapes of the fixed gates C of a sigma network."""
-        return {name: shape for op in self.ops for name, shape in op.gates.items()}
+    def statistics(self) -> dict[str, tuple[str, str]]:
+        """For each batch norm the names of its running mean and variance."""
+        found = {call.name: statistics(call) for call in self.calls}
+        return {name: (own[0], own[1]) for name, own in found.items() if len(own) == 2}
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """How many numbers one sample is at the input and after each operation: channels times pixels."""
-        shapes = {INPUT: self.input_shape}
-        for op in self.ops:
-            shapes[op.name] = (op.channels, *op.operation.pixels(op, shapes[op.inputs[0]][1:]))
-        return {name: math.prod(shape) for name, shape in shapes.items()}
+        """How many numbers one sample is at the inputs and after each call."""
+        shapes = {given.name: given.shape for given in self.description.inputs}
+        return {name: numbers(shape) for name, shape in shapes.items()} | {
+            call.name: numbers(call.shape) for call in self.calls
+        }
 
     def batch(self, most: int, *kept: int) -> int:
         """Samples a batch, at most ``most``: memory grows neither with the data set nor with the images.
 
-        No operation's value fills more than ``BATCH_ENTRIES`` numbers, nor anything ``kept`` (numbers a sample, such as
-        all recorded values together) more than four times as many.
+        No call's value fills more than ``BATCH_ENTRIES`` numbers, nor anything ``kept`` (numbers a sample, such as all
+        recorded values together) more than four times as many.
         """
         widest = max(*self.sizes.values(), *(-(-size // 4) for size in kept))
         return max(1, min(most, BATCH_ENTRIES // widest))
 
-    def patches_size(self, op: Op) -> int:
-        """How many numbers the inputs of all neurons of a weighted ``op`` are for one sample: every pixel's patch."""
-        return op.fan_in * (self.sizes[op.name] // op.channels)
+    def rows_of(self, layer: Layer) -> int:
+        """How many inputs the neurons of a layer see of one sample: every pixel's patch, every token."""
+        return self.sizes[layer.call.name] // layer.channels * layer.groups
 
     @cached_property
-    def space_of(self) -> dict[str, str | None]:
-        """For each operation the space of its output channels; None for the input's and the output's.
-
-        A weighted operation opens a space; a sum joins the spaces of its terms, and the first opened names them all.
-        """
-        root: dict[str, str] = {INPUT: INPUT}
-        for op in self.ops:
-            root[op.name] = op.name if op.operation.weighted else root[op.inputs[0]]
-            joined = {root[source] for source in op.inputs} if op.operation.joined else set()
-            if len(joined) > 1:
-                first = next(name for name in root if name in joined)
-                root = {name: first if own in joined else own for name, own in root.items()}
-        fixed = (INPUT, root[self.output.name])
-        return {name: None if own in fixed else own for name, own in root.items()}
-
-    @cached_property
-    def axes(self) -> dict[str, Axes]:
-        """For each parameter and buffer the space of each of its axes (None: not permuted)."""
-        axes: dict[str, Axes] = {}
-        for name, shape in (self.parameters | self.buffers).items():
-            op = self.by_name[name.rpartition(".")[0]]
-            rest = (self.space_of[op.inputs[0]], *(None for _ in shape[2:])) if len(shape) > 1 else ()
-            axes[name] = (self.space_of[op.name], *rest)
-        return axes
+    def symmetries(self) -> Symmetries:
+        """What may be permuted: derived from the calls."""
+        constant = self.description.buffers.keys() - {name for pair in self.statistics.values() for name in pair}
+        gates = {gate.tensor for gate in self.gates}
+        return derive(
+            self.calls,
+            self.description.parameters | {name: buffer.shape for name, buffer in self.description.buffers.items()},
+            {given.name: given.shape for given in self.description.inputs},
+            self.output,
+            fixed=gates,
+            constant=constant - gates,
+            tied=self.description.tied,
+        ).without(self._pinned)
 
     @cached_property
     def spaces(self) -> tuple[PermutationSpace, ...]:
-        """The hidden layers in order, with their recording sites."""
-        members: dict[str, list[Op]] = {}
-        for op in self.ops:
-            if (root := self.space_of[op.name]) is not None:
-                members.setdefault(root, []).append(op)
-        return tuple(_space(ops, stream) for ops, stream in zip(members.values(), _streams(members), strict=True))
+        """The permutation spaces in the order in which the network comes upon them, with their recording sites."""
+        sites = recordings_of(self.calls, self.symmetries)
+        return tuple(
+            PermutationSpace(
+                space.name, self._labels.get(space.name, space.label), space.size, space.depends_on, sites[space.name]
+            )
+            for space in self.symmetries.spaces
+        )
+
+    @cached_property
+    def entry(self) -> Layer | None:
+        """The first layer, where it alone reads the input: the only call with tensors, affine in them, before others."""
+        first = next((call for call in self.calls if call.stored), None)
+        layer = next((layer for layer in self.weighted if layer.call is first), None)
+        if first is None or layer is None or not set(first.stored) <= self.parameters.keys():
+            return None
+        before = self.calls[: self.calls.index(first)]
+        inside = {INPUT, *(call.name for call in before)}
+        later: Sequence[Call] = self.calls[len(before) + 1 :]
+        read = {part for call in later for part in call.reads}
+        return layer if not read & inside - self._numbers(before) else None
+
+    @staticmethod
+    def _numbers(calls: Iterable[Call]) -> set[str]:
+        """Calls whose values are sizes."""
+        return {call.name for call in calls if call.shape is None}
+
+    @cached_property
+    def activation_after(self) -> dict[str, str]:
+        """For each weighted layer the function of the activation that its neurons go through; "" where there is none.
+
+        On the way to it may stand norms and sums.
+        """
+        readers: dict[str, list[Call]] = {}
+        for call in self.calls:
+            for name in call.reads:
+                readers.setdefault(name, []).append(call)
+        return {layer.name: _activation(layer.call, readers) for layer in self.weighted}
 
     @property
     def parameter_count(self) -> int:
@@ -150,23 +214,21 @@ class Graph:
         return sum(math.prod(shape) for shape in self.parameters.values())
 
 
-def _streams(members: Mapping[str, Sequence[Op]]) -> Iterator[int]:
-    """For each space its number among the residual streams, 0 where it is none: streams have several weighted ops."""
-    count = 0
-    for ops in members.values():
-        is_stream = sum(1 for op in ops if op.operation.weighted) > 1
-        count += is_stream
-        yield count if is_stream else 0
+def _numbers(shape: Shape) -> tuple[int, ...]:
+    return tuple(size for size in shape if isinstance(size, int))
 
 
-def _space(ops: Sequence[Op], stream: int) -> PermutationSpace:
-    sites: dict[str, tuple[str, ...]] = {}
-    for op in ops:
-        site = op.operation.site
-        # In a stream only the activations are of all its neurons together; each conv writes a summand.
-        if site and (not stream or site == "post_activation"):
-            sites[site] = (*sites.get(site, ()), op.name)
-    opener = ops[0]
-    block, _, last = opener.name.rpartition(".")
-    inner = opener.label if opener.operation.counted else block or last
-    return PermutationSpace(opener.name, f"stream.{stream}" if stream else inner, opener.channels, sites)
+def _activation(call: Call, readers: Mapping[str, Sequence[Call]]) -> str:
+    from nid_cli.nets.rules import row_of
+
+    following = readers.get(call.name, ())
+    while len(following) == 1:
+        [call] = following
+        row = row_of(call)
+        if row.role == "activation" or call.site == "post_activation":
+            return call.function
+        values = [part for part in call.args if isinstance(part, Value)]
+        if row.role != "norm" and not (row.pure and values):
+            return ""
+        following = readers.get(call.name, ())
+    return ""

@@ -1,10 +1,12 @@
-"""The multilayer perceptron: hidden layers of linear, norm, activation; a linear last layer (section 2)."""
+"""The multilayer perceptron: hidden layers of linear, norm, activation; a linear last layer (docs/science.md, 2)."""
 
 from __future__ import annotations
 
 import math
 
-from nid_cli.nets.graph import INPUT, Graph, Op
+from nid_cli.nets.builder import Builder
+from nid_cli.nets.calls import INPUT
+from nid_cli.nets.graph import Graph
 
 
 def mlp(
@@ -16,20 +18,12 @@ def mlp(
         norm: ``layer`` (affine LayerNorm), ``batch`` or ``none``.
         activation: ``gelu``, ``relu`` or ``identity``; replaced by x * sigmoid(C x) where ``gated`` (sigma).
     """
-    inputs = math.prod(input_shape)
-    ops: list[Op] = []
-
-    def add(name: str, kind: str, channels: int, fan_in: int = 0, function: str = "") -> None:
-        source = ops[-1].name if ops else INPUT
-        ops.append(Op(name=name, kind=kind, inputs=(source,), channels=channels, fan_in=fan_in, function=function))
-
+    build = Builder(input_shape)
+    last = build.flatten("flatten", INPUT)
     for i in range(depth - 1):
-        add(f"linear.{i}", "linear", width, fan_in=inputs if i == 0 else width)
+        last = build.linear(f"linear.{i}", last, width)
         if norm != "none":
-            add(f"norm.{i}", "norm", width, function=norm)
-        if gated:
-            add(f"activation.{i}", "gate", width)
-        else:
-            add(f"activation.{i}", "activation", width, function=activation)
-    add(f"linear.{depth - 1}", "linear", outputs, fan_in=inputs if depth == 1 else width)
-    return Graph(ops, (inputs,))
+            last = build.norm(f"norm.{i}", last, norm)
+        last = build.gate(f"activation.{i}", last, 1.0) if gated else build.activation(f"activation.{i}", last, activation)
+    build.linear(f"linear.{depth - 1}", last, outputs)
+    return build.graph(labels={f"linear.{i}": i for i in range(depth)})

@@ -1,9 +1,11 @@
-"""The residual network for small images: three stages of basic blocks, of any depth 6n + 2 (section 2)."""
+"""The residual network for small images: three stages of basic blocks, of any depth 6n + 2 (docs/science.md, 2)."""
 
 from __future__ import annotations
 
 from nid_cli.errors import UsageError
-from nid_cli.nets.graph import INPUT, Graph, Op
+from nid_cli.nets.builder import Builder
+from nid_cli.nets.calls import INPUT
+from nid_cli.nets.graph import Graph
 
 STAGES = 3
 STEM_WIDTH = 16
@@ -30,41 +32,27 @@ def resnet(
         raise UsageError(f"a resnet has depth 6n + 2 (8, 14, 20, 32, 56, 110, ...), not {depth}", f"--depth {near}")
     if len(input_shape) != 3:
         raise UsageError("a resnet needs images, and this data set has none", "choose another with --dataset")
-    ops: list[Op] = []
+    build = Builder(input_shape)
 
-    def conv(name: str, source: Op | None, channels: int, kernel: int, stride: int = 1) -> Op:
-        before, sources = (source.channels, (source.name,)) if source else (input_shape[0], (INPUT,))
-        fan_in = before * kernel * kernel
-        op = Op(name=name, kind="conv", inputs=sources, channels=channels, fan_in=fan_in, kernel=kernel, stride=stride)
-        ops.append(op)
-        return op
-
-    def then(name: str, kind: str, *sources: Op, function: str = "", gate_sd: float = 1.0) -> Op:
-        inputs, channels = tuple(op.name for op in sources), sources[0].channels
-        op = Op(name=name, kind=kind, inputs=inputs, channels=channels, function=function, gate_sd=gate_sd)
-        ops.append(op)
-        return op
-
-    def activate(name: str, source: Op) -> Op:
+    def activate(name: str, source: str) -> str:
         if gated:
-            return then(name, "gate", source, gate_sd=source.channels**-0.5)
-        return then(name, "activation", source, function=activation)
+            return build.gate(name, source, build.channels(source) ** -0.5)
+        return build.activation(name, source, activation)
 
-    def block(name: str, source: Op, channels: int, stride: int) -> Op:
-        inner = then(f"{name}.norm1", "norm", conv(f"{name}.conv1", source, channels, 3, stride), function=norm)
-        outer = conv(f"{name}.conv2", activate(f"{name}.activation1", inner), channels, 3)
-        outer = then(f"{name}.norm2", "norm", outer, function=norm)
+    def block(name: str, source: str, channels: int, stride: int) -> str:
+        inner = build.norm(f"{name}.norm1", build.conv(f"{name}.conv1", source, channels, 3, stride), norm)
+        outer = build.conv(f"{name}.conv2", activate(f"{name}.activation1", inner), channels, 3)
+        outer = build.norm(f"{name}.norm2", outer, norm)
         if stride > 1:
-            source = conv(f"{name}.shortcut.conv", source, channels, 1, stride)
-            source = then(f"{name}.shortcut.norm", "norm", source, function=norm)
-        return activate(f"{name}.activation2", then(f"{name}.add", "add", outer, source))
+            source = build.conv(f"{name}.shortcut.conv", source, channels, 1, stride)
+            source = build.norm(f"{name}.shortcut.norm", source, norm)
+        return activate(f"{name}.activation2", build.add(f"{name}.add", outer, source))
 
-    stem = then("stem.norm", "norm", conv("stem.conv", None, STEM_WIDTH * width, 3), function=norm)
-    last = activate("stem.activation", stem)
+    last = build.norm("stem.norm", build.conv("stem.conv", INPUT, STEM_WIDTH * width, 3), norm)
+    last = activate("stem.activation", last)
     for stage in range(STAGES):
         for index in range((depth - 2) // 6):
             stride = 2 if stage and not index else 1
             last = block(f"stage{stage + 1}.{index}", last, STEM_WIDTH * width * 2**stage, stride)
-    pooled = then("pool", "pool", last)
-    ops.append(Op(name="linear", kind="linear", inputs=("pool",), channels=outputs, fan_in=pooled.channels))
-    return Graph(ops, input_shape)
+    build.linear("linear", build.pool("pool", last), outputs)
+    return build.graph()
