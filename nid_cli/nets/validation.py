@@ -78,9 +78,7 @@ def _call(call: Call, known: set[str], stored: Iterable[str]) -> None:
     if call.name in known:
         raise IntegrityError(f"the network has two values of the name {call.name}")
     if call.function not in FUNCTIONS:
-        raise IntegrityError(
-            f"the network calls {call.function[:60]!r}, which is not a function that networks may call"
-        )
+        raise IntegrityError(f"the network calls {call.function[:60]!r}, which is no function that networks may call")
     for name in call.reads:
         if name not in known:
             raise IntegrityError(f"call {call.name} of the network reads {name[:60]!r}, which no earlier call made")
@@ -133,9 +131,7 @@ def _stored(description: Description) -> None:
         if any(isinstance(size, Batch) for size in shape):
             raise IntegrityError(f"tensor {name} of the network changes its size with the samples")
         if dtype not in BYTES:
-            raise IntegrityError(
-                f"tensor {name} of the network is of a type that networks may not have: {dtype[:60]!r}"
-            )
+            raise IntegrityError(f"tensor {name} of the network is of a type that none may have: {dtype[:60]!r}")
         total += numbers(shape) * BYTES[dtype]
     if total > LARGEST_STATE:
         raise IntegrityError(f"the network stores more than {LARGEST_STATE >> 30} GiB")
