@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nid_cli.errors import IntegrityError
-from nid_cli.nets.calls import Batch
+from nid_cli.nets.calls import Batch, Call
 from nid_cli.nets.description import Description
 from nid_cli.nets.interpreter import Plan, run
 from nid_cli.nets.validation import LARGEST_VALUE, validate
@@ -59,23 +59,26 @@ def check(description: Description) -> None:
         own.name: torch.empty(_sizes(own.shape), dtype=getattr(torch, own.dtype), device="meta")
         for own in description.inputs
     }
-    at = description.calls[0].name
-    values = dict(given)
-    with torch.no_grad(), _Bounded():
-        for call in description.calls:
-            if call.shape is None:
-                continue
-            at = call.name
-            try:
-                read = {name: values[name] for name in call.reads if name in values}
-                values[at] = run(plan, stored, {**given, **read}, (at,))[at]
-            except _TooLarge:
-                raise IntegrityError(f"call {at} of the network would be larger than {LARGEST_VALUE} numbers") from None
-            except Exception as error:
-                said = (str(error).splitlines() or [type(error).__name__])[0][:120]
-                raise IntegrityError(f"call {at} of the network cannot run: {said}") from error
-            if _shapes(values[at]) != _declared(call.shape):
-                raise IntegrityError(f"call {at} of the network is not of the shape that it declares")
+    at = ""
+
+    def observe(call: Call, _: Tensor) -> None:
+        nonlocal at
+        at = call.name
+
+    wanted = tuple(call.name for call in description.calls if call.shape is not None)
+    try:
+        with torch.no_grad(), _Bounded():
+            values = run(plan, stored, given, wanted, observe=observe)
+    except _TooLarge:
+        raise IntegrityError(
+            f"the network makes a value of more than {LARGEST_VALUE} numbers a sample, at or after call {at}"
+        ) from None
+    except Exception as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise IntegrityError(f"the network cannot run, at or after call {at}: {said}") from error
+    for name in wanted:
+        if _shapes(values[name]) != _declared(description.by_name[name].shape):
+            raise IntegrityError(f"call {name} of the network is not of the shape that it declares")
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:

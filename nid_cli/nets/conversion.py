@@ -2,12 +2,13 @@
 
 The traced graph still changes values in place. Each tensor of the trace knows its storage, so a change is followed
 exactly: the pure function's value takes the place of every name of the same numbers (same storage, same geometry).
-Where a name of *other* geometry (a view) is read afterwards, ``Entangled`` asks for torch's own functionalization, which
-knows views but traces everything again. Names of equal numbers are one value: detach, clone and the like vanish.
+Where a name of *other* geometry (a view) is read afterwards, ``Entangled`` asks for torch's own functionalization,
+which knows views but traces everything again. Names of equal numbers are one value: detach, clone and the like vanish.
 """
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -67,9 +68,9 @@ class Conversion:
             elif node.op == "get_attr":
                 self._value[node] = getattr(graph.owning_module, str(node.target))
             elif node.op == "output":
-                outputs = tuple(self._argument(part) for part in node.args[0])  # type: ignore[union-attr]
+                outputs = tuple(self._argument(part) for part in node.args[0])
             elif node.op == "call_function":
-                self._call(node, lambda other, place=place: last[other] > place)  # type: ignore[misc]
+                self._call(node, lambda other, place=place: last[other] > place)
             if isinstance(known := node.meta.get("val"), Tensor):
                 self._by_storage[known.untyped_storage()._cdata].append(node)
         return outputs
@@ -124,6 +125,8 @@ class Conversion:
         function = f"{name}.{overload}"
         if function in STATISTICS:
             args = _norm(args)
+        elif function in DROPOUTS:
+            args[2] = False
         value = self._emit(function, args, kwargs, _values(node))
         # torch gives these as the first of several values.
         return (value,) if target.__name__ in (_LEGACY_BATCH_NORM, "native_dropout.default") else value
@@ -195,15 +198,12 @@ class Conversion:
         if function.startswith("addmm"):
             weight = next((part.name for part in args[1:] if isinstance(part, Stored)), None)
         if function in WEIGHTED and weight is not None and (path := _path(weight)):
-            number, name = 1, path
-            while name in self._taken:
-                number += 1
-                name = f"{path}#{number}"
+            names = (path if number == 1 else f"{path}#{number}" for number in itertools.count(1))
+            name = next(name for name in names if name not in self._taken)
         else:
             base = function.partition(".")[0]
-            name = None
-            while name is None or name in self._taken | self._reserved:
-                name = base if not self._count[base] else f"{base}_{self._count[base]}"
+            taken = self._taken | self._reserved
+            while (name := base if not self._count[base] else f"{base}_{self._count[base]}") in taken:
                 self._count[base] += 1
         self._taken.add(name)
         return name

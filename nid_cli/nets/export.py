@@ -1,7 +1,7 @@
 """Any torch module as a network of ours: traced once, then data.
 
-``torch.export`` traces the module in evaluation; ``nets.conversion`` makes its graph pure calls. Dropout and batch norms
-keep their place and are switched by whoever runs the calls.
+``torch.export`` traces the module in evaluation; ``nets.conversion`` makes its graph pure calls. Dropout and batch
+norms keep their place and are switched by whoever runs the calls.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from nid_cli.errors import UsageError
-from nid_cli.nets.calls import INPUT, Argument, Batch, Call, Stored, Value
+from nid_cli.nets.calls import INPUT, Argument, Call, Stored, Value
 from nid_cli.nets.conversion import Conversion, Entangled, needed
 from nid_cli.nets.description import Buffer, Description, Input
+from nid_cli.nets.example import example
 from nid_cli.nets.functions import DROPOUTS
 from nid_cli.nets.validation import validate
 
-# Samples of an example: torch treats 0 and 1 as special, and 2 is a likely size of other axes.
-SAMPLES = 3
 # What a module that puts out several values by name calls the one that counts.
 MAIN_OUTPUTS = ("logits", "out", "sample")
 
@@ -39,19 +38,6 @@ class Exported(NamedTuple):
     description: Description
     state: dict[str, Tensor]
     notes: tuple[str, ...]
-
-
-def example(inputs: Sequence[Input], samples: int = SAMPLES, seed: int = 0) -> tuple[Tensor, ...]:
-    """Random inputs: standard normal numbers, or whole numbers below the vocabulary."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def one(given: Input) -> Tensor:
-        shape = [samples * size.times if isinstance(size, Batch) else size for size in given.shape]
-        if given.vocabulary is not None:
-            return torch.randint(given.vocabulary, shape, generator=generator)
-        return torch.randn(shape, generator=generator)
-
-    return tuple(one(given) for given in inputs)
 
 
 def export(module: nn.Module, inputs: Sequence[Input]) -> Exported:
@@ -70,8 +56,12 @@ def export(module: nn.Module, inputs: Sequence[Input]) -> Exported:
         notes.append("the module's numbers were converted to float32")
     _refuse_cumulative(module)
     given = example(single)
-    with _evaluating(module), _quiet():
+    with _evaluating(module), _quiet(), torch.random.fork_rng(devices=()):
         pick = _try_out(module, given, notes)
+        notes += _left_out(module, given)
+        # Attention drops within itself; where it is told not to, no trace of that is left.
+        for part in module.modules():
+            part.training = isinstance(part, nn.MultiheadAttention)
         hook = module.register_forward_hook(lambda _module, _inputs, output: pick(output))
         try:
             program = _traced(module, given)
@@ -242,6 +232,26 @@ def _try_out(module: nn.Module, given: tuple[Tensor, ...], notes: list[str]) -> 
     if one.ndim == 0 or one.shape[0] % len(given[0]):
         raise UsageError("the network's output does not have the samples first", "no mean over the samples in forward")
     return pick
+
+
+def _left_out(module: nn.Module, given: tuple[Tensor, ...]) -> list[str]:
+    """A sentence where training draws at random in another way than by dropout layers: the trace does not show it."""
+    copied = copy.deepcopy(module)
+    for part in copied.modules():
+        part.training = not isinstance(part, nn.MultiheadAttention | nn.modules.dropout._DropoutNd)
+    outputs = []
+    with torch.no_grad():
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            try:
+                outputs.append(pick(copied(*(x.clone() for x in given))))
+            except Exception:
+                return [
+                    "the module does not run in training on an example; nid trains it by what it does in evaluation"
+                ]
+    if torch.equal(torch.nan_to_num(outputs[0]), torch.nan_to_num(outputs[1])):
+        return []
+    return ["in training the module draws at random by other means than dropout layers; under nid it does not"]
 
 
 def _pick(output: Any) -> tuple[Callable[[Any], Any], str]:

@@ -25,6 +25,8 @@ PICK = "getitem"
 
 # Dropout, off unless the caller trains; the third argument is that flag.
 DROPOUTS = _names("dropout feature_dropout alpha_dropout feature_alpha_dropout")
+# Attention drops too: argument 4 is the share.
+ATTENTION = "scaled_dot_product_attention.default"
 # Norms with running statistics (arguments 3 and 4), which argument 5 says whether to take from the batch.
 STATISTICS = _names("batch_norm instance_norm")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nid_cli.errors import IntegrityError
 from nid_cli.nets.calls import Argument, Batch, Call, Named, Shape, Stored, Value, parts
-from nid_cli.nets.functions import DROPOUTS, FACTORIES, FUNCTIONS, PICK, SIZES, STATISTICS
+from nid_cli.nets.functions import ATTENTION, DROPOUTS, FACTORIES, FUNCTIONS, PICK, SIZES, STATISTICS
 
 # The slots that each run fills first: where it computes, and whether it trains.
 _DEVICE, _TRAINING = 0, 1
@@ -51,6 +51,7 @@ class _Program:
     given: tuple[tuple[str, int], ...]
     stored: tuple[tuple[str, int], ...]
     sizes: tuple[tuple[int, int], ...]  # times N, slot
+    drops: tuple[tuple[float, int], ...]  # what attention drops in training, slot
     samples: tuple[str, int, int]  # N = a given value's size on an axis, over a number
     steps: tuple[_Step, ...]
     wanted: tuple[tuple[str, int], ...]
@@ -100,6 +101,8 @@ def run(
         slots[slot] = given[own]
     for own, slot in program.stored:
         slots[slot] = stored[own]
+    for share, slot in program.drops:
+        slots[slot] = share if training else 0.0
     if program.sizes:
         samples = given[name].shape[axis] // divisor
         for times, slot in program.sizes:
@@ -202,7 +205,7 @@ def _compiled(plan: Plan, given: tuple[str, ...], wanted: tuple[str, ...]) -> _P
             raise ValueError(f"{call.name} reads {missing[0]}, which is neither given nor made")
         made.add(call.name)
         args, kwargs = list(resolve(call.args)), {name: resolve(value) for name, value in call.kwargs}
-        _switch(call.function, args, kwargs, plan.dtype)
+        _switch(call.function, args, kwargs, plan.dtype, slot)
         holes = [n for n, part in enumerate(args) if isinstance(part, tuple) and any(map(_is_slot, parts(part)))]
         values = [name for name in call.reads if name not in sizes]
         steps.append(
@@ -220,12 +223,14 @@ def _compiled(plan: Plan, given: tuple[str, ...], wanted: tuple[str, ...]) -> _P
         )
     for name in chain(given, wanted):
         slot("value", name)
-    of_kind = {kind: [(key, n) for (own, key), n in numbers.items() if own == kind] for kind in ("stored", "size")}
+    kinds = ("stored", "size", "drop")
+    of_kind = {kind: tuple((key, n) for (own, key), n in numbers.items() if own == kind) for kind in kinds}
     return _Program(
         slots=len(numbers),
         given=tuple((name, slot("value", name)) for name in given),
-        stored=tuple(of_kind["stored"]),
-        sizes=tuple(of_kind["size"]),
+        stored=of_kind["stored"],
+        sizes=of_kind["size"],
+        drops=of_kind["drop"],
         samples=_samples(given, shapes),
         steps=tuple(steps),
         wanted=tuple((name, slot("value", name)) for name in wanted),
@@ -244,7 +249,9 @@ def _samples(given: tuple[str, ...], shapes: Mapping[str, Any]) -> tuple[str, in
     raise ValueError("no given value has an axis of samples")
 
 
-def _switch(function: str, args: list[Any], kwargs: dict[str, Any], dtype: torch.dtype) -> None:
+def _switch(
+    function: str, args: list[Any], kwargs: dict[str, Any], dtype: torch.dtype, slot: Callable[[str, Any], int]
+) -> None:
     """Puts in what each run decides: training, the device, and the floating type of new values."""
     if function in DROPOUTS:
         args[2] = _Slot(_TRAINING)
@@ -252,6 +259,12 @@ def _switch(function: str, args: list[Any], kwargs: dict[str, Any], dtype: torch
         if isinstance(args[3], _Slot):
             args[5] = _Slot(_TRAINING)
         args[8] = torch.backends.cudnn.enabled
+    elif function == ATTENTION:
+        # The share that it drops is an argument of its own.
+        if len(args) > 4 and args[4]:
+            args[4] = _Slot(slot("drop", args[4]))
+        elif share := kwargs.get("dropout_p"):
+            kwargs["dropout_p"] = _Slot(slot("drop", share))
     elif function in FACTORIES:
         kwargs["device"] = _Slot(_DEVICE)
         if dtype != torch.float32 and "dtype" not in kwargs and not function.startswith("arange"):

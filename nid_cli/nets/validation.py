@@ -98,7 +98,7 @@ def _call(call: Call, known: set[str], stored: Iterable[str]) -> None:
         raise IntegrityError(f"call {call.name} of the network does not pick one of several values")
     shapes = call.shape or ()
     for shape in shapes if shapes and isinstance(shapes[0], tuple) else (shapes,):
-        _shape(f"call {call.name}", shape)  # type: ignore[arg-type]
+        _shape(f"call {call.name}", shape)
 
 
 def _constant(call: Call, part: object) -> None:
