@@ -244,11 +244,10 @@ def _left_out(module: nn.Module, given: tuple[Tensor, ...]) -> list[str]:
         for seed in (0, 1):
             torch.manual_seed(seed)
             try:
-                outputs.append(pick(copied(*(x.clone() for x in given))))
+                output = copied(*(x.clone() for x in given))
+                outputs.append(_pick(output)[0](output))
             except Exception:
-                return [
-                    "the module does not run in training on an example; nid trains it by what it does in evaluation"
-                ]
+                return ["the module does not run in training here; nid trains what it does in evaluation"]
     if torch.equal(torch.nan_to_num(outputs[0]), torch.nan_to_num(outputs[1])):
         return []
     return ["in training the module draws at random by other means than dropout layers; under nid it does not"]
