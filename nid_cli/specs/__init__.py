@@ -2,6 +2,7 @@
 
 from nid_cli.specs.alignments import ALIGNMENTS, Alignment
 from nid_cli.specs.canonical import Canonical, canonical_json, derive_seed, later, stable_hash
+from nid_cli.specs.inputs import InputText, parse_input
 from nid_cli.specs.kappa import Kappa
 from nid_cli.specs.run import (
     ACTIVATIONS,
@@ -31,6 +32,7 @@ __all__ = [
     "Alignment",
     "Canonical",
     "DataSpec",
+    "InputText",
     "Kappa",
     "NetworkSpec",
     "OptimizerSpec",
@@ -41,6 +43,7 @@ __all__ = [
     "canonical_json",
     "derive_seed",
     "later",
+    "parse_input",
     "stable_hash",
     "symmetry_name",
 ]

@@ -1,0 +1,159 @@
+"""Proofs by running: permutations leave a network's outputs unchanged, and a network is what its module is."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nid_cli.nets.bounds import plan_of
+from nid_cli.nets.calls import Stored
+from nid_cli.nets.description import Description
+from nid_cli.nets.example import example
+from nid_cli.nets.functions import STATISTICS
+from nid_cli.nets.interpreter import run
+
+Permutation = Mapping[str, Tensor]
+Permute = Callable[[Mapping[str, Tensor], Permutation], Mapping[str, Tensor]]
+
+# Greatest relative change of the outputs in float64.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Proof:
+    """``error``: the greatest change of the outputs over the greatest output, with all spaces that hold permuted.
+
+    ``at_fault``: the spaces whose permutation changes the outputs; they must be pinned.
+    """
+
+    error: float
+    at_fault: tuple[str, ...]
+
+
+def prove(
+    description: Description,
+    state: Mapping[str, Tensor],
+    permutation: Permutation,
+    permute: Permute,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+) -> Proof:
+    """Runs the network in float64 with random weights, as they are and permuted; the spaces at fault by halving.
+
+    Args:
+        state: where buffers that are no running statistics (masks, indices) have their values from.
+        permutation: one random draw of every space, by its name.
+        permute: the stored tensors with some of it applied, such as ``partial(permute, symmetries.axes)``.
+    """
+    plan = plan_of(description, torch.float64)
+    tensors = random_tensors(description, state, seed)
+    given = {
+        own.name: x.double() if x.is_floating_point() else x
+        for own, x in zip(description.inputs, example(description.inputs, 2, seed), strict=True)
+    }
+    identity = {name: torch.arange(index.shape[-1]).expand_as(index) for name, index in permutation.items()}
+
+    def outputs(stored: Mapping[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            return run(plan, stored, given, (description.output,))[description.output]
+
+    before = outputs(tensors)
+
+    def error(names: Sequence[str]) -> float:
+        moved = {**identity, **{name: permutation[name] for name in names}}
+        return relative_error(outputs(permute(tensors, moved)), before)
+
+    def holds(names: Sequence[str]) -> bool:
+        return not names or error(names) <= tolerance
+
+    def at_fault(names: Sequence[str]) -> list[str]:
+        if holds(names):
+            return []
+        if len(names) == 1:
+            return [*names]
+        half = len(names) // 2
+        # Two halves that hold each, but not together: none of them is to be trusted.
+        return at_fault(names[:half]) + at_fault(names[half:]) or [*names]
+
+    trusted, found = list(permutation), []
+    while faulty := at_fault(trusted):
+        found += faulty
+        trusted = [name for name in trusted if name not in faulty]
+    return Proof(error(trusted), tuple(found))
+
+
+def share_moved(description: Description, moved: Mapping[str, Any]) -> float:
+    """The share of parameters that are in the tensors named in ``moved``."""
+    sizes = {name: math.prod(shape) for name, shape in description.parameters.items()}  # type: ignore[arg-type]
+    return sum(size for name, size in sizes.items() if name in moved) / max(1, sum(sizes.values()))
+
+
+def random_tensors(description: Description, state: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """Random weights (scaled by fan-in) and running statistics in float64; other buffers are those of ``state``."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn: dict[str, Tensor] = {}
+    for name, shape in description.parameters.items():
+        if len(shape) > 1:
+            scale = math.prod(shape[1:]) ** -0.5  # type: ignore[arg-type]
+            drawn[name] = torch.randn(shape, generator=generator, dtype=torch.float64) * scale  # type: ignore[arg-type]
+        else:
+            drawn[name] = 0.5 + torch.rand(shape, generator=generator, dtype=torch.float64)  # type: ignore[arg-type]
+    running = running_statistics(description)
+    for name, buffer in description.buffers.items():
+        if name in running:
+            shape = buffer.shape
+            drawn[name] = 0.5 + torch.rand(shape, generator=generator, dtype=torch.float64)  # type: ignore[arg-type]
+        else:
+            drawn[name] = state[name].double() if state[name].dtype == torch.float32 else state[name]
+    return drawn
+
+
+def running_statistics(description: Description) -> set[str]:
+    """The names of the buffers that norms keep their running statistics in."""
+    norms = (call for call in description.calls if call.function in STATISTICS)
+    return {part.name for call in norms for part in call.args[3:5] if isinstance(part, Stored)}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Greatest relative differences between a module and its description: outputs, and running statistics."""
+
+    evaluation: float
+    training: float
+    statistics: float
+
+
+def agree(module: nn.Module, description: Description, inputs: Sequence[Tensor], seed: int = 0) -> Agreement:
+    """Runs the module and its description on the same inputs, in evaluation and one step in training (same seed).
+
+    The module, whose output must be a tensor, stays as it is.
+    """
+    own = copy.deepcopy(module)
+    named = {**dict(own.named_parameters(remove_duplicate=False)), **dict(own.named_buffers())}
+    plan = plan_of(description)
+    given = {one.name: x for one, x in zip(description.inputs, inputs, strict=True)}
+    stored = {name: named[name].detach().clone() for name in description.parameters}
+    stored |= {name: named[name].clone() for name in description.buffers}
+    errors = []
+    for training in (False, True):
+        own.train(training)
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(seed)
+            theirs = own(*(x.clone() for x in inputs))
+            torch.manual_seed(seed)
+            ours = run(plan, stored, given, (description.output,), training)[description.output]
+        errors.append(relative_error(ours, theirs))
+    statistics = [relative_error(stored[name], named[name]) for name in running_statistics(description)]
+    return Agreement(errors[0], errors[1], max(statistics, default=0.0))
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """The greatest difference over the greatest magnitude; infinite where either is not finite."""
+    difference, scale = float((found - expected).abs().max()), float(expected.abs().max())
+    return difference / max(scale, 1e-300) if math.isfinite(difference) and math.isfinite(scale) else math.inf
