@@ -37,7 +37,7 @@ _WIDE = 8 * 16
 
 def _resnet_fixed(graph: Graph) -> list[float]:
     """num_fixed of a resnet by layer, and never more than half of a neuron's weights (a stem of one input channel)."""
-    factor = 3.0 if graph.ops[0].channels >= _WIDE else 1.0
+    factor = 3.0 if graph.weighted[0].channels >= _WIDE else 1.0
     counts = (next(n for p, n in _RESNET_FIXED.items() if fnmatchcase(op.name, p)) for op in graph.weighted)
     return [min(factor * count, op.fan_in // 2) for op, count in zip(graph.weighted, counts, strict=True)]
 

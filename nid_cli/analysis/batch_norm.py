@@ -9,8 +9,9 @@ from torch import Tensor
 
 from nid_cli.data.tensors import Data
 from nid_cli.errors import UsageError
+from nid_cli.nets.calls import Call
 from nid_cli.nets.functional import State, record
-from nid_cli.nets.graph import INPUT, Graph, Op
+from nid_cli.nets.graph import INPUT, Graph
 
 # Samples that are normalized together. Part of the definition: statistics of later norms depend on it a little.
 BATCH = 256
@@ -27,26 +28,29 @@ def reset_statistics(graph: Graph, state: Mapping[str, Tensor], data: Data) -> S
         UsageError: there are too few samples for a variance.
     """
     # Training mode updates the running statistics that it is given: these are thrown away.
-    fresh = dict(state) | {name: state[name].clone() for name in graph.buffers}
-    if not graph.buffers:
+    running = [name for pair in graph.statistics.values() for name in pair]
+    fresh = dict(state) | {name: state[name].clone() for name in running}
+    if not running:
         return fresh
-    sums = {name: torch.zeros_like(state[name], dtype=torch.float64) for name in graph.buffers}
-    counts = {op.name: 0 for op in graph.ops if f"{op.name}.running_mean" in graph.buffers}
+    sums = {name: torch.zeros_like(state[name], dtype=torch.float64) for name in running}
+    counts = dict.fromkeys(graph.statistics, 0)
 
-    def observe(op: Op, x: Tensor) -> None:
-        if op.name in counts:
+    def observe(call: Call, x: Tensor) -> None:
+        if call.name in counts:
+            mean, variance = graph.statistics[call.name]
             samples = x.transpose(0, 1).flatten(1)
-            counts[op.name] += samples.shape[1]
-            sums[f"{op.name}.running_mean"] += samples.sum(1, dtype=torch.float64)
-            sums[f"{op.name}.running_var"] += samples.double().square().sum(1)
+            counts[call.name] += samples.shape[1]
+            sums[mean] += samples.sum(1, dtype=torch.float64)
+            sums[variance] += samples.double().square().sum(1)
 
     for x, _ in data.batches("train", BATCH):
         if len(x) > 1:  # one sample has no batch statistics
-            record(graph, fresh, {INPUT: x}, (graph.output.name,), training=True, observe=observe)
+            record(graph, fresh, {INPUT: x}, (graph.output,), training=True, observe=observe)
     for name, count in counts.items():
         if count < 2:
             raise UsageError("one training sample has no statistics to reset batch norms with", "take more samples")
-        mean = sums[f"{name}.running_mean"] / count
-        variance = (sums[f"{name}.running_var"] / count - mean.square()).clamp_min(0) * count / (count - 1)
-        fresh[f"{name}.running_mean"], fresh[f"{name}.running_var"] = mean.float(), variance.float()
+        first, second = graph.statistics[name]
+        mean = sums[first] / count
+        variance = (sums[second] / count - mean.square()).clamp_min(0) * count / (count - 1)
+        fresh[first], fresh[second] = mean.float(), variance.float()
     return fresh

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nid_cli.analysis.subspace import CHUNK, Subspace, fixed_factors, fixed_positions
+from nid_cli.nets.layers import Layer
 
 # 1 - s^2 at or below this counts as s = 1: the direction lies in the neuron's fixed inputs alone.
 SINGULAR = 1e-9
@@ -70,15 +71,14 @@ def _masked(basis: Tensor, positions: Tensor, v: Tensor, a: Tensor) -> tuple[Ten
 
 
 def layer_constraint(
-    name: str, weight: Tensor, pinned: Mapping[str, tuple[Tensor, Tensor]], anchor: Mapping[str, Tensor]
+    layer: Layer, weight: Tensor, pinned: Mapping[str, tuple[Tensor, Tensor]], anchor: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor | None]:
     """(fixed part, mask) of a layer's weight (n x d), from its symmetry type's constraint (``nets.symmetry``)."""
-    key, flat = f"{name}.weight", weight.flatten(1)
+    key, matrix = layer.weight, layer.matrix(weight)
     if key in pinned:
         index, values = pinned[key]
-        fixed = torch.zeros_like(flat)
+        fixed, mask = torch.zeros_like(weight), torch.ones_like(weight, dtype=torch.bool)
         fixed.view(-1)[index] = values
-        mask = torch.ones_like(flat, dtype=torch.bool)
         mask.view(-1)[index] = False
-        return fixed, mask
-    return (anchor[key].flatten(1) if key in anchor else torch.zeros_like(flat)), None
+        return layer.matrix(fixed), layer.matrix(mask)
+    return (layer.matrix(anchor[key]) if key in anchor else torch.zeros_like(matrix)), None

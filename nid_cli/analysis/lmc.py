@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,9 +13,10 @@ from torch import Tensor
 from nid_cli.analysis.batch_norm import reset_statistics
 from nid_cli.data.tensors import Data
 from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
+from nid_cli.nets.axes import Axes
 from nid_cli.nets.functional import State, apply, forward, record, size_in_bytes
-from nid_cli.nets.graph import Graph
-from nid_cli.nets.permutation import Permutation
+from nid_cli.nets.graph import INPUT, Graph
+from nid_cli.nets.permutation import Permutation, permute
 from nid_cli.records.lmc import Curve
 from nid_cli.specs import SPLITS
 
@@ -40,8 +42,11 @@ class Endpoint:
 
 
 def interpolate(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> State:
-    """(1 - weight) A + weight B, of every parameter and running statistic."""
-    return {name: torch.lerp(tensor, b[name], weight) for name, tensor in a.items()}
+    """(1 - weight) A + weight B, of every parameter and running statistic; whole numbers are A's."""
+    return {
+        name: torch.lerp(tensor, b[name], weight) if tensor.is_floating_point() else tensor
+        for name, tensor in a.items()
+    }
 
 
 @torch.no_grad()
@@ -94,7 +99,6 @@ def _one_pass(
     reset: bool,
 ) -> list[SplitMetrics]:
     """Metrics of some interpolated networks, each an end (by its place among ``ends``) and a weight, in one pass."""
-    first, neurons = graph.ops[0].name, graph.spaces[0].name
     states = [interpolate(a, ends[index].state, weight) for index, weight in networks]
     if reset:
         states = [reset_statistics(graph, state, data) for state in states]
@@ -103,22 +107,29 @@ def _one_pass(
     for split in SPLITS:
         tallies = [Tally() for _ in networks]
         for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
-            from_a, from_b = apply(graph, first, a, x), apply(graph, first, b, x)
-            from_ends = {index: _reordered(from_b, ends[index], neurons) for index in wanted}
+            given = _given(graph, a, b, ends, wanted, x)
             for (index, weight), state, tally in zip(networks, states, tallies, strict=True):
-                given = {first: torch.lerp(from_a, from_ends[index], weight)}
-                tally.add(record(graph, state, given, (graph.output.name,))[graph.output.name], targets)
+                tally.add(record(graph, state, given(index, weight), (graph.output,))[graph.output], targets)
             advance(len(targets))
         for metrics, tally in zip(found, tallies, strict=True):
             metrics[split] = tally.result()
     return found
 
 
-def _reordered(values: Tensor, end: Endpoint, neurons: str) -> Tensor:
-    """B's values (N x neurons x ...) in the order in which ``end`` has its neurons."""
-    if end.permutation is None:
-        return values
-    return values.index_select(1, end.permutation[neurons].to(values.device))
+def _given(
+    graph: Graph, a: State, b: State, ends: Sequence[Endpoint], wanted: Collection[int], x: Tensor
+) -> Callable[[int, float], Mapping[str, Tensor]]:
+    """What is known of a batch for an end (by its place among ``ends``) and a weight: the input, or the first layer."""
+    if (layer := graph.entry) is None:
+        return lambda index, weight: {INPUT: x}
+    name, axes = layer.name, cast(Axes, graph.symmetries.value_axes[layer.name])
+    from_a, from_b = apply(graph, layer, a, x), apply(graph, layer, b, x)
+
+    def reordered(moved: Permutation | None) -> Tensor:
+        return from_b if moved is None else permute({name: axes}, {name: from_b}, moved)[name]
+
+    from_ends = {index: reordered(ends[index].permutation) for index in wanted}
+    return lambda index, weight: {name: torch.lerp(from_a, from_ends[index], weight)}
 
 
 @torch.no_grad()

@@ -1,133 +1,94 @@
-"""Matching neurons of two networks by their activations (section 4), from moments streamed in one pass."""
+"""Matching neurons of two networks by their activations (docs/science.md, 4), from streamed moments."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from nid_cli.analysis.catalog import SIMILARITIES
+from nid_cli.analysis.assignment import (
+    Family,
+    Similarity,
+    ascend,
+    best_permutation,
+    families,
+    inner_scores,
+    places,
+    solve,
+)
+from nid_cli.analysis.moments import Unit, similarities, stream_moments, units_of
 from nid_cli.data.tensors import Data
-from nid_cli.errors import NidError
-from nid_cli.lazy import resolve
-from nid_cli.nets.functional import neurons_last, record
-from nid_cli.nets.graph import INPUT, Graph
-from nid_cli.nets.permutation import Permutation
+from nid_cli.nets.axes import leaves
+from nid_cli.nets.graph import Graph
+from nid_cli.nets.permutation import Permutation, identity
+from nid_cli.nets.sites import SITES
 from nid_cli.records.match import Match
 from nid_cli.specs.alignments import ByActivations
 
-BATCH = 1024
-# Samples (pixels, of a convolution) of one product: float32 sums stay exact enough, and its operands in the cache.
-ROWS = 8192
-# A neuron whose sd is below this share of its magnitude varies by rounding only: it counts as constant.
-CONSTANT = 1e-6
+# A step must raise the mean similarity by more than rounding to be taken.
+IMPROVEMENT = 1e-9
 
 
-@dataclass
-class CrossMoments:
-    """First and second moments of the neurons of A and of B over the same samples, and their cross products.
+@dataclass(frozen=True)
+class Compared:
+    """What was recorded of two networks at some sites: the units, and the similarity of their neurons (n x n)."""
 
-    Sums run over values shifted by the first sample of each neuron, which keeps float32 products accurate where means
-    are large; they accumulate in float64. All are O(n^2), however many samples.
-    """
+    units: Sequence[Unit]
+    matrices: Mapping[tuple[str, str], Tensor]
 
-    shift_a: Tensor
-    shift_b: Tensor
-    samples: int
-    sum_a: Tensor
-    sum_b: Tensor
-    square_a: Tensor
-    square_b: Tensor
-    cross: Tensor
+    def of(self, family: Family, permutation: Permutation, sites: Mapping[str, str]) -> Similarity:
+        """The mean similarities of a family's positions, other spaces permuted.
 
-    @classmethod
-    def start(cls, a: Tensor, b: Tensor) -> CrossMoments:
-        """Empty moments for neurons whose first samples are the first rows of ``a`` and ``b``."""
-        n, m = a.shape[1], b.shape[1]
-        wide = {"dtype": torch.float64, "device": a.device}
-        zeros = [torch.zeros(size, **wide) for size in (n, m, n, m, (n, m))]  # type: ignore[call-overload]
-        return cls(a[0].clone(), b[0].clone(), 0, *zeros)
-
-    def add(self, a: Tensor, b: Tensor) -> None:
-        """Adds samples: ``a`` (N x n) and ``b`` (N x m)."""
-        for rows_a, rows_b in zip(a.split(ROWS), b.split(ROWS), strict=True):
-            self._add(rows_a, rows_b)
-
-    def _add(self, a: Tensor, b: Tensor) -> None:
-        a, b = a - self.shift_a, b - self.shift_b
-        self.samples += len(a)
-        # Shifted values of one product lose nothing in float32; the sums over products are float64.
-        self.sum_a += a.sum(0)
-        self.sum_b += b.sum(0)
-        self.square_a += a.square().sum(0)
-        self.square_b += b.square().sum(0)
-        self.cross += a.T @ b
-
-    def pearson(self) -> Tensor:
-        """Correlations (n x m, float64); a constant neuron has correlation 0 with all."""
-        count = self.samples
-        covariance = self.cross - torch.outer(self.sum_a, self.sum_b) / count
-        sides = ((self.shift_a, self.sum_a, self.square_a), (self.shift_b, self.sum_b, self.square_b))
-        scales = []
-        for shift, total, squares in sides:
-            variance = (squares - total.square() / count).clamp_min(0) / count
-            mean = shift.double() + total / count
-            constant = variance <= (CONSTANT * mean.abs()).square()
-            scales.append(torch.where(constant, torch.inf, variance.sqrt()))
-        return covariance / count / torch.outer(*scales)
-
-    def dot(self) -> Tensor:
-        """Mean products of the raw values (n x m, float64)."""
-        count = self.samples
-        shift_a, shift_b = self.shift_a.double(), self.shift_b.double()
-        mixed = torch.outer(shift_a, self.sum_b) + torch.outer(self.sum_a, shift_b)
-        return (self.cross + mixed) / count + torch.outer(shift_a, shift_b)
+        Args:
+            sites: for each space the site at which it counts.
+        """
+        total, counts = Similarity.empty(family), dict.fromkeys(family.names, 0)
+        n = family.outer.size
+        for unit in self.units:
+            matrix = self.matrices[unit.name, unit.site]
+            for name, in_a, in_b in places(unit.tree, family, permutation):
+                key = name or family.outer.name
+                if sites.get(key) != unit.site:
+                    continue
+                for rows, columns in zip(in_a.flatten(1), in_b.flatten(1), strict=True):
+                    part = matrix[rows[:, None], columns]
+                    if name is None:
+                        total.outer += part
+                    else:
+                        total.inner[name] += part.view(n, -1, n, in_a.shape[2]).transpose(1, 2)
+                    counts[key] += 1
+        total.outer /= max(1, counts[family.outer.name])
+        for space in family.inner:
+            total.inner[space.name] /= max(1, counts[space.name])
+        return total
 
 
-def similarities(moments: CrossMoments, similarity: str) -> Tensor:
-    """The similarities (n x m, float64) of A's and B's neurons, by a name of ``catalog.SIMILARITIES``."""
-    found: Tensor = resolve(SIMILARITIES[similarity])(moments)
-    return found
-
-
-@torch.no_grad()
-def stream_moments(
-    graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], data: Data, sites: Collection[str]
-) -> dict[tuple[str, str], CrossMoments]:
-    """Moments for every hidden layer and each of ``sites`` it has, in one pass over the training set.
-
-    Raises:
-        NidError: activations overflow, so that their moments are no numbers.
-
-    Returns:
-        by (space name, site). Where a space has several recordings at a site, their samples pool.
-    """
-    wanted = [(space, site, ops) for space in graph.spaces for site, ops in space.sites.items() if site in sites]
-    names = tuple({op for _, _, ops in wanted for op in ops})
-    moments: dict[tuple[str, str], CrossMoments] = {}
-    recorded = sum(graph.sizes[name] for name in names)
-    for x, _ in data.batches("train", graph.batch(BATCH, recorded)):
-        values_a, values_b = (record(graph, state, {INPUT: x}, names) for state in (a, b))
-        for space, site, ops in wanted:
-            for op in ops:
-                u, v = neurons_last(values_a[op]), neurons_last(values_b[op])
-                if (space.name, site) not in moments:
-                    moments[space.name, site] = CrossMoments.start(u, v)
-                moments[space.name, site].add(u, v)
-    for (name, _), found in moments.items():
-        if not (found.cross.isfinite().all() and found.square_a.isfinite().all() and found.square_b.isfinite().all()):
-            raise NidError(
-                f"the activations of {name} are too large to be compared", "the network has not been trained well"
-            )
-    return moments
+def compare(
+    graph: Graph,
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    data: Data,
+    sites: Collection[str],
+    similarity: Collection[str],
+) -> dict[str, Compared]:
+    """The similarities of all neurons at some sites, by each way to compare; one pass over the training set."""
+    units = units_of(graph, sites)
+    moments = stream_moments(graph, a, b, data, units)
+    return {
+        name: Compared(units, {key: similarities(found, name).cpu() for key, found in moments.items()})
+        for name in similarity
+    }
 
 
 @dataclass(frozen=True)
 class Matching:
-    """How well the neurons of one layer match: objectives are means over neurons of the similarity to the partner."""
+    """How well the neurons of one layer match: objectives are means over neurons of the similarity to the partner.
+
+    ``permutation``: for each neuron of A its partner in B; of a space inside of others (heads), for each of all of
+    their neurons, head after head.
+    """
 
     permutation: Tensor
     optimal: float
@@ -153,8 +114,38 @@ class Matching:
         )
 
 
+def match_space(graph: Graph, compared: Compared, name: str, at: str, random: int, seed: int) -> Matching:
+    """The objectives of one space at a site.
+
+    Heads are compared by the best match of what is inside of them, and what is inside under the best match of heads.
+    """
+    known = families(graph.spaces)
+    sites = {space.name: at for space in graph.spaces if at in space.sites}
+    together = {leaf.space for unit in compared.units for leaf in leaves(unit.tree) if unit.site == at}
+    chosen = [family for family in known if together & set(family.names)]
+    family = next(family for family in known if name in family.names)
+    start = identity(graph.spaces)
+    coupled = [other for other in chosen if other is family or _share_a_unit(compared, at, family, other)]
+    found = _ascend(compared, coupled, sites, start) if len(coupled) > 1 else start
+    similarity = compared.of(family, found, sites)
+    if not family.inner:
+        return match_layer(similarity.outer, random, seed)
+    if name == family.outer.name:
+        neurons = sum(space.size for space in family.inner)
+        return match_layer((inner_scores(family, similarity)[0] + similarity.outer) / neurons, random, seed)
+    return _match_inner(family, similarity, name, random, seed)
+
+
+def _share_a_unit(compared: Compared, at: str, one: Family, other: Family) -> bool:
+    for unit in compared.units:
+        names = {leaf.space for leaf in leaves(unit.tree)}
+        if unit.site == at and names & set(one.names) and names & set(other.names):
+            return True
+    return False
+
+
 def match_layer(similarity: Tensor, random: int, seed: int) -> Matching:
-    """The optimal, identity and ``random`` many random objectives of a similarity matrix (n x n; section 4)."""
+    """The optimal, identity and ``random`` many random objectives of a similarity matrix (n x n)."""
     similarity = similarity.cpu()
     rows, generator = torch.arange(len(similarity)), torch.Generator().manual_seed(seed)
     best = best_permutation(similarity)
@@ -163,10 +154,30 @@ def match_layer(similarity: Tensor, random: int, seed: int) -> Matching:
     return Matching(best, float(similarity[rows, best].mean()), float(similarity.diagonal().mean()), objectives)
 
 
-def best_permutation(similarity: Tensor) -> Tensor:
-    """For each neuron i of A its partner pi(i) in B: the assignment with the greatest total similarity."""
-    _, partners = linear_sum_assignment(similarity.cpu().numpy(), maximize=True)
-    return torch.from_numpy(partners)
+def _match_inner(family: Family, similarity: Similarity, name: str, random: int, seed: int) -> Matching:
+    own, generator = similarity.inner[name], torch.Generator().manual_seed(seed)
+    heads, size = own.shape[0], own.shape[2]
+    rows = torch.arange(heads)
+
+    def mean(partners: Tensor, orders: Tensor) -> Tensor:
+        return own[rows, partners].gather(2, orders[:, :, None]).mean()
+
+    found = solve(family, similarity)
+    partners, orders = found[family.outer.name], found[name]
+    draws = [
+        mean(
+            torch.randperm(heads, generator=generator),
+            torch.stack([torch.randperm(size, generator=generator) for _ in rows]),
+        )
+        for _ in range(random)
+    ]
+    same = torch.arange(size).expand(heads, size)
+    return Matching(
+        (partners[:, None] * size + orders).flatten(),
+        float(mean(partners, orders)),
+        float(mean(rows, same)),
+        torch.stack(draws) if draws else torch.zeros(0, dtype=own.dtype),
+    )
 
 
 def match_activations(
@@ -177,9 +188,28 @@ def match_activations(
     at: str = "post_activation",
     similarity: str = "pearson",
 ) -> Permutation:
-    """The permutation of B's neurons that makes them most similar to A's, layer by layer."""
-    moments = stream_moments(graph, a, b, data, (at,))
-    return {space.name: best_permutation(similarities(moments[space.name, at], similarity)) for space in graph.spaces}
+    """The permutation of B's neurons that makes them most similar to A's, space by space.
+
+    A space that is not recorded ``at`` this site is compared at the last site that it has; one that is recorded
+    nowhere stays as it is.
+    """
+    sites = {
+        space.name: at if at in space.sites else [site for site in SITES if site in space.sites][-1]
+        for space in graph.spaces
+        if space.sites
+    }
+    compared = compare(graph, a, b, data, set(sites.values()), (similarity,))[similarity]
+    chosen = [family for family in families(graph.spaces) if any(name in sites for name in family.names)]
+    return _ascend(compared, chosen, sites, identity(graph.spaces))
+
+
+def _ascend(compared: Compared, chosen: Sequence[Family], sites: Mapping[str, str], start: Permutation) -> Permutation:
+    return ascend(
+        chosen,
+        lambda family, permutation: compared.of(family, permutation, sites),
+        start,
+        lambda family, gain, before, after: gain > IMPROVEMENT * family.outer.size,
+    )
 
 
 def align_by_activations(

@@ -70,13 +70,13 @@ class LmcParameters(Parameters):
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """A result an alignment."""
-        variant = {"bn_reset": True} if self.bn_reset and graph.buffers else {}
+        variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
         for name in self.align:
             yield {"align": name, "points": self.points, **variant, **ALIGNMENTS[name].parameters.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Some group must have batch norms where they are to be reset."""
-        if self.bn_reset and not any(graph.buffers for graph in graphs):
+        if self.bn_reset and not any(graph.statistics for graph in graphs):
             raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
 
 
@@ -136,13 +136,13 @@ class CostParameters(Parameters):
             if self.method != "ridge":
                 yield common
                 continue
-            usual = PATCHES if graph.by_name[layer].has_patches else None
+            usual = PATCHES if graph.layers[layer].patches or graph.rows_of(graph.layers[layer]) > 1 else None
             fit = {"neurons": self.neurons, "solver": self.solver, "iterations": self.iterations}
             for beta in dict.fromkeys(self.betas):
                 yield common | fit | {"subsample": self.subsample or usual, "beta": beta}
 
     def _layers(self, graph: Graph) -> list[str]:
-        names = [op.name for op in graph.weighted]
+        names = list(graph.layers)
         if self.layers is None:
             return names
         known = dict(zip(names, names, strict=True)) | {str(index): name for index, name in enumerate(names)}
@@ -162,5 +162,5 @@ class CoherenceParameters(Parameters):
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """A result a weighted layer, and one for the output."""
-        for layer in [*(op.name for op in graph.weighted), OUTPUT]:
+        for layer in [*graph.layers, OUTPUT]:
             yield {"layer": layer, "explained_variance": self.explained_variance}

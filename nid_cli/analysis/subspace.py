@@ -10,8 +10,10 @@ from torch import Tensor
 
 from nid_cli.analysis.parameters import OUTPUT
 from nid_cli.data.tensors import Data
-from nid_cli.nets.functional import inputs_of_neurons, record
-from nid_cli.nets.graph import INPUT, Graph, Op
+from nid_cli.nets.functional import record
+from nid_cli.nets.graph import INPUT, Graph
+from nid_cli.nets.kernels import inputs_of_neurons
+from nid_cli.nets.layers import Layer
 from nid_cli.records.subspace import SubspaceSummary
 
 BATCH = 1024
@@ -74,16 +76,16 @@ def stream_input_moments(
     Returns:
         by the name of the layer whose inputs they are, and by ``"output"``.
     """
-    every: list[tuple[str, Op | None, str]] = [(op.name, op, op.inputs[0]) for op in graph.weighted]
-    every.append((OUTPUT, None, graph.output.name))
+    every: list[tuple[str, Layer | None, str]] = [(layer.name, layer, layer.source) for layer in graph.weighted]
+    every.append((OUTPUT, None, graph.output))
     sources = [known for known in every if layers is None or known[0] in layers]
     wanted = {source for _, _, source in sources}
     moments: dict[str, Moments] = {}
-    patches = [graph.patches_size(op) for _, op, _ in sources if op]
+    patches = [graph.rows_of(layer) * layer.fan_in for _, layer, _ in sources if layer]
     for x, _ in data.batches("train", graph.batch(BATCH, sum(graph.sizes[name] for name in wanted), *patches)):
         values = record(graph, state, {INPUT: x}, wanted)
-        for name, op, source in sources:
-            samples = inputs_of_neurons(op, values[source]) if op else values[source].flatten(1)
+        for name, layer, source in sources:
+            samples = inputs_of_neurons(layer, values[source]) if layer else values[source].flatten(0, -2)
             if name not in moments:
                 moments[name] = Moments.start(samples)
             moments[name].add(samples)
@@ -92,21 +94,22 @@ def stream_input_moments(
 
 @torch.no_grad()
 def sample_inputs(
-    graph: Graph, state: Mapping[str, Tensor], data: Data, op: Op, count: int | None, seed: int
+    graph: Graph, state: Mapping[str, Tensor], data: Data, layer: Layer, count: int | None, seed: int
 ) -> Tensor:
     """Inputs of a weighted layer's neurons on the validation split (rows x d), of a convolution patches.
 
     Args:
         count: so many rows, drawn without replacement by ``seed``, in the split's order; None takes all.
     """
-    rows = graph.patches_size(op) // op.fan_in
+    rows = graph.rows_of(layer)
     total = rows * len(data.val)
     chosen = torch.arange(total)
     if count is not None and count < total:
         chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].sort().values
     parts, seen = [], 0
-    for x, _ in data.batches("val", graph.batch(BATCH, graph.patches_size(op))):
-        samples = inputs_of_neurons(op, record(graph, state, {INPUT: x}, (op.inputs[0],))[op.inputs[0]])
+    for x, _ in data.batches("val", graph.batch(BATCH, rows * layer.fan_in)):
+        value = x if layer.source == INPUT else record(graph, state, {INPUT: x}, (layer.source,))[layer.source]
+        samples = inputs_of_neurons(layer, value)
         own = chosen[(chosen >= seen) & (chosen < seen + len(samples))] - seen
         parts.append(samples[own.to(samples.device)])
         seen += len(samples)

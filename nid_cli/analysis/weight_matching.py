@@ -1,17 +1,19 @@
-"""Matching neurons by weights (section 5): Git Re-Basin's coordinate descent over permutations."""
+"""Matching neurons by weights (docs/science.md, 5): Git Re-Basin's coordinate descent, over any network's spaces."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Generator, Tensor
 
+from nid_cli.analysis.assignment import Family, Similarity, ascend, families, places, solve
 from nid_cli.data.tensors import Data
+from nid_cli.nets.axes import Axes, Leaf, Product, Tree, leaves
 from nid_cli.nets.graph import Graph
-from nid_cli.nets.permutation import Permutation, identity
+from nid_cli.nets.permutation import Permutation, axis_index, identity, random
 from nid_cli.specs.alignments import ByWeights
 
 # A step must raise the objective by more than rounding, this share of its scale, to be taken.
@@ -32,16 +34,23 @@ def match_weights(
 ) -> WeightMatch:
     """The permutation of B's neurons that brings its parameters nearest to A's, in squared distance.
 
-    Coordinate descent from the identity and from ``restarts`` - 1 random permutations: one linear assignment at a time,
-    layers in random order, until a whole round improves nothing. The objective never falls.
+    Coordinate descent: one linear assignment at a time, spaces in random order, until a whole round improves nothing.
+    The objective never falls. The first start is the identity; the second goes through the network from its inputs and
+    outputs on and matches each space by what is matched already; the others, up to ``restarts``, are random. Where B
+    becomes A, no further start is tried.
     """
     problem = _Problem(graph, a, b)
     generator = torch.Generator().manual_seed(seed)
-    starts = [identity(graph)]
-    for _ in range(restarts - 1):
-        starts.append({s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces})
-    # |A - P(B)|^2 = |A|^2 + |B|^2 - 2 sum <A, P(B)>: the nearest has the greatest objective.
-    return max((problem.descend(start, generator) for start in starts), key=lambda match: match.objective)
+    best: WeightMatch | None = None
+    for start in problem.starts(restarts, generator):
+        found = problem.descend(start, generator)
+        # |A - P(B)|^2 = |A|^2 + |B|^2 - 2 sum <A, P(B)>: the nearest has the greatest objective.
+        if best is None or found.objective > best.objective:
+            best = found
+        if 2 * best.objective >= problem.scale * (1 - IMPROVEMENT):
+            break
+    assert best is not None
+    return best
 
 
 def align_by_weights(
@@ -51,57 +60,164 @@ def align_by_weights(
     return match_weights(graph, a, b, parameters.restarts, parameters.seed).permutation
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """How a tensor is seen: axes that decide of each other are one; ``order`` of its axes before, ``shape`` after."""
+
+    trees: Axes
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, trees: Axes, shape: tuple[int, ...]) -> _Layout:
+        """The layout of a tensor: a space that depends on one of another axis is brought next to it."""
+        groups = [[at] for at in range(len(trees))]
+        for at, tree in enumerate(trees):
+            wanted = {leaf.outer for leaf in leaves(tree) if leaf.outer} - {leaf.space for leaf in leaves(tree)}
+            for other, holder in enumerate(trees):
+                if other != at and wanted & {leaf.space for leaf in leaves(holder)}:
+                    own, theirs = (next(g for g in groups if n in g) for n in (at, other))
+                    if own is not theirs:
+                        groups = [g for g in groups if g is not own and g is not theirs] + [theirs + own]
+        joined = tuple(trees[g[0]] if len(g) == 1 else Product(tuple(trees[n] for n in g)) for g in groups)
+        return cls(joined, tuple(n for g in groups for n in g), tuple(tree.size for tree in joined))
+
+    def see(self, tensor: Tensor) -> Tensor:
+        """The tensor so, in float64 on the CPU."""
+        return tensor.detach().cpu().double().permute(self.order).reshape(self.shape)
+
+
 class _Problem:
-    """The inner products of A's and a permuted B's parameters, as functions of one layer's permutation at a time."""
+    """The inner products of A's and a permuted B's parameters, as functions of one family's permutation at a time.
+
+    Tensors are taken one after another: no second copy of a network is made.
+    """
 
     def __init__(self, graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
-        self.axes = {name: graph.axes[name] for name in graph.parameters}
-        self.spaces = graph.spaces
-        self.a = {name: a[name].detach().double().cpu() for name in graph.parameters}
-        self.b = {name: b[name].detach().double().cpu() for name in graph.parameters}
-        self.scale = sum(float(t.square().sum()) for t in (*self.a.values(), *self.b.values()))
+        axes = graph.symmetries.axes
+        self.layouts = {name: _Layout.of(axes[name], shape) for name, shape in graph.parameters.items()}
+        self.spaces, self.families = graph.spaces, families(graph.spaces)
+        self.a, self.b = a, b
+        self.places = {family.names[0]: list(self._places(family)) for family in self.families}
+        # |A|^2 + |B|^2.
+        self.scale = sum(float(side[name].double().square().sum()) for name in self.layouts for side in (a, b))
 
-    def similarity(self, space: str, permutation: Permutation) -> Tensor:
-        """M (n x n): what a match of A's neuron i with B's neuron j of ``space`` adds, the other layers permuted."""
-        size = next(s.size for s in self.spaces if s.name == space)
-        total = torch.zeros(size, size, dtype=torch.float64)
-        for name, axes in self.axes.items():
-            if space not in axes:
+    def _places(self, family: Family) -> Iterator[tuple[str, int]]:
+        for name, layout in self.layouts.items():
+            for axis, tree in enumerate(layout.trees):
+                if {leaf.space for leaf in leaves(tree)} & set(family.names):
+                    yield name, axis
+
+    def starts(self, count: int, generator: Generator) -> Iterator[Permutation]:
+        """Where descents begin."""
+        if count > 0:
+            yield identity(self.spaces)
+        if count > 1:
+            yield self._anchored()
+        for _ in range(count - 2):
+            yield random(self.spaces, generator)
+
+    def _anchored(self) -> Permutation:
+        """Each family matched by tensors whose other axes stay or are matched already, those with most of them first."""
+        permutation, matched = identity(self.spaces), set[str]()
+        left = list(self.families)
+        while left:
+            family = max(left, key=lambda own: self._share_known(own, matched))
+            left.remove(family)
+            permutation |= solve(family, self.similarity(family, permutation, matched))
+            matched |= set(family.names)
+        return permutation
+
+    def _share_known(self, family: Family, matched: set[str]) -> float:
+        sizes = {place: self.a[place[0]].numel() for place in self.places[family.names[0]]}
+        known = sum(size for place, size in sizes.items() if self._is_known(family, place, matched))
+        return known / max(1, sum(sizes.values()))
+
+    def _is_known(self, family: Family, place: tuple[str, int], matched: set[str]) -> bool:
+        """Whether all that a tensor's numbers at a place depend on, this family aside, is matched."""
+        name, axis = place
+        trees = self.layouts[name].trees
+        read = {leaf.space for at, tree in enumerate(trees) if at != axis for leaf in leaves(tree)}
+        return read | _beside(trees[axis], family) <= matched | set(family.names)
+
+    def similarity(self, family: Family, permutation: Permutation, matched: set[str] | None = None) -> Similarity:
+        """What a match of the family's positions adds, other spaces permuted: of tensors that are ``matched`` alone."""
+        total = Similarity.empty(family)
+        for name, axis in self.places[family.names[0]]:
+            if matched is not None and not self._is_known(family, (name, axis), matched):
                 continue
-            b = self.b[name]
-            for dim, other in enumerate(axes):
-                if other is not None and other != space:
-                    b = b.index_select(dim, permutation[other])
-            own = axes.index(space)
-            total += self.a[name].movedim(own, 0).reshape(size, -1) @ b.movedim(own, 0).reshape(size, -1).T
+            layout = self.layouts[name]
+            a, b = layout.see(self.a[name]), layout.see(self.b[name])
+            for at, tree in enumerate(layout.trees):
+                if at != axis:
+                    b = _reordered(b, at, tree, permutation)
+            a, b = (tensor.movedim(axis, 0).flatten(1) for tensor in (a, b))
+            if isinstance(layout.trees[axis], Leaf):
+                total.outer += a @ b.T
+                continue
+            for inner, in_a, in_b in places(layout.trees[axis], family, permutation):
+                found = _rows(a, in_a) @ _rows(b, in_b).T
+                if inner is None:
+                    total.outer += found
+                else:
+                    n, k = in_a.shape[1:]
+                    total.inner[inner] += found.view(n, k, n, k).transpose(1, 2)
         return total
 
-    def objective(self, permutation: Permutation) -> float:
-        """sum <A, P(B)> over all parameters."""
+    def objective(self, permutation: Permutation, names: Mapping[str, object] | None = None) -> float:
+        """sum <A, P(B)> over all parameters, or those in ``names``."""
         value = 0.0
-        for name, axes in self.axes.items():
-            b = self.b[name]
-            for dim, space in enumerate(axes):
-                if space is not None:
-                    b = b.index_select(dim, permutation[space])
-            value += float((self.a[name] * b).sum())
+        for name in self.layouts if names is None else names:
+            layout = self.layouts[name]
+            b = layout.see(self.b[name])
+            for at, tree in enumerate(layout.trees):
+                b = _reordered(b, at, tree, permutation)
+            value += float((layout.see(self.a[name]) * b).sum())
         return value
 
-    def descend(self, start: Permutation, generator: torch.Generator) -> WeightMatch:
+    def descend(self, start: Permutation, generator: Generator) -> WeightMatch:
         """Coordinate descent from ``start``."""
-        permutation = dict(start)
-        history = [self.objective(permutation)]
-        improved = True
-        while improved:
-            improved = False
-            for index in torch.randperm(len(self.spaces), generator=generator).tolist():
-                space = self.spaces[index]
-                similarity = self.similarity(space.name, permutation)
-                _, partners = linear_sum_assignment(similarity.numpy(), maximize=True)
-                rows, best = torch.arange(space.size), torch.from_numpy(partners)
-                gain = float(similarity[rows, best].sum() - similarity[rows, permutation[space.name]].sum())
-                if gain > IMPROVEMENT * self.scale:
-                    permutation[space.name] = best
-                    history.append(history[-1] + gain)
-                    improved = True
-        return WeightMatch(permutation, self.objective(permutation), history)
+        history = [self.objective(start)]
+        found = ascend(
+            self.families,
+            self.similarity,
+            start,
+            partial(self._accept, history),
+            lambda count: torch.randperm(count, generator=generator).tolist(),
+        )
+        return WeightMatch(found, self.objective(found), history)
+
+    def _accept(
+        self, history: list[float], family: Family, gain: float, before: Permutation, after: Permutation
+    ) -> bool:
+        """A step that gains. Of a family on two axes of one tensor the similarity is linearized: the truth decides."""
+        names = [name for name, _ in self.places[family.names[0]]]
+        if len(set(names)) < len(names):
+            own = dict.fromkeys(names)
+            gain = self.objective(after, own) - self.objective(before, own)
+        if gain <= IMPROVEMENT * self.scale:
+            return False
+        history.append(history[-1] + gain)
+        return True
+
+
+def _beside(tree: Tree, family: Family) -> set[str]:
+    """The spaces that an axis has in one product with those of a family."""
+    if isinstance(tree, Product):
+        own = {leaf.space for leaf in leaves(tree)}
+        return own - set(family.names) if own & set(family.names) else set()
+    return set().union(*(_beside(part, family) for part in getattr(tree, "parts", ())))
+
+
+def _reordered(tensor: Tensor, axis: int, tree: Tree, permutation: Permutation) -> Tensor:
+    if not any(True for _ in leaves(tree)):
+        return tensor
+    index = axis_index(tree, permutation)
+    assert index is not None
+    return tensor.index_select(axis, index)
+
+
+def _rows(matrix: Tensor, where: Tensor) -> Tensor:
+    """The rows of a matrix (d x r) at (c, ...) places as (all but c) x (c r)."""
+    found = matrix[where.flatten(1)]
+    return found.transpose(0, 1).flatten(1)

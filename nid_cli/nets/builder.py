@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from nid_cli.nets.calls import INPUT, Argument, Batch, Call, Shape, Stored, Value
-from nid_cli.nets.description import Description, Input
+from nid_cli.nets.description import Buffer, Description, Input
 from nid_cli.nets.graph import Gate, Graph
 
 ACTIVATIONS = {"gelu": "gelu.default", "relu": "relu.default", "identity": "alias.default"}
@@ -71,9 +71,7 @@ class Builder:
         if kind == "group":
             return self.call(name, "group_norm.default", x, 1, *affine, EPSILON, shape=shape)
         running = [self._stored(self.buffers, f"{name}.running_{part}", channels) for part in ("mean", "var")]
-        return self.call(
-            name, "batch_norm.default", x, *affine, *running, False, MOMENTUM, EPSILON, False, shape=shape
-        )
+        return self.call(name, "batch_norm.default", x, *affine, *running, False, MOMENTUM, EPSILON, False, shape=shape)
 
     def activation(self, name: str, source: str, function: str) -> str:
         """An element-wise activation, by its name in ``ACTIVATIONS``."""
@@ -85,15 +83,14 @@ class Builder:
         channels, shape, fixed = self.channels(source), self.shapes[source], Stored(f"{name}.gate")
         self.gates.append(Gate(name=name, channels=channels, sd=sd))
         if len(shape) == 2:
-            mixed = self.call(f"{name}.mixed", "linear.default", Value(source), fixed, shape=shape)
+            mixed = self.call(f"{name}.mixed", "linear.default", Value(source), fixed, shape=shape, site="")
         else:
-            kernel = self.call(f"{name}.column", "unsqueeze.default", fixed, -1, shape=(channels, channels, 1))
-            kernel = self.call(f"{name}.kernel", "unsqueeze.default", Value(kernel), -1, shape=(channels, channels, 1, 1))
-            mixed = self.call(f"{name}.mixed", "conv2d.default", Value(source), Value(kernel), shape=shape)
+            square = (channels, channels)
+            column = self.call(f"{name}.column", "unsqueeze.default", fixed, -1, shape=(*square, 1))
+            kernel = Value(self.call(f"{name}.kernel", "unsqueeze.default", Value(column), -1, shape=(*square, 1, 1)))
+            mixed = self.call(f"{name}.mixed", "conv2d.default", Value(source), kernel, shape=shape, site="")
         opening = self.call(f"{name}.opening", "sigmoid.default", Value(mixed), shape=shape)
-        return self.call(
-            name, "mul.Tensor", Value(source), Value(opening), shape=shape, site="post_activation"
-        )
+        return self.call(name, "mul.Tensor", Value(source), Value(opening), shape=shape, site="post_activation")
 
     def add(self, name: str, first: str, second: str) -> str:
         """The sum of two values."""
@@ -103,14 +100,18 @@ class Builder:
         """The mean over all pixels."""
         return self.call(name, "mean.dim", Value(source), (2, 3), shape=self.shapes[source][:2])
 
-    def graph(self, labels: Mapping[str, int | str] | None = None) -> Graph:
-        """The network whose output is the last call's value; ``labels``: what records call its layers."""
+    def graph(
+        self,
+        labels: Mapping[str, int | str] | None = None,
+        space_labels: Mapping[str, int | str] | None = None,
+    ) -> Graph:
+        """The network whose output is the last call's value; the labels are those of ``Graph``."""
         fixed = {f"{gate.name}.gate": (gate.channels, gate.channels) for gate in self.gates}
         description = Description(
             inputs=(Input(name=INPUT, shape=(Batch(), *self.input_shape)),),
             calls=tuple(self.calls),
             parameters=dict(self.parameters),
-            buffers={name: (shape, "float32") for name, shape in (self.buffers | fixed).items()},
+            buffers={name: Buffer(shape) for name, shape in (self.buffers | fixed).items()},
             output=self.calls[-1].name,
         )
-        return Graph(description, gates=self.gates, labels=labels)
+        return Graph(description, gates=self.gates, labels=labels, space_labels=space_labels)

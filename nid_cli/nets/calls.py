@@ -57,7 +57,7 @@ class Call:
     ``name`` names its value; of a weighted call it is the path of its module, which records show. ``function`` is an
     ATen operation with its overload (``linear.default``), a key of ``FUNCTIONS``. ``shape`` is that of its value:
     None for a number (a size), a tuple of shapes for a call with several values, which ``getitem`` takes apart.
-    ``site`` overrides the recording site that its function has.
+    ``site`` overrides the recording site that its function has; "" is none.
     """
 
     name: str

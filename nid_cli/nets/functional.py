@@ -7,35 +7,29 @@ Everything here is a pure function of graph, state and inputs; batch statistics 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from functools import lru_cache
 
 from torch import Tensor
 
-from nid_cli.lazy import resolve
+from nid_cli.nets.calls import Call
 from nid_cli.nets.graph import INPUT, Graph
-from nid_cli.nets.operations import Op
+from nid_cli.nets.interpreter import Plan, run
+from nid_cli.nets.layers import Layer
 
 State = dict[str, Tensor]
 
 
-def _run(op: Op, state: Mapping[str, Tensor], training: bool, *inputs: Tensor) -> Tensor:
-    value: Tensor = _kernel(op.operation.run)(op, state, training, *inputs)
-    return value
+@lru_cache(maxsize=64)
+def plan_of(graph: Graph) -> Plan:
+    """The network, ready to run."""
+    return Plan(graph.calls, {given.name: given.shape for given in graph.description.inputs})
 
 
-# Resolved once: a forward pass runs hundreds of small operations.
-_kernel = cache(resolve)
-
-
-def inputs_of_neurons(op: Op, x: Tensor) -> Tensor:
-    """The rows (samples x d) that the neurons of a weighted operation see in its input; see ``Operation.rows``."""
-    found: Tensor = _kernel(op.operation.rows)(op, x)
-    return found
-
-
-def neurons_last(values: Tensor) -> Tensor:
-    """Values as samples x neurons: of a feature map (N x C x pixels) every pixel is one sample."""
-    return values if values.ndim == 2 else values.transpose(0, 1).flatten(1).T
+def neurons_last(values: Tensor, axis: int) -> Tensor:
+    """Values as samples x neurons, which are on ``axis``: every pixel, or token, of every sample is one sample."""
+    if axis == values.ndim - 1:
+        return values.flatten(0, -2)
+    return values.movedim(axis, 0).flatten(1).T
 
 
 def size_in_bytes(state: Mapping[str, Tensor]) -> int:
@@ -43,14 +37,14 @@ def size_in_bytes(state: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
 
 
-def apply(graph: Graph, name: str, state: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """The output of the one operation ``name`` (eval mode) for its input ``x``."""
-    return _run(graph.by_name[name], state, False, x)
+def apply(graph: Graph, layer: Layer, state: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """The output of the first layer (eval mode) for the network's input ``x``."""
+    return record(graph, state, {INPUT: x}, (layer.name,))[layer.name]
 
 
 def forward(graph: Graph, state: Mapping[str, Tensor], x: Tensor, training: bool = False) -> Tensor:
-    """The network's outputs (N x outputs) for prepared inputs ``x`` (N x *shape)."""
-    return record(graph, state, {INPUT: x}, (graph.output.name,), training)[graph.output.name]
+    """The network's outputs (N x outputs, or N x positions x outputs) for prepared inputs ``x`` (N x \\*shape)."""
+    return record(graph, state, {INPUT: x}, (graph.output,), training)[graph.output]
 
 
 def record(
@@ -59,27 +53,13 @@ def record(
     given: Mapping[str, Tensor],
     wanted: Collection[str],
     training: bool = False,
-    observe: Callable[[Op, Tensor], None] = lambda op, x: None,
+    observe: Callable[[Call, Tensor], None] | None = None,
 ) -> dict[str, Tensor]:
-    """The values of the operations in ``wanted``, starting from ``given`` values (of the input or of operations).
+    """The values of the calls in ``wanted``, starting from ``given`` values (of the input or of calls).
 
-    Operations whose values are given are not run, nor is what only they need or what comes after the last wanted one.
+    Only what leads from the given values to the wanted ones is run.
 
     Args:
-        observe: shown each operation with its (first) input before it runs; nothing is kept for it.
+        observe: shown each call with the (first) value that it reads before it runs; nothing is kept for it.
     """
-    values = dict(given)
-    kept = {*wanted, *given}
-    remaining = set(wanted) - values.keys()
-    for position, op in enumerate(graph.ops):
-        if not remaining:
-            break
-        if op.name in values or any(source not in values for source in op.inputs):
-            continue
-        observe(op, values[op.inputs[0]])
-        values[op.name] = _run(op, state, training, *(values[source] for source in op.inputs))
-        remaining.discard(op.name)
-        for source in op.inputs:
-            if source not in kept and graph.last_use[source] == position:
-                del values[source]  # memory does not grow with depth
-    return {name: values[name] for name in wanted}
+    return run(plan_of(graph), state, given, wanted, training, observe)

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from nid_cli.nets.calls import INPUT, Call, Shape, Value
+from nid_cli.nets.calls import INPUT, Call, Shape
 from nid_cli.nets.description import Description
 from nid_cli.nets.layers import Layer, layers_of
-from nid_cli.nets.rules import statistics
-from nid_cli.nets.sites import Recording, recordings_of
+from nid_cli.nets.rules import row_of, statistics
+from nid_cli.nets.sites import SITES, Recording, recordings_of
 from nid_cli.nets.sizes import numbers
 from nid_cli.nets.spaces import Symmetries, derive
 
-__all__ = ["BATCH_ENTRIES", "INPUT", "Gate", "Graph", "Layer", "PermutationSpace", "Recording"]
+__all__ = ["BATCH_ENTRIES", "INPUT", "SITES", "Gate", "Graph", "Layer", "PermutationSpace", "Recording"]
 
 # Numbers in the largest tensor of a batch that an analysis reads (float32: 16 MiB).
 BATCH_ENTRIES = 2**22
@@ -62,12 +62,17 @@ class Graph:
         description: Description,
         gates: Iterable[Gate] = (),
         labels: Mapping[str, int | str] | None = None,
+        space_labels: Mapping[str, int | str] | None = None,
         pinned: Iterable[str] = (),
     ) -> None:
-        """``pinned``: spaces that do not keep the function after all (``nets.proof``), by name."""
+        """``labels``: what records call layers, and spaces, where not by their names.
+
+        ``pinned``: spaces that do not keep the function after all (``nets.proof``), by name.
+        """
         self.description = description
         self.gates = tuple(gates)
         self._labels = labels or {}
+        self._space_labels = self._labels if space_labels is None else space_labels
         self._pinned = frozenset(pinned)
 
     @property
@@ -121,9 +126,7 @@ class Graph:
     def buffers(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that checkpoints hold beside the trained ones: running statistics and constants."""
         gates = {gate.tensor for gate in self.gates}
-        return {
-            name: _numbers(buffer.shape) for name, buffer in self.description.buffers.items() if name not in gates
-        }
+        return {name: _numbers(buffer.shape) for name, buffer in self.description.buffers.items() if name not in gates}
 
     @cached_property
     def statistics(self) -> dict[str, tuple[str, str]]:
@@ -159,7 +162,7 @@ class Graph:
         gates = {gate.tensor for gate in self.gates}
         return derive(
             self.calls,
-            self.description.parameters | {name: buffer.shape for name, buffer in self.description.buffers.items()},
+            {**self.description.parameters, **{name: own.shape for name, own in self.description.buffers.items()}},
             {given.name: given.shape for given in self.description.inputs},
             self.output,
             fixed=gates,
@@ -173,14 +176,18 @@ class Graph:
         sites = recordings_of(self.calls, self.symmetries)
         return tuple(
             PermutationSpace(
-                space.name, self._labels.get(space.name, space.label), space.size, space.depends_on, sites[space.name]
+                space.name,
+                self._space_labels.get(space.name, space.label),
+                space.size,
+                space.depends_on,
+                sites[space.name],
             )
             for space in self.symmetries.spaces
         )
 
     @cached_property
     def entry(self) -> Layer | None:
-        """The first layer, where it alone reads the input: the only call with tensors, affine in them, before others."""
+        """The first layer, where all that is known of the input goes through it: affine in its tensors; None elsewhere."""
         first = next((call for call in self.calls if call.stored), None)
         layer = next((layer for layer in self.weighted if layer.call is first), None)
         if first is None or layer is None or not set(first.stored) <= self.parameters.keys():
@@ -197,16 +204,15 @@ class Graph:
         return {call.name for call in calls if call.shape is None}
 
     @cached_property
-    def activation_after(self) -> dict[str, str]:
-        """For each weighted layer the function of the activation that its neurons go through; "" where there is none.
-
-        On the way to it may stand norms and sums.
-        """
+    def activation_after(self) -> dict[str, Call | None]:
+        """For each weighted layer the activation that its neurons go through, after norms and sums; None if there is
+        none, or if gates stand in its place."""
         readers: dict[str, list[Call]] = {}
         for call in self.calls:
             for name in call.reads:
                 readers.setdefault(name, []).append(call)
-        return {layer.name: _activation(layer.call, readers) for layer in self.weighted}
+        found = {layer.name: _activation(layer.call, readers) for layer in self.weighted}
+        return dict.fromkeys(found) if self.gated else found
 
     @property
     def parameter_count(self) -> int:
@@ -218,17 +224,14 @@ def _numbers(shape: Shape) -> tuple[int, ...]:
     return tuple(size for size in shape if isinstance(size, int))
 
 
-def _activation(call: Call, readers: Mapping[str, Sequence[Call]]) -> str:
-    from nid_cli.nets.rules import row_of
-
+def _activation(call: Call, readers: Mapping[str, Sequence[Call]]) -> Call | None:
     following = readers.get(call.name, ())
     while len(following) == 1:
         [call] = following
         row = row_of(call)
-        if row.role == "activation" or call.site == "post_activation":
-            return call.function
-        values = [part for part in call.args if isinstance(part, Value)]
-        if row.role != "norm" and not (row.pure and values):
-            return ""
+        if row.role == "activation":
+            return call
+        if row.role != "norm" and not row.pure:
+            return None
         following = readers.get(call.name, ())
-    return ""
+    return None

@@ -1,69 +1,69 @@
-"""How each operation computes: pure functions of the operation, a state, whether in training, and the inputs.
-
-Batch statistics in training are the one exception: they update the running statistics of the state.
-"""
+"""What the neurons of weighted layers see, and activations alone: pure functions of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nid_cli.nets.operations import Op
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "identity": lambda x: x}
-
-
-def linear(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    """x W^T + b; images are flattened."""
-    return F.linear(x.flatten(1), state[f"{op.name}.weight"], state[f"{op.name}.bias"])
+from nid_cli.nets.calls import Call
+from nid_cli.nets.layers import Layer
 
 
-def conv(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    """A padded convolution without bias."""
-    return F.conv2d(x, state[f"{op.name}.weight"], stride=op.stride, padding=op.kernel // 2)
+def inputs_of_neurons(layer: Layer, x: Tensor) -> Tensor:
+    """The inputs that a layer's neurons see in the value that it reads: a row a sample, token or patch (rows x d).
+
+    Of a convolution with groups, the patches of every group are rows.
+    """
+    return _patches(layer, x) if layer.patches else x.flatten(0, -2)
 
 
-def norm(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    """LayerNorm, GroupNorm of one group, or BatchNorm, each with weight and bias."""
-    weight, bias = state[f"{op.name}.weight"], state[f"{op.name}.bias"]
-    if op.function == "layer":
-        return F.layer_norm(x, (op.channels,), weight, bias)
-    if op.function == "group":
-        return F.group_norm(x, 1, weight, bias)
-    mean, var = state[f"{op.name}.running_mean"], state[f"{op.name}.running_var"]
-    return F.batch_norm(x, mean, var, weight, bias, training)
+def _patches(layer: Layer, x: Tensor) -> Tensor:
+    pixels = x.ndim - 2
+    kernel = layer.kernel
+    stride, padding, dilation = (
+        _each(layer.argument(position, default), pixels) for position, default in ((3, 1), (4, 0), (5, 1))
+    )
+    if pixels == 2:
+        found = F.unfold(x, kernel, dilation=dilation, padding=padding, stride=stride)
+    else:
+        found = _unfold(x, kernel, stride, padding, dilation)
+    if layer.groups == 1:
+        return found.transpose(1, 2).flatten(0, 1)
+    grouped = found.view(len(x), layer.groups, layer.fan_in, -1)
+    return grouped.permute(0, 3, 1, 2).flatten(0, 2)
 
 
-def activation(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    """An element-wise activation."""
-    return ACTIVATIONS[op.function](x)
+def _each(value: object, pixels: int) -> tuple[int, ...]:
+    sizes = tuple(value) if isinstance(value, tuple) else (value,)
+    return sizes * pixels if len(sizes) == 1 else sizes
 
 
-def gate(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    """x * sigmoid(C x); C acts on the channels: a matrix product, or a 1 x 1 convolution of a feature map."""
-    fixed = state[f"{op.name}.gate"]
-    return x * torch.sigmoid(F.linear(x, fixed) if x.ndim == 2 else F.conv2d(x, fixed[:, :, None, None]))
+def _unfold(x: Tensor, kernel: tuple[int, ...], *where: tuple[int, ...]) -> Tensor:
+    """Patches as ``F.unfold`` gives them (N x channels kernel x places), of any number of dimensions."""
+    stride, padding, dilation = where
+    x = F.pad(x, [side for size in reversed(padding) for side in (size, size)])
+    for at, size in enumerate(kernel):
+        reach = dilation[at] * (size - 1) + 1
+        x = x.unfold(2 + at, reach, stride[at])[..., :: dilation[at]]
+    places = x.shape[2 : 2 + len(kernel)]
+    inner = x.movedim(tuple(range(2, 2 + len(kernel))), tuple(range(-len(kernel), 0)))
+    return inner.reshape(len(x), -1, reduce(int.__mul__, places, 1))
 
 
-def add(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor, y: Tensor) -> Tensor:
-    """The sum of two values."""
-    return x + y
+def activation(call: Call | None) -> Callable[[Tensor], Tensor]:
+    """An element-wise activation as a function; of no call, the identity."""
+    if call is None:
+        return lambda x: x
+    base, _, overload = call.function.partition(".")
+    function = getattr(getattr(torch.ops.aten, base), overload)
+    rest, named = call.args[1:], dict(call.kwargs)
 
+    def apply(x: Tensor) -> Tensor:
+        found: Tensor = function(x, *rest, **named)
+        return found
 
-def pool(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tensor:
-    """The mean over all pixels."""
-    return x.mean((2, 3))
-
-
-def rows(op: Op, x: Tensor) -> Tensor:
-    """The inputs of a linear layer's neurons: a row a sample (N x d)."""
-    return x.flatten(1)
-
-
-def patches(op: Op, x: Tensor) -> Tensor:
-    """The inputs of a convolution's neurons: a row a patch (N * pixels x d)."""
-    found = F.unfold(x, op.kernel, padding=op.kernel // 2, stride=op.stride)
-    return found.transpose(1, 2).flatten(0, 1)
+    return apply

@@ -24,7 +24,7 @@ class Layer:
 
     ``weight`` and ``bias`` name its tensors; ``source`` is the value that it reads. ``channels`` is n, ``fan_in`` d.
     ``patches``: its neurons see many patches of one sample, as those of a convolution do; those of ``groups`` see
-    different channels of them. ``by_columns``: its weight is stored d x n.
+    different channels of them; ``kernel`` is the size of a patch. ``by_columns``: its weight is stored d x n.
     """
 
     call: Call
@@ -36,6 +36,7 @@ class Layer:
     fan_in: int
     patches: bool
     groups: int
+    kernel: tuple[int, ...]
     by_columns: bool
 
     @property
@@ -82,6 +83,7 @@ def layers_of(description: Description, labels: Mapping[str, int | str]) -> tupl
             fan_in=math.prod(sizes) // channels,
             patches=patches,
             groups=groups,
+            kernel=tuple(sizes[2:]) if patches else (),
             by_columns=row.rows == 1,
         )
     return tuple(found.values())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from nid_cli.nets.builder import Builder
 from nid_cli.nets.calls import INPUT
 from nid_cli.nets.graph import Graph
@@ -24,6 +22,8 @@ def mlp(
         last = build.linear(f"linear.{i}", last, width)
         if norm != "none":
             last = build.norm(f"norm.{i}", last, norm)
-        last = build.gate(f"activation.{i}", last, 1.0) if gated else build.activation(f"activation.{i}", last, activation)
+        last = (
+            build.gate(f"activation.{i}", last, 1.0) if gated else build.activation(f"activation.{i}", last, activation)
+        )
     build.linear(f"linear.{depth - 1}", last, outputs)
     return build.graph(labels={f"linear.{i}": i for i in range(depth)})

@@ -33,6 +33,7 @@ def resnet(
     if len(input_shape) != 3:
         raise UsageError("a resnet needs images, and this data set has none", "choose another with --dataset")
     build = Builder(input_shape)
+    inner: dict[str, int | str] = {}
 
     def activate(name: str, source: str) -> str:
         if gated:
@@ -40,8 +41,9 @@ def resnet(
         return build.activation(name, source, activation)
 
     def block(name: str, source: str, channels: int, stride: int) -> str:
-        inner = build.norm(f"{name}.norm1", build.conv(f"{name}.conv1", source, channels, 3, stride), norm)
-        outer = build.conv(f"{name}.conv2", activate(f"{name}.activation1", inner), channels, 3)
+        first = build.norm(f"{name}.norm1", build.conv(f"{name}.conv1", source, channels, 3, stride), norm)
+        inner[f"{name}.conv1"] = name
+        outer = build.conv(f"{name}.conv2", activate(f"{name}.activation1", first), channels, 3)
         outer = build.norm(f"{name}.norm2", outer, norm)
         if stride > 1:
             source = build.conv(f"{name}.shortcut.conv", source, channels, 1, stride)
@@ -55,4 +57,4 @@ def resnet(
             stride = 2 if stage and not index else 1
             last = block(f"stage{stage + 1}.{index}", last, STEM_WIDTH * width * 2**stage, stride)
     build.linear("linear", build.pool("pool", last), outputs)
-    return build.graph()
+    return build.graph(space_labels=inner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nid_cli.nets.axes import Axes, Tree, leaves
@@ -33,23 +33,24 @@ def recordings_of(calls: Sequence[Call], symmetries: Symmetries) -> dict[str, di
     """
     by_name = {call.name: call for call in calls}
     found: dict[str, dict[str, list[Recording]]] = {space.name: {} for space in symmetries.spaces}
-    sums = {name: list(own) for name, own in _sums(calls, symmetries).items()}
+    sums = _sums(calls, symmetries)
     for call in calls:
-        if (site := call.site or row_of(call).site) is None:
+        if not (site := row_of(call).site if call.site is None else call.site):
             continue
         if (recording := _recording(call, symmetries)) is None:
             continue
         for space in dict.fromkeys(leaf.space for leaf in leaves(recording.tree)):
-            is_summand = space in sums and site != ACTIVATION and (
-                site == LINEAR or weight_of(_origin(call, by_name)) is not None
+            is_summand = (
+                space in sums
+                and site != ACTIVATION
+                and (site == LINEAR or weight_of(_origin(call, by_name)) is not None)
             )
             if not is_summand:
                 found[space].setdefault(site, []).append(recording)
     for space, own in sums.items():
         if not found[space]:
             found[space][LINEAR] = own
-    ordered = {space: {site: tuple(own[site]) for site in SITES if site in own} for space, own in found.items()}
-    return ordered
+    return {space: {site: tuple(own[site]) for site in SITES if site in own} for space, own in found.items()}
 
 
 def _axes(call: Call, symmetries: Symmetries) -> Axes:
@@ -68,7 +69,7 @@ def _recording(call: Call, symmetries: Symmetries) -> Recording | None:
     return Recording(call.name, at, axes[at]) if at in own else None
 
 
-def _sums(calls: Sequence[Call], symmetries: Symmetries) -> Mapping[str, Iterator[Recording] | list[Recording]]:
+def _sums(calls: Sequence[Call], symmetries: Symmetries) -> dict[str, list[Recording]]:
     """The spaces that sums of two values join, with these sums."""
     found: dict[str, list[Recording]] = {}
     by_name = {call.name: call for call in calls}

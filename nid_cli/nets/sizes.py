@@ -12,5 +12,5 @@ def numbers(shape: Shape | tuple[Shape, ...] | None) -> int:
     if shape is None:
         return 1
     if shape and isinstance(shape[0], tuple):
-        return sum(numbers(part) for part in shape)  # type: ignore[arg-type]
-    return math.prod(size.times if isinstance(size, Batch) else size for size in shape)  # type: ignore[misc, arg-type]
+        return sum(numbers(part) for part in shape)
+    return math.prod(size.times if isinstance(size, Batch) else size for size in shape)  # type: ignore[misc]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nid_cli.nets.apart import Apart
@@ -49,6 +49,18 @@ class Symmetries:
     value_axes: dict[str, Axes | tuple[Axes, ...]]
     pinned: tuple[tuple[str, int], ...]
     unruled: tuple[tuple[str, int], ...]
+
+    def without(self, names: Collection[str]) -> Symmetries:
+        """The same with some spaces pinned, and those that depend on them."""
+        gone = {space.name for space in self.spaces if {space.name, space.depends_on} & set(names)}
+        if not gone:
+            return self
+        return replace(
+            self,
+            spaces=tuple(space for space in self.spaces if space.name not in gone),
+            axes={name: _without(axes, gone) for name, axes in self.axes.items()},
+            value_axes={name: _without(axes, gone) for name, axes in self.value_axes.items()},
+        )
 
 
 def derive(
@@ -98,6 +110,16 @@ def derive(
         pinned=_reasons(moved.values()),
         unruled=tuple(sorted(trace.unruled.items())),
     )
+
+
+def _without(axes: Any, gone: Collection[str]) -> Any:
+    """A tree, or nested tuples of them, with the leaves of some spaces pinned."""
+    if isinstance(axes, tuple):
+        return tuple(_without(part, gone) for part in axes)
+    if isinstance(axes, Product | Sum):
+        parts = tuple(_merged((_without(part, gone) for part in axes.parts), isinstance(axes, Product)))
+        return parts[0] if len(parts) == 1 else replace(axes, parts=parts)
+    return Pinned(axes.size) if isinstance(axes, Leaf) and axes.space in gone else axes
 
 
 def _is_free(leaf: Atom) -> bool:

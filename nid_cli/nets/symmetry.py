@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from nid_cli.lazy import resolve
 from nid_cli.nets.functional import State
-from nid_cli.nets.graph import Graph, Op
+from nid_cli.nets.graph import Gate, Graph
+from nid_cli.nets.layers import Layer
 from nid_cli.specs import SYMMETRIES
 
 
@@ -47,14 +49,14 @@ class Constraint:
 class Rule:
     """What a symmetry type does, as functions of one layer (its op, its own fixed tensors, its kappa).
 
-    ``draw(op, num_fixed, generator)`` makes the fixed tensors, ``effective(theta, fixed, kappa)`` the effective
-    weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to. ``on_gates``: the
+    ``draw(layer or gate, num_fixed, generator)`` makes the fixed tensors, ``effective(theta, fixed, kappa)`` the
+    effective weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to. ``on_gates``: the
     gates carry the fixed tensors, instead of the weighted operations. ``normal_init`` draws linear weights
     from N(0, 1/d) instead of torch's U(+-1/sqrt(d)), which convolutions keep. A layer's tensors are n x d, of a
     convolution too.
     """
 
-    draw: Callable[[Op, int, Generator], dict[str, Tensor]]
+    draw: Callable[[Any, int, Generator], dict[str, Tensor]]
     effective: Callable[[Tensor, Mapping[str, Tensor], float], Tensor] = lambda theta, fixed, kappa: theta
     pin: Callable[[Mapping[str, Tensor], float], tuple[Tensor, Tensor]] | None = None
     anchor: Callable[[Mapping[str, Tensor], float], Tensor] | None = None
@@ -62,19 +64,19 @@ class Rule:
     normal_init: bool = False
 
 
-def _draw_mask(op: Op, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
+def _draw_mask(op: Layer, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
     shape = (op.channels, op.fan_in)
     positions = torch.rand(shape, generator=generator).argsort(1)[:, :num_fixed]
     mask = torch.ones(shape, dtype=torch.bool).scatter_(1, positions, False)
     return {"mask": mask, "fixed": torch.randn(shape, generator=generator).masked_fill_(mask, 0.0)}
 
 
-def _draw_noise(op: Op, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
+def _draw_noise(op: Layer, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
     return {"noise": torch.randn(op.channels, op.fan_in, generator=generator)}
 
 
-def _draw_gate(op: Op, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
-    return {"gate": torch.randn(op.channels, op.channels, generator=generator) * op.gate_sd}
+def _draw_gate(op: Gate, num_fixed: int, generator: Generator) -> dict[str, Tensor]:
+    return {"gate": torch.randn(op.channels, op.channels, generator=generator) * op.sd}
 
 
 def _pin_masked(fixed: Mapping[str, Tensor], kappa: float) -> tuple[Tensor, Tensor]:
@@ -108,7 +110,7 @@ def rule_of(symmetry: str) -> Rule:
 def draw_fixed(rule: Rule, graph: Graph, num_fixed: tuple[int, ...] | None, seed: int) -> State:
     """The fixed tensors of a group (section 1), drawn from one ``seed``; empty for standard networks."""
     generator = torch.Generator().manual_seed(seed)
-    ops = [op for op in graph.ops if op.gates] if rule.on_gates else graph.weighted
+    ops: Sequence[Layer | Gate] = graph.gates if rule.on_gates else graph.weighted
     counts = num_fixed or (0,) * len(ops)
     return {
         f"{op.name}.{key}": tensor
@@ -117,7 +119,7 @@ def draw_fixed(rule: Rule, graph: Graph, num_fixed: tuple[int, ...] | None, seed
     }
 
 
-def fixed_of(fixed: Mapping[str, Tensor], op: Op) -> dict[str, Tensor]:
+def fixed_of(fixed: Mapping[str, Tensor], op: Layer) -> dict[str, Tensor]:
     """The fixed tensors of one operation, by their bare names."""
     prefix = f"{op.name}."
     return {name.removeprefix(prefix): tensor for name, tensor in fixed.items() if name.startswith(prefix)}
@@ -144,19 +146,20 @@ def initial_state(
     """Effective weights and buffers of a fresh network, its own draw from ``seed`` (sections 1 and 2)."""
     generator = torch.Generator().manual_seed(seed)
     state: State = {}
-    kappas = dict(zip((op.name for op in graph.weighted), _per_layer(kappa, graph), strict=True))
+    layers = {layer.weight: layer for layer in graph.weighted} | {layer.bias: layer for layer in graph.weighted}
+    kappas = dict(zip((layer.name for layer in graph.weighted), _per_layer(kappa, graph), strict=True))
     for name, shape in graph.parameters.items():
-        op = graph.by_name[name.rpartition(".")[0]]
-        if not op.operation.weighted:
+        if (layer := layers.get(name)) is None:
             state[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
             continue
-        bound = 1 / math.sqrt(op.fan_in)
-        if name.endswith(".bias") or not (rule.normal_init and op.operation.normal):
+        bound = 1 / math.sqrt(layer.fan_in)
+        if name == layer.bias or layer.patches or not rule.normal_init:
             state[name] = (2 * torch.rand(shape, generator=generator) - 1) * bound
         else:
             state[name] = torch.randn(shape, generator=generator) * bound
-        if name.endswith(".weight"):
-            state[name] = rule.effective(state[name].flatten(1), fixed_of(fixed, op), kappas[op.name]).view(shape)
+        if name == layer.weight:
+            own = rule.effective(layer.matrix(state[name]), fixed_of(fixed, layer), kappas[layer.name])
+            state[name] = layer.stored(own, shape)
     for name, shape in graph.buffers.items():
         state[name] = torch.ones(shape) if name.endswith("var") else torch.zeros(shape)
     return state
@@ -164,16 +167,23 @@ def initial_state(
 
 def constraint(rule: Rule, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None) -> Constraint:
     """Pinned entries and decay anchors of every layer, each with its own kappa (section 1, fact 2)."""
-    shapes = graph.parameters
     layers = [
-        (f"{op.name}.weight", fixed_of(fixed, op), k)
-        for op, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True)
+        (layer, fixed_of(fixed, layer), k) for layer, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True)
     ]
     pin, anchor = rule.pin, rule.anchor
     return Constraint(
-        {name: pin(own, k) for name, own, k in layers} if pin else {},
-        {name: anchor(own, k).view(shapes[name]) for name, own, k in layers} if anchor else {},
+        {layer.weight: _stored_entries(layer, *pin(own, k)) for layer, own, k in layers} if pin else {},
+        {layer.weight: layer.stored(anchor(own, k), graph.parameters[layer.weight]) for layer, own, k in layers}
+        if anchor
+        else {},
     )
+
+
+def _stored_entries(layer: Layer, index: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Flat positions in the matrix (n x d) as flat positions in the stored weight."""
+    if not layer.by_columns:
+        return index, values
+    return index % layer.fan_in * layer.channels + index // layer.fan_in, values
 
 
 def gates(fixed: Mapping[str, Tensor]) -> State:

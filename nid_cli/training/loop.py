@@ -84,7 +84,7 @@ def train_model(
         noise = torch.Generator().manual_seed(derive_seed(order_seed, "augment", epoch))
         tally = Tally()
         for index in order.split(spec.batch_size):
-            if graph.buffers and len(index) == 1:
+            if graph.statistics and len(index) == 1:
                 continue  # a last batch of one sample has no batch statistics
             batch = data.train.take(index)
             inputs = flip_and_crop(batch.inputs, noise) if data.augmented else batch.inputs

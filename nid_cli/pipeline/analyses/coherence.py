@@ -24,6 +24,6 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
             if layer == OUTPUT:
                 yield key, layer_coherence(OUTPUT, subspace, 0, None)
                 continue
-            weight = subspaces.state[f"{layer}.weight"]
-            mask = layer_constraint(layer, weight, constraint.pinned, constraint.anchor)[1]
-            yield key, layer_coherence(group.graph.by_name[layer].label, subspace, len(weight), mask)
+            own = group.graph.layers[layer]
+            mask = layer_constraint(own, subspaces.state[own.weight], constraint.pinned, constraint.anchor)[1]
+            yield key, layer_coherence(own.label, subspace, own.channels, mask)

@@ -14,8 +14,7 @@ from nid_cli.analysis.parameters import Parameters
 from nid_cli.analysis.ridge import RidgeFit, fit_pairs
 from nid_cli.analysis.ridge_problem import Layer
 from nid_cli.analysis.subspace import Subspace, sample_inputs
-from nid_cli.nets.graph import Graph, Op
-from nid_cli.nets.kernels import ACTIVATIONS
+from nid_cli.nets.kernels import activation
 from nid_cli.pipeline.analyses.lab import Lab
 from nid_cli.pipeline.analyses.subspaces import Subspaces, by_model
 from nid_cli.records.cost import MahalanobisCost, RidgeCost, Spread
@@ -36,20 +35,20 @@ def compute(
             own = [key for key in batch if key.parameters["layer"] == layer]
             subspace = subspaces.of(layer, own[0].parameters["explained_variance"])
             costs = _mahalanobis(lab, group, layer, subspaces, subspace)
-            label = group.graph.by_name[layer].label
+            label = group.graph.layers[layer].label
             if own[0].parameters["method"] == "mahalanobis":
                 record = _mahalanobis_record(label, subspace, costs)
                 yield from ((key, record) for key in own)
                 continue
             for key, fit in zip(own, _ridge(lab, group, layer, subspaces, own), strict=True):
-                activation = _ridge_activation(group.graph, group.graph.by_name[layer], group)
-                yield key, _ridge_record(label, subspace, activation, fit, costs)
+                yield key, _ridge_record(label, subspace, _activation_name(group, layer), fit, costs)
 
 
 def _mahalanobis(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subspace: Subspace) -> Costs:
-    rule, weight = lab.constraint(group), subspaces.state[f"{layer}.weight"]
-    fixed, mask = layer_constraint(layer, weight, rule.pinned, rule.anchor)
-    return realization_costs(subspace, weight.flatten(1), fixed, mask)
+    rule, own = lab.constraint(group), group.graph.layers[layer]
+    weight = subspaces.state[own.weight]
+    fixed, mask = layer_constraint(own, weight, rule.pinned, rule.anchor)
+    return realization_costs(subspace, own.matrix(weight), fixed, mask)
 
 
 def _array(values: Tensor) -> np.ndarray:
@@ -86,7 +85,7 @@ def _mahalanobis_record(label: int | str, subspace: Subspace, costs: Costs) -> M
 
 def _ridge(lab: Lab, group: Group, layer: str, subspaces: Subspaces, own: list[ResultKey]) -> list[RidgeFit]:
     parameters = own[0].parameters
-    neurons = min(parameters["neurons"], len(subspaces.state[f"{layer}.weight"]))
+    neurons = min(parameters["neurons"], group.graph.layers[layer].channels)
     betas = [key.parameters["beta"] for key in own]
     problem = _ridge_layer(lab, group, layer, subspaces, parameters["subsample"])
     return fit_pairs(problem, range(neurons), betas, parameters["solver"], parameters["iterations"])
@@ -95,22 +94,23 @@ def _ridge(lab: Lab, group: Group, layer: str, subspaces: Subspaces, own: list[R
 def _ridge_layer(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subsample: int | None) -> Layer:
     """A layer with its inputs on the validation split, or ``subsample`` of them drawn at random."""
     graph, state, rule = group.graph, subspaces.state, lab.constraint(group)
-    op = graph.by_name[layer]
-    weight = state[f"{layer}.weight"].flatten(1)
-    fixed, mask = layer_constraint(layer, weight, rule.pinned, rule.anchor)
+    own = graph.layers[layer]
+    weight = own.matrix(state[own.weight])
+    fixed, mask = layer_constraint(own, state[own.weight], rule.pinned, rule.anchor)
     return Layer(
-        inputs=sample_inputs(graph, state, lab.data(group), op, subsample, derive_seed(0, "ridge", layer)),
+        inputs=sample_inputs(graph, state, lab.data(group), own, subsample, derive_seed(0, "ridge", layer)),
         weight=weight,
-        bias=state.get(f"{layer}.bias", weight.new_zeros(len(weight))),
+        bias=weight.new_zeros(len(weight)) if own.bias is None else state[own.bias],
         mask=mask if mask is not None else weight.new_ones(weight.shape).bool(),
         fixed=fixed,
-        activation=ACTIVATIONS[_ridge_activation(graph, op, group)],
+        activation=activation(graph.activation_after[layer]),
     )
 
 
-def _ridge_activation(graph: Graph, op: Op, group: Group) -> str:
-    """The output layer has no activation; a sigma layer's gate mixes neurons and does not enter."""
-    return "identity" if op is graph.output or graph.gated else group.spec.network.activation
+def _activation_name(group: Group, layer: str) -> str:
+    """As records call it; a layer that nothing follows, or a gate that mixes neurons, has the identity."""
+    call = group.graph.activation_after[layer]
+    return "identity" if call is None else call.function.partition(".")[0]
 
 
 def _ridge_record(

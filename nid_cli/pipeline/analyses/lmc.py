@@ -119,7 +119,7 @@ def _endpoint(key: ResultKey, a: State, b: State, data: Data) -> Endpoint:
         return Endpoint(b)
     alignment = ALIGNMENTS[key.parameters["align"]]
     permutation: Permutation = resolve(reference)(group.graph, a, b, data, alignment.parameters)
-    aligned = permute(group.graph, b, permutation)
+    aligned = permute(group.graph.symmetries.axes, b, permutation)
     try:
         check_function(group.graph, b, aligned, data)
     except FunctionChanged as error:

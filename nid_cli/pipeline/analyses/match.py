@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nid_cli.analysis.match import match_layer, similarities, stream_moments
+from nid_cli.analysis.match import compare, match_space
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.analyses.lab import Lab
@@ -25,9 +25,10 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
         lab.context.progress("match", done, len(batches), f"{group.name} {numbers} epoch {epoch}")
         labels = {space.name: space.label for space in graph.spaces}
         wanted = {key.parameters["at"] for key in batch}
-        moments = stream_moments(graph, a, b, data, [site for site in SITES if site in wanted])
+        ways = dict.fromkeys(key.parameters["similarity"] for key in batch)
+        compared = compare(graph, a, b, data, [site for site in SITES if site in wanted], ways)
         for key in batch:
             layer, at, similarity, random = (key.parameters[name] for name in ("layer", "at", "similarity", "random"))
-            found = match_layer(similarities(moments[layer, at], similarity), random, derive_seed(0, "match", layer))
+            found = match_space(graph, compared[similarity], layer, at, random, derive_seed(0, "match", layer))
             yield key, found.record(layer=labels[layer], at=at, similarity=similarity)
     lab.context.progress("match", len(batches), len(batches), "done")

@@ -10,6 +10,7 @@ from typing import Any
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.errors import NotFoundError
 from nid_cli.nets import Graph
+from nid_cli.nets.description import Description
 from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES, Analysis
 from nid_cli.pipeline.context import Context
 from nid_cli.registry.opening import open_for_writing
@@ -20,7 +21,7 @@ from nid_cli.specs import Selection
 
 ALL_PAIRS = "all"
 # What experiments of their own are about.
-NO_NETWORK = Graph((), ())
+NO_NETWORK = Graph(Description(inputs=(), calls=(), parameters={}, output=""))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ def _together(graph: Graph, layers: Iterable[str]) -> list[list[str]]:
     runs: list[list[str]] = []
     room = 0
     for name in layers:
-        inputs = graph.by_name[name].fan_in if name in graph.by_name else graph.outputs
+        inputs = graph.layers[name].fan_in if name in graph.layers else graph.outputs
         size = 8 * inputs * inputs
         if size > room:
             runs.append([])

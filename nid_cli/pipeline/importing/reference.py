@@ -293,7 +293,7 @@ def _load(content: bytes, file: Path) -> State:
 def _raw_names(graph: Graph, spec: RunSpec) -> set[str]:
     """Their fixed tensors, as they are called in a checkpoint."""
     if graph.gated:
-        return set(graph.gates)
+        return {gate.tensor for gate in graph.gates}
     suffixes = {"w": ("mask", "normal_mask"), "syre": ("noise",)}.get(spec.symmetry.name, ())
     return {f"{op.name}.{suffix}" for op in graph.weighted for suffix in suffixes}
 
@@ -303,11 +303,12 @@ def _fixed(graph: Graph, spec: RunSpec, state: State, file: Path) -> State:
     import torch
 
     raw = {}
+    gates = {gate.tensor: (gate.channels, gate.channels) for gate in graph.gates}
     for name in sorted(_raw_names(graph, spec)):
         if name not in state:
             raise Refused(f"{file} contradicts its {CONFIG}: {name} is missing")
         prefix = name.rpartition(".")[0]
-        shape = graph.gates.get(name) or graph.parameters[f"{prefix}.weight"]
+        shape = gates.get(name) or graph.parameters[f"{prefix}.weight"]
         if tuple(state[name].shape) != tuple(shape):
             raise Refused(f"{file} contradicts its {CONFIG}: {name} should be {shape}, is {tuple(state[name].shape)}")
         raw[name] = state[name].float().flatten(1)
