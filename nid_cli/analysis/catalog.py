@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 # How neurons are compared: functions of streamed moments, (CrossMoments) -> n x m similarities.
 SIMILARITIES: dict[str, str] = {
-    "pearson": "nid_cli.analysis.match:CrossMoments.pearson",
-    "dot": "nid_cli.analysis.match:CrossMoments.dot",
+    "pearson": "nid_cli.analysis.moments:CrossMoments.pearson",
+    "dot": "nid_cli.analysis.moments:CrossMoments.dot",
 }
 
 # How realization costs are estimated (docs/science.md, 6 and 7).

@@ -151,7 +151,7 @@ class _Problem:
             for at, tree in enumerate(layout.trees):
                 if at != axis:
                     b = _reordered(b, at, tree, permutation)
-            a, b = (tensor.movedim(axis, 0).flatten(1) for tensor in (a, b))
+            a, b = (tensor.movedim(axis, 0).reshape(tensor.shape[axis], -1) for tensor in (a, b))
             if isinstance(layout.trees[axis], Leaf):
                 total.outer += a @ b.T
                 continue
