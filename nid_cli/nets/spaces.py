@@ -145,7 +145,8 @@ def _merged(parts: Iterable[Tree], is_product: bool) -> Iterator[Tree]:
     """The parts, flat, with neighbours that are pinned as one."""
     kind = Product if is_product else Sum
     held = 0
-    for part in (own for part in parts for own in (part.parts if isinstance(part, kind) else (part,))):
+    flat = (own for part in parts for own in (part.parts if isinstance(part, kind) else (part,)))
+    for part in flat:
         if isinstance(part, Pinned):
             held = part.size if not held else held * part.size if is_product else held + part.size
             continue
