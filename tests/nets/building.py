@@ -102,10 +102,12 @@ class Net:
         return next(call.shape for call in self.calls if call.name == value.name)  # type: ignore[return-value]
 
     def linear(self, x: Value, before: int, after: int, name: str = "") -> Value:
-        return self("linear.default", x, self.weight(after, before), self.weight(after, positive=True), name=name)
+        weight = self.weight(after, before, name=name and f"{name}.weight")
+        bias = self.weight(after, name=name and f"{name}.bias", positive=True)
+        return self("linear.default", x, weight, bias, name=name)
 
     def conv(self, x: Value, before: int, after: int, name: str = "", stride: int = 1, groups: int = 1) -> Value:
-        weight = self.weight(after, before // groups, 3, 3)
+        weight = self.weight(after, before // groups, 3, 3, name=name and f"{name}.weight")
         return self("conv2d.default", x, weight, None, (stride,) * 2, (1, 1), (1, 1), groups, name=name)
 
     def batch_norm(self, x: Value, size: int) -> Value:

@@ -205,6 +205,7 @@ EXAMPLES |= {
     "split_with_sizes.default": lambda n: n("split_with_sizes.default", n.x, (2, 4), -1),
     "chunk.default": lambda n: n("chunk.default", n.x, 2, 1),
     "tensor_split.sections": lambda n: n("tensor_split.sections", n.x, 3, 1),
+    "glu.default": lambda n: n("glu.default", n.x),
     "unbind.int": lambda n: n("unbind.int", n.t, 1),
     "getitem": lambda n: n("getitem", n("chunk.default", n.x, 2, 1), 0),
     "select.int": lambda n: n("select.int", n.x, 1, -2),

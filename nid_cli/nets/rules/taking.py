@@ -40,6 +40,14 @@ def split(trace: Trace, call: Call) -> Traced:
     return tuple(_with(x, dim, part) for part in _cut(x[dim], *sizes))
 
 
+def glu(trace: Trace, call: Call) -> Traced:
+    """The first half of an axis, gated by the second."""
+    x, dim = trace.tensor(call, 0), argument(call, 1, "dim", -1)
+    half = Atom(x[dim].size // 2)
+    join(x[dim], total([half, half]))
+    return _with(x, dim % len(x), half)
+
+
 def unbind(trace: Trace, call: Call) -> Traced:
     """Each position of an axis, one value each."""
     x, dim = trace.tensor(call, 0), argument(call, 1, "dim", 0) % len(trace.tensor(call, 0))
@@ -186,6 +194,7 @@ def border(trace: Trace, call: Call) -> Traced:
 BORDERS = [f"{kind}_pad{dimensions}d.default" for kind in ("reflection", "replication") for dimensions in (1, 2, 3)]
 ROWS = (
     rows(split, "split.Tensor", "split.sizes", "split_with_sizes.default", "chunk.default", "tensor_split.sections")
+    | rows(glu, "glu.default")
     | rows(unbind, "unbind.int")
     | rows(getitem, "getitem")
     | rows(select, "select.int")
