@@ -40,7 +40,8 @@ class Symmetries:
     """What may be permuted in a network without changing its function.
 
     ``axes``: for each stored tensor a tree an axis. ``value_axes``: for each call too; of one with several values the
-    axes of each, of a number none. ``pinned``: reasons, with how many axes of stored tensors each holds at least
+    axes of each, of a number none; the batch is there with
+    ``tracing.BATCH`` positions. ``pinned``: reasons, with how many axes of stored tensors each holds at least
     partly. ``unruled``: functions whose calls pinned what they read, with their number.
     """
 

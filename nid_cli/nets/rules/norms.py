@@ -38,7 +38,7 @@ def native_layer_norm(trace: Trace, call: Call) -> Traced:
     """As layer norm, with mean and deviation for each place that it is taken at."""
     x = LAYER_NORM(trace, call)
     size = len(argument(call, 1, "normalized_shape"))
-    statistics: AtomAxes = (*x[:-size], *(Atom(1) for _ in range(size)))  # type: ignore[index, misc]
+    statistics: AtomAxes = (*x[:-size], *(Atom(1) for _ in range(size)))  # type: ignore[index]
     return (x, statistics, statistics)  # type: ignore[return-value]
 
 
