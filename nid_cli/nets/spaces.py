@@ -40,7 +40,8 @@ class Symmetries:
     """What may be permuted in a network without changing its function.
 
     ``axes``: for each stored tensor a tree an axis. ``value_axes``: for each call too; of one with several values the
-    axes of each, of a number none. ``pinned``: reasons, with how many axes of stored tensors each holds at least
+    axes of each, of a number none; the batch is there with
+    ``tracing.BATCH`` positions. ``pinned``: reasons, with how many axes of stored tensors each holds at least
     partly. ``unruled``: functions whose calls pinned what they read, with their number.
     """
 
@@ -167,7 +168,8 @@ def _merged(parts: Iterable[Tree], is_product: bool) -> Iterator[Tree]:
     """The parts, flat, with neighbours that are pinned as one."""
     kind = Product if is_product else Sum
     held = 0
-    for part in (own for part in parts for own in (part.parts if isinstance(part, kind) else (part,))):
+    flat = (own for part in parts for own in (part.parts if isinstance(part, kind) else (part,)))
+    for part in flat:
         if isinstance(part, Pinned):
             held = part.size if not held else held * part.size if is_product else held + part.size
             continue

@@ -51,8 +51,8 @@ class Mixing:
 class Trace:
     """What is known of the axes of a network after the calls so far.
 
-    ``values`` and ``stored``: axes by name. ``mixings``: see :class:`Mixing`. ``within``: axes of steps inside of calls.
-    ``words``: what parts of axes are called (``heads``). ``unruled``: how many calls of each function pinned.
+    ``values`` and ``stored``: axes by name. ``mixings``: see :class:`Mixing`. ``within``: axes of steps inside
+    of calls. ``words``: what parts of axes are called (``heads``). ``unruled``: how many calls of each function pinned.
     """
 
     calls: tuple[Call, ...]
@@ -104,6 +104,17 @@ def shape_of(call: Call) -> tuple[int, ...]:
     if call.shape is None or any(isinstance(size, tuple) for size in call.shape):
         raise NoRule
     return concrete(call.shape)  # type: ignore[arg-type]
+
+
+def shapes_of(call: Call) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the values of a call that has several.
+
+    Raises:
+        NoRule: it has one, or none.
+    """
+    if not call.shape or not all(isinstance(shape, tuple) for shape in call.shape):
+        raise NoRule
+    return tuple(map(concrete, call.shape))  # type: ignore[arg-type]
 
 
 def fresh(shape: Iterable[int], reason: str | None = None) -> AtomAxes:
@@ -198,5 +209,5 @@ def pinned(trace: Trace, call: Call, reason: str) -> Traced:
     if call.shape is None:
         return None
     if any(isinstance(size, tuple) for size in call.shape):
-        return tuple(fresh(concrete(shape), reason) for shape in call.shape)  # type: ignore[arg-type]
-    return fresh(concrete(call.shape), reason)  # type: ignore[arg-type]
+        return tuple(fresh(shape, reason) for shape in shapes_of(call))
+    return fresh(shape_of(call), reason)

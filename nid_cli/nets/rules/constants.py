@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nid_cli.nets.calls import Call
-from nid_cli.nets.rules.row import rows
+from nid_cli.nets.rules.row import overloads, rows
 from nid_cli.nets.tracing import Trace, Traced, fresh, shape_of
 
 
@@ -22,59 +22,17 @@ def number(trace: Trace, call: Call) -> Traced:
     return None
 
 
-FILLED = [
-    "full",
-    "zeros",
-    "ones",
-    "scalar_tensor",
-    "full_like",
-    "zeros_like",
-    "ones_like",
-    "new_zeros",
-    "new_ones",
-    "new_full",
-]
-COUNTED = [
-    "arange.default",
-    "arange.start",
-    "arange.start_step",
-    "linspace.default",
-    "eye.default",
-    "eye.m",
-    "one_hot.default",
-]
+FILLED = "full zeros ones scalar_tensor full_like zeros_like ones_like new_zeros new_ones new_full"
 NUMBERS = ["sym_size.int", "add", "sub", "mul", "floordiv", "mod", "neg", "sym_min", "sym_max"]
-UNRULED = [
-    "scatter.src",
-    "scatter.value",
-    "scatter_add.default",
-    "cdist.default",
-    "grid_sampler.default",
-    "grid_sampler_2d.default",
-    "affine_grid_generator.default",
-    "lstm.input",
-    "gru.input",
-    "rnn_tanh.input",
-    "rnn_relu.input",
-    "col2im.default",
-    "kthvalue.default",
-    "diagonal.default",
-    "diag_embed.default",
-    "searchsorted.Tensor",
-    "bucketize.Tensor",
-    "max_unpool2d.default",
-    "fractional_max_pool2d.default",
-    "cross.default",
-    "linalg_cross.default",
-    "embedding_bag.padding_idx",
-    "trace.default",
-    "kron.default",
-    "tensordot.default",
-    "unsafe_chunk.default",
-]
+UNRULED = (
+    "scatter_add cdist grid_sampler grid_sampler_2d affine_grid_generator col2im kthvalue diagonal diag_embed "
+    "max_unpool2d fractional_max_pool2d cross linalg_cross trace kron tensordot unsafe_chunk index_put"
+)
 ROWS = (
-    rows(filled, *(f"{name}.default" for name in FILLED))
-    | rows(counted, *COUNTED)
+    rows(filled, *overloads(FILLED), "fill.Scalar", "fill.Tensor")
+    | rows(counted, *overloads("arange linspace eye one_hot"), "arange.start", "arange.start_step", "eye.m")
     | rows(number, *NUMBERS)
-    | rows(None, *UNRULED)
+    | rows(None, *overloads(UNRULED), *overloads("lstm gru rnn_tanh rnn_relu", "input"))
+    | rows(None, *overloads("scatter", "src"), *overloads("scatter", "value"), *overloads("searchsorted", "Tensor"))
+    | rows(None, *overloads("bucketize", "Tensor"), *overloads("embedding_bag", "padding_idx"))
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nid_cli.nets.atoms import join
 from nid_cli.nets.calls import Call, Stored, Value, parts
-from nid_cli.nets.rules.row import rows
+from nid_cli.nets.rules.row import overloads, rows
 from nid_cli.nets.tracing import NoRule, Trace, Traced, broadcast, shape_of
 
 
@@ -44,127 +44,36 @@ def alike(trace: Trace, call: Call) -> Traced:
     return axes
 
 
-ACTIVATIONS = [
-    "relu",
-    "gelu",
-    "silu",
-    "tanh",
-    "hardswish",
-    "elu",
-    "selu",
-    "celu",
-    "leaky_relu",
-    "relu6",
-    "hardtanh",
-    "mish",
-    "softplus",
-    "softshrink",
-    "hardshrink",
-    "log_sigmoid",
-    "rrelu",
-    "threshold",
-]
-UNARY = [
-    "sigmoid",
-    "hardsigmoid",
-    "logit",
-    "exp",
-    "exp2",
-    "expm1",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "sqrt",
-    "rsqrt",
-    "neg",
-    "abs",
-    "sign",
-    "sgn",
-    "square",
-    "reciprocal",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "erf",
-    "erfc",
-    "floor",
-    "ceil",
-    "round",
-    "trunc",
-    "frac",
-    "isnan",
-    "isinf",
-    "isfinite",
-    "logical_not",
-    "bitwise_not",
-    "clone",
-    "contiguous",
-    "_to_copy",
-    "alias",
-    "detach",
-    "detach_",
-    "lift_fresh_copy",
-    "nan_to_num",
-    "dropout",
-    "feature_dropout",
-    "alpha_dropout",
-    "feature_alpha_dropout",
-    "positive",
-]
-OPERATORS = [
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "pow",
-    "fmod",
-    "remainder",
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "bitwise_and",
-    "bitwise_or",
-]
-PAIRS = [
-    "maximum",
-    "minimum",
-    "fmax",
-    "fmin",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "atan2",
-    "logaddexp",
-    "logaddexp2",
-    "hypot",
-]
+ACTIVATIONS = overloads(
+    "relu gelu silu tanh hardswish elu selu celu leaky_relu relu6 hardtanh mish softplus softshrink hardshrink "
+    "log_sigmoid rrelu threshold"
+)
+UNARY = overloads(
+    "sigmoid hardsigmoid logit exp exp2 expm1 log log1p log2 log10 sqrt rsqrt neg abs sign sgn square reciprocal sin "
+    "cos tan asin acos atan sinh cosh erf erfc floor ceil round trunc frac isnan isinf isfinite logical_not "
+    "bitwise_not clone contiguous _to_copy alias detach lift_fresh_copy nan_to_num dropout feature_dropout "
+    "alpha_dropout feature_alpha_dropout positive clamp clamp_min clamp_max"
+)
+OPERATORS = "add sub mul div rsub fmod remainder eq ne lt le gt ge bitwise_and bitwise_or"
+PAIRS = overloads(
+    "maximum minimum fmax fmin logical_and logical_or logical_xor atan2 logaddexp logaddexp2 hypot floor_divide "
+    "addcmul addcdiv"
+)
+OTHERS = (
+    overloads("max min", "other")
+    + overloads("clamp clamp_min clamp_max lerp masked_fill", "Tensor")
+    + overloads("div", "Tensor_mode")
+    + overloads("div", "Scalar_mode")
+    + overloads("lerp masked_fill pow where", "Scalar")
+)
 
 ROWS = (
-    rows(same, *(f"{name}.default" for name in ACTIVATIONS), role="activation", pure=True)
+    rows(same, *ACTIVATIONS, role="activation", pure=True)
     | rows(prelu, "prelu.default", role="activation")
-    | rows(same, *(f"{name}.default" for name in UNARY), pure=True)
-    | rows(same, "round.decimals", "clamp.default", "clamp_min.default", "clamp_max.default", pure=True)
-    | rows(same, "to.dtype", "to.dtype_layout", "to.device", "_to_copy.default", pure=True)
+    | rows(same, *UNARY, "round.decimals", "to.dtype", "to.dtype_layout", "to.device", pure=True)
     | rows(with_mask, "native_dropout.default")
-    | rows(elementwise, *(f"{name}.Tensor" for name in OPERATORS if name != "pow"), pure=True)
-    | rows(elementwise, *(f"{name}.Scalar" for name in OPERATORS if name != "pow"), pure=True)
-    | rows(elementwise, "pow.Tensor_Scalar", "pow.Tensor_Tensor", "pow.Scalar", "rsub.Scalar", "rsub.Tensor", pure=True)
-    | rows(
-        elementwise, "max.other", "min.other", "div.Tensor_mode", "div.Scalar_mode", "floor_divide.default", pure=True
-    )
-    | rows(elementwise, *(f"{name}.default" for name in PAIRS), pure=True)
-    | rows(elementwise, "where.self", "where.ScalarSelf", "where.ScalarOther", "where.Scalar", pure=True)
-    | rows(elementwise, "masked_fill.Scalar", "masked_fill.Tensor", "clamp.Tensor", pure=True)
-    | rows(elementwise, "clamp_min.Tensor", "clamp_max.Tensor", pure=True)
-    | rows(elementwise, "addcmul.default", "addcdiv.default", "lerp.Tensor", "lerp.Scalar", pure=True)
-    | rows(alike, "type_as.default", "expand_as.default")
+    | rows(elementwise, *overloads(OPERATORS, "Tensor"), *overloads(OPERATORS, "Scalar"), *PAIRS, *OTHERS, pure=True)
+    | rows(elementwise, "pow.Tensor_Scalar", "pow.Tensor_Tensor", pure=True)
+    | rows(elementwise, "where.self", "where.ScalarSelf", "where.ScalarOther", pure=True)
+    | rows(alike, "type_as.default", "expand_as.default", "copy.default")
 )

@@ -88,7 +88,7 @@ def repeat_interleave(trace: Trace, call: Call) -> Traced:
 
 
 def cat(trace: Trace, call: Call) -> Traced:
-    """Tensors one after the other along an axis; the others are joined. Empty ones of one axis are skipped, as by torch."""
+    """Tensors one after the other along an axis; the others are joined. Empty vectors are skipped, as by torch."""
     tensors = [axes for axes in map(trace.axes, call.args[0]) if len(axes) > 1 or axes[0].size]
     dim = argument(call, 1, "dim", 0) % len(tensors[0])
     return _side_by_side(tensors, dim)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nid_cli.nets.atoms import Atom, factors, join, product, terms, total
 from nid_cli.nets.calls import Call
 from nid_cli.nets.rules.row import Rule, rows
-from nid_cli.nets.tracing import AtomAxes, Trace, Traced, argument, concrete, join_all
+from nid_cli.nets.tracing import AtomAxes, Trace, Traced, argument, join_all
 
 
 def channels_norm(trace: Trace, call: Call) -> Traced:
@@ -34,16 +34,12 @@ def _layer_norm(*parameters: tuple[int, str]) -> Rule:
     return layer_norm
 
 
-def _with_statistics(rule: Rule) -> Rule:
-    """The same, which returns mean and deviation too."""
-
-    def several(trace: Trace, call: Call) -> Traced:
-        x = rule(trace, call)
-        assert call.shape is not None
-        statistics = [tuple(Atom(size, "statistics") for size in concrete(shape)) for shape in call.shape[1:]]  # type: ignore
-        return (x, *statistics)  # type: ignore[return-value]
-
-    return several
+def native_layer_norm(trace: Trace, call: Call) -> Traced:
+    """As layer norm, with mean and deviation for each place that it is taken at."""
+    x = LAYER_NORM(trace, call)
+    size = len(argument(call, 1, "normalized_shape"))
+    statistics: AtomAxes = (*x[:-size], *(Atom(1) for _ in range(size)))  # type: ignore[index]
+    return (x, statistics, statistics)  # type: ignore[return-value]
 
 
 def group_norm(trace: Trace, call: Call) -> Traced:
@@ -56,16 +52,16 @@ def group_norm(trace: Trace, call: Call) -> Traced:
 def native_group_norm(trace: Trace, call: Call) -> Traced:
     """As :func:`group_norm`, with statistics of samples x groups."""
     x, groups = trace.tensor(call, 0), argument(call, 6, "group")
-    _group_norm(trace, x, groups, [trace.optional(call, 1, "weight"), trace.optional(call, 2, "bias")])
-    statistics = (x[0], Atom(groups, "statistics"))
-    return (x, statistics, statistics)
+    group = _group_norm(trace, x, groups, [trace.optional(call, 1, "weight"), trace.optional(call, 2, "bias")])
+    return (x, (x[0], group), (x[0], group))
 
 
-def _group_norm(trace: Trace, x: AtomAxes, groups: int, parameters: Sequence[AtomAxes | None]) -> None:
+def _group_norm(trace: Trace, x: AtomAxes, groups: int, parameters: Sequence[AtomAxes | None]) -> Atom:
+    """Join the channels to (groups, within); the axis of groups."""
     within = x[1].size // groups
     if groups > 1 and any(term.size % within for term in terms(x[1])):
         join(x[1], total(Atom(within) for _ in range(groups)))
-        inner = [x[1]]
+        inner, group = [x[1]], Atom(groups, "groups cut by a concatenation")
     else:
         group, own = Atom(groups), Atom(within)
         join(x[1], product([group, own]))
@@ -76,13 +72,15 @@ def _group_norm(trace: Trace, x: AtomAxes, groups: int, parameters: Sequence[Ato
         if held is not None:
             join(x[1], held[0])
     trace.mix([*inner, *x[2:]], x)
+    return group
 
 
+LAYER_NORM = _layer_norm((2, "weight"), (3, "bias"))
 ROWS = (
     rows(channels_norm, "batch_norm.default", role="norm", neurons=1, statistics=(3, 4))
     | rows(channels_norm, "instance_norm.default", role="norm", neurons=1, statistics=(3, 4))
-    | rows(_layer_norm((2, "weight"), (3, "bias")), "layer_norm.default", role="norm", neurons=-1)
-    | rows(_with_statistics(_layer_norm((2, "weight"), (3, "bias"))), "native_layer_norm.default")
+    | rows(LAYER_NORM, "layer_norm.default", role="norm", neurons=-1)
+    | rows(native_layer_norm, "native_layer_norm.default")
     | rows(_layer_norm((2, "weight")), "rms_norm.default", role="norm", neurons=-1)
     | rows(group_norm, "group_norm.default", role="norm", neurons=1)
     | rows(native_group_norm, "native_group_norm.default")

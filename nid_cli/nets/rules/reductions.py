@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nid_cli.nets.atoms import Atom, join
 from nid_cli.nets.calls import Call
 from nid_cli.nets.rules.row import Rule, rows
-from nid_cli.nets.tracing import Trace, Traced, argument, pin_all
+from nid_cli.nets.tracing import Trace, Traced, argument, pin_all, shapes_of
 
 
 def _dims(chosen: int | Sequence[int] | None, rank: int) -> set[int]:
@@ -64,11 +64,11 @@ def _ordered(dim: int, default: int | None, values: int = 1) -> Rule:
         x = trace.tensor(call, 0)
         dims = _dims(argument(call, dim, "dim", default), len(x))
         pin_all((x[at] for at in dims), "the position matters")
-        out = x
-        if call.shape and isinstance(call.shape[0], tuple):
-            sizes = call.shape[0]
-            out = tuple(Atom(sizes[at], "the position matters") if at in dims else axis for at, axis in enumerate(x))
-        return out if values == 1 else (out,) * values
+        if values == 1:
+            return x
+        sizes = shapes_of(call)[0]
+        out = tuple(Atom(sizes[at], "the position matters") if at in dims else axis for at, axis in enumerate(x))
+        return (out,) * values
 
     return ordered
 

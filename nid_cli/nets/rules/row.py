@@ -41,3 +41,8 @@ class Row:
 def rows(rule: Rule | None, *functions: str, **says: object) -> dict[str, Row]:
     """The same row for several functions."""
     return {function: Row(rule=rule, **says) for function in functions}  # type: ignore[arg-type]
+
+
+def overloads(names: str, overload: str = "default") -> list[str]:
+    """Functions of several operations, which ``names`` lists with spaces between, by one overload."""
+    return [f"{name}.{overload}" for name in names.split()]

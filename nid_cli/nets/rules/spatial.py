@@ -6,15 +6,15 @@ from math import prod
 
 from nid_cli.nets.atoms import Atom, join, product
 from nid_cli.nets.calls import Call
-from nid_cli.nets.rules.row import Rule, rows
-from nid_cli.nets.tracing import AtomAxes, NoRule, Trace, Traced, argument, concrete, fresh, pin_all, shape_of
+from nid_cli.nets.rules.row import Row, Rule, overloads, rows
+from nid_cli.nets.tracing import AtomAxes, NoRule, Trace, Traced, argument, fresh, pin_all, shape_of, shapes_of
 
 
 def _pool(dimensions: int, values: int = 1) -> Rule:
     def pool(trace: Trace, call: Call) -> Traced:
         """Other pixels, the same channels."""
         x = trace.tensor(call, 0)
-        shape = shape_of(call) if values == 1 else concrete(call.shape[0])  # type: ignore
+        shape = shape_of(call) if values == 1 else shapes_of(call)[0]
         pin_all(x[-dimensions:], "pixels")
         out = (*x[:-dimensions], *fresh(shape[-dimensions:], "pixels"))
         trace.mix(x[-dimensions:], x, out)
@@ -67,7 +67,7 @@ def unfold(trace: Trace, call: Call) -> Traced:
     return (*x[:dim], Atom(shape_of(call)[dim], "windows"), *x[dim + 1 :], Atom(size, "windows"))
 
 
-def _pools(*names: str, suffix: str = "default", values: int = 1) -> dict:  # type: ignore[type-arg]
+def _pools(*names: str, suffix: str = "default", values: int = 1) -> dict[str, Row]:
     return {
         key: row
         for dimensions in (1, 2, 3)
@@ -75,14 +75,8 @@ def _pools(*names: str, suffix: str = "default", values: int = 1) -> dict:  # ty
     }
 
 
-RESIZED = [
-    f"upsample_{mode}.{overload}"
-    for mode in ["nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "bicubic2d", "trilinear3d"]
-    for overload in ("default", "vec")
-]
-ANTIALIASED = [
-    f"_upsample_{mode}_aa.{overload}" for mode in ("bilinear2d", "bicubic2d") for overload in ("default", "vec")
-]
+RESIZED = "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d "
+SMOOTH = "upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
 ROWS = (
     _pools("max_pool", "avg_pool", "adaptive_avg_pool")
     | rows(_pool(2), "_adaptive_avg_pool2d.default")
@@ -91,7 +85,7 @@ ROWS = (
     | rows(_pool(2, values=2), "max_pool2d_with_indices.default")
     | rows(_pool(3, values=2), "max_pool3d_with_indices.default")
     | _pools("adaptive_max_pool", values=2)
-    | rows(resize, *RESIZED, *ANTIALIASED)
+    | rows(resize, *overloads(RESIZED + SMOOTH), *overloads(RESIZED + SMOOTH, "vec"))
     | rows(pixel_shuffle, "pixel_shuffle.default")
     | rows(pixel_unshuffle, "pixel_unshuffle.default")
     | rows(patches, "im2col.default")

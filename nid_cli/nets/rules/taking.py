@@ -14,10 +14,10 @@ from nid_cli.nets.tracing import (
     Traced,
     argument,
     broadcast,
-    concrete,
     fresh,
     pin_all,
     shape_of,
+    shapes_of,
 )
 
 
@@ -36,8 +36,16 @@ def split(trace: Trace, call: Call) -> Traced:
     """Parts of an axis, one value each."""
     x, dim = trace.tensor(call, 0), argument(call, 2, "dim", 0)
     dim %= len(x)
-    sizes = [concrete(shape)[dim] for shape in call.shape or ()]  # type: ignore[arg-type]
+    sizes = [shape[dim] for shape in shapes_of(call)]
     return tuple(_with(x, dim, part) for part in _cut(x[dim], *sizes))
+
+
+def glu(trace: Trace, call: Call) -> Traced:
+    """The first half of an axis, gated by the second."""
+    x, dim = trace.tensor(call, 0), argument(call, 1, "dim", -1)
+    half = Atom(x[dim].size // 2)
+    join(x[dim], total([half, half]))
+    return _with(x, dim % len(x), half)
 
 
 def unbind(trace: Trace, call: Call) -> Traced:
@@ -141,6 +149,23 @@ def index_add(trace: Trace, call: Call) -> Traced:
     return x
 
 
+def scatter_part(trace: Trace, call: Call) -> Traced:
+    """A slice or a position of an axis replaced by ``src``."""
+    x, src, dim = (
+        trace.tensor(call, 0),
+        trace.tensor(call, 1, "src"),
+        argument(call, 2, "dim", 0) % len(call.shape or ()),
+    )
+    if len(src) < len(x):
+        src = (*src[:dim], Atom(1), *src[dim:])
+    for at, (axis, other) in enumerate(zip(x, src, strict=True)):
+        if at != dim or axis.size == other.size:
+            join(axis, other)
+        else:
+            pin_all((axis, other), "replaced in part")
+    return x
+
+
 def pad(trace: Trace, call: Call) -> Traced:
     """A constant before and after an axis, which is the same everywhere; where it is cut or mirrored, it is pinned."""
     x, widths = trace.tensor(call, 0), argument(call, 1, "pad")
@@ -169,6 +194,7 @@ def border(trace: Trace, call: Call) -> Traced:
 BORDERS = [f"{kind}_pad{dimensions}d.default" for kind in ("reflection", "replication") for dimensions in (1, 2, 3)]
 ROWS = (
     rows(split, "split.Tensor", "split.sizes", "split_with_sizes.default", "chunk.default", "tensor_split.sections")
+    | rows(glu, "glu.default")
     | rows(unbind, "unbind.int")
     | rows(getitem, "getitem")
     | rows(select, "select.int")
@@ -176,9 +202,10 @@ ROWS = (
     | rows(narrow, "narrow.default")
     | rows(embedding, "embedding.default")
     | rows(index_select, "index_select.default")
-    | rows(index, "index.Tensor")
+    | rows(index, "index.Tensor", "_unsafe_index.Tensor")
     | rows(gather, "gather.default")
     | rows(index_add, "index_add.default")
+    | rows(scatter_part, "slice_scatter.default", "select_scatter.default")
     | rows(pad, "pad.default", "constant_pad_nd.default")
     | rows(border, *BORDERS)
 )
