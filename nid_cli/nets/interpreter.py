@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nid_cli.errors import IntegrityError
 from nid_cli.nets.calls import Argument, Batch, Call, Named, Shape, Stored, Value, parts
-from nid_cli.nets.functions import ATTENTION, DROPOUTS, FACTORIES, FUNCTIONS, PICK, SIZES, STATISTICS
+from nid_cli.nets.functions import ATTENTION, DROPOUTS, FACTORIES, FUNCTIONS, PICK, RECURRENT, SIZES, STATISTICS
 
 # The slots that each run fills first: where it computes, and whether it trains.
 _DEVICE, _TRAINING = 0, 1
@@ -255,6 +255,8 @@ def _switch(
     """Puts in what each run decides: training, the device, and the floating type of new values."""
     if function in DROPOUTS:
         args[2] = _Slot(_TRAINING)
+    elif function in RECURRENT:
+        args[6] = _Slot(_TRAINING)
     elif function in STATISTICS:
         if isinstance(args[3], _Slot):
             args[5] = _Slot(_TRAINING)

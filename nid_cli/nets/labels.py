@@ -45,7 +45,7 @@ def names_of(trace: Trace, spaces: Iterable[Atom], fixed: Collection[str]) -> di
         if is_whole and len(calls) > 1:
             streams += 1
             label = f"stream.{streams}"
-        elif is_whole or not calls and word == "part":
+        elif is_whole or (not calls and word == "part"):
             label = opener
         elif word in OF_ATTENTION:
             label = f"{_attention_of(calls[0], opener) if calls else opener}.{word}"

@@ -44,18 +44,109 @@ def alike(trace: Trace, call: Call) -> Traced:
     return axes
 
 
-ACTIVATIONS = (
-    "relu gelu silu tanh hardswish elu selu celu leaky_relu relu6 hardtanh mish softplus softshrink hardshrink log_sigmoid "
-    "rrelu threshold"
-).split()
-UNARY = (
-    "sigmoid hardsigmoid logit exp exp2 expm1 log log1p log2 log10 sqrt rsqrt neg abs sign sgn square reciprocal sin "
-    "cos tan asin acos atan sinh cosh erf erfc floor ceil round trunc frac isnan isinf isfinite logical_not "
-    "bitwise_not clone contiguous _to_copy alias detach detach_ lift_fresh_copy nan_to_num dropout feature_dropout "
-    "alpha_dropout feature_alpha_dropout positive"
-).split()
-OPERATORS = "add sub mul div pow fmod remainder eq ne lt le gt ge bitwise_and bitwise_or".split()
-PAIRS = "maximum minimum fmax fmin logical_and logical_or logical_xor atan2 logaddexp logaddexp2 hypot".split()
+ACTIVATIONS = [
+    "relu",
+    "gelu",
+    "silu",
+    "tanh",
+    "hardswish",
+    "elu",
+    "selu",
+    "celu",
+    "leaky_relu",
+    "relu6",
+    "hardtanh",
+    "mish",
+    "softplus",
+    "softshrink",
+    "hardshrink",
+    "log_sigmoid",
+    "rrelu",
+    "threshold",
+]
+UNARY = [
+    "sigmoid",
+    "hardsigmoid",
+    "logit",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "sqrt",
+    "rsqrt",
+    "neg",
+    "abs",
+    "sign",
+    "sgn",
+    "square",
+    "reciprocal",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "erf",
+    "erfc",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "frac",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "logical_not",
+    "bitwise_not",
+    "clone",
+    "contiguous",
+    "_to_copy",
+    "alias",
+    "detach",
+    "detach_",
+    "lift_fresh_copy",
+    "nan_to_num",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "positive",
+]
+OPERATORS = [
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "pow",
+    "fmod",
+    "remainder",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "bitwise_and",
+    "bitwise_or",
+]
+PAIRS = [
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "atan2",
+    "logaddexp",
+    "logaddexp2",
+    "hypot",
+]
 
 ROWS = (
     rows(same, *(f"{name}.default" for name in ACTIVATIONS), role="activation", pure=True)

@@ -77,7 +77,7 @@ def _pools(*names: str, suffix: str = "default", values: int = 1) -> dict:  # ty
 
 RESIZED = [
     f"upsample_{mode}.{overload}"
-    for mode in "nearest1d nearest2d nearest3d linear1d bilinear2d bicubic2d trilinear3d".split()
+    for mode in ["nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "bicubic2d", "trilinear3d"]
     for overload in ("default", "vec")
 ]
 ANTIALIASED = [
