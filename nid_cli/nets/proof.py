@@ -138,17 +138,18 @@ class Agreement:
     statistics: float
 
 
-def agree(module: nn.Module, description: Description, inputs: Sequence[Tensor], seed: int = 0) -> Agreement:
+def agree(
+    module: nn.Module, description: Description, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int = 0
+) -> Agreement:
     """Runs the module and its description on the same inputs, in evaluation and one step in training (same seed).
 
     The module, whose output must be a tensor, stays as it is.
     """
     own = copy.deepcopy(module)
-    named = {**dict(own.named_parameters(remove_duplicate=False)), **dict(own.named_buffers())}
+    named = dict(own.named_buffers())
     plan = plan_of(description)
     given = {one.name: x for one, x in zip(description.inputs, inputs, strict=True)}
-    stored = {name: named[name].detach().clone() for name in description.parameters}
-    stored |= {name: named[name].clone() for name in description.buffers}
+    stored = {name: tensor.clone() for name, tensor in state.items()}
     errors = []
     for training in (False, True):
         own.train(training)
