@@ -123,6 +123,19 @@ def _view_changed(own: Of, x: Tensor) -> Tensor:
     return own.b(h)
 
 
+class Entangled(nn.Module):
+    """Views changed in place, beside a batch norm and a dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm, self.drop, self.b = nn.Linear(16, 16), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.a(x))
+        h[:, 0].sigmoid_()
+        return self.b(self.drop(h))
+
+
 def _view_read(own: Of, x: Tensor) -> Tensor:
     h = own.a(x)
     rows = h.view(-1, 16)
@@ -163,6 +176,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[Input, ...]]] = {
         ROWS,
     ),
     "gpt": (Gpt, TOKENS),
+    "entangled": (Entangled, ROWS),
     "constants": (Constants, ROWS),
     "norms": (Normed, PICTURES),
     "lstm": (lambda: _Recurrent(), ROWS),

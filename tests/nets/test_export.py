@@ -83,7 +83,7 @@ def test_constants_of_the_code_are_stored() -> None:
 
 
 def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:
-    for name in ("encoder", "norms", "vit", "lstm"):
+    for name in ("encoder", "norms", "vit", "lstm", "entangled"):
         _, (described, state, _) = taken(name)
         plan, given = plan_of(described), {"input": example(described.inputs, 4)[0]}
         stored = {key: value.clone() for key, value in state.items()}
