@@ -14,7 +14,8 @@ from nid_cli.nets.bounds import plan_of
 from nid_cli.nets.calls import Batch, Call, Value
 from nid_cli.nets.example import example
 from nid_cli.nets.export import Exported, export
-from nid_cli.nets.interpreter import Plan, run
+from nid_cli.nets.interpreter import run
+from nid_cli.nets.plan import Plan
 from tests.nets.modules import MODULES, ROWS, Constants
 
 
