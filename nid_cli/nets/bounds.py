@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nid_cli.errors import IntegrityError
 from nid_cli.nets.calls import Batch, Call
 from nid_cli.nets.description import Description
-from nid_cli.nets.interpreter import Plan, run
+from nid_cli.nets.interpreter import run
+from nid_cli.nets.plan import Plan
 from nid_cli.nets.validation import LARGEST_VALUE, validate
 
 _SAMPLES = 5

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, fx
 
 from nid_cli.errors import UsageError
-from nid_cli.nets.calls import Argument, Batch, Call, Named, Shape, Stored, Value
+from nid_cli.nets.calls import Argument, Call, Named, Stored, Value
+from nid_cli.nets.fakes import LEGACY_BATCH_NORM, geometry, size_of, values_of
 from nid_cli.nets.functions import DROPOUTS, FUNCTIONS, PICK, STATISTICS, WEIGHTED
 
 # Values are immutable here, and their memory's layout is no part of them.
@@ -28,7 +29,6 @@ _CASTS = {"to", "_to_copy", "type_as", "float", "double", "half"}
 _RESHAPES = {"view": "reshape", "_unsafe_view": "reshape", "view_as": "reshape_as"}
 _WRITES = {"fill_": "full_like", "zero_": "zeros_like"}
 _UNSAID = {"device", "layout", "pin_memory", "non_blocking", "copy"}
-_LEGACY_BATCH_NORM = "_native_batch_norm_legit_no_training.default"
 
 
 class Entangled(Exception):
@@ -119,7 +119,7 @@ class Conversion:
             name, overload, args, kwargs = "_to_copy", "default", args[:1], {"dtype": Named("dtype", kind)}
         elif name == "native_dropout":
             name, args = "dropout", [args[0], args[1], False]
-        elif target.__name__ == _LEGACY_BATCH_NORM:
+        elif target.__name__ == LEGACY_BATCH_NORM:
             name, args = "batch_norm", [*args[:5], False, *args[5:7], False]
         name = _RESHAPES.get(name, name)
         function = f"{name}.{overload}"
@@ -127,15 +127,15 @@ class Conversion:
             args = _norm(args)
         elif function in DROPOUTS:
             args[2] = False
-        value = self._emit(function, args, kwargs, _values(node))
+        value = self._emit(function, args, kwargs, values_of(node))
         # torch gives these as the first of several values.
-        return (value,) if target.__name__ in (_LEGACY_BATCH_NORM, "native_dropout.default") else value
+        return (value,) if target.__name__ in (LEGACY_BATCH_NORM, "native_dropout.default") else value
 
     def _is_same(self, node: fx.Node, first: fx.Node, name: str) -> bool:
         value, source = node.meta["val"], first.meta.get("val")
         if not isinstance(value, Tensor) or not isinstance(source, Tensor) or value.dtype != source.dtype:
             return False
-        return name in _SAME | _CASTS or _geometry(value) == _geometry(source)
+        return name in _SAME | _CASTS or geometry(value) == geometry(source)
 
     def _change(self, node: fx.Node, read_later: Any) -> None:
         target: Any = node.target
@@ -144,7 +144,7 @@ class Conversion:
         function = f"{_WRITES.get(name, name[:-1])}.{'default' if name in _WRITES else target._overloadname}"
         self._by_storage[was.untyped_storage()._cdata] += [place]
         names = [n for n in self._by_storage[was.untyped_storage()._cdata] if n is not place] + [place]
-        others = [other for other in names if _geometry(other.meta["val"]) != _geometry(was)]
+        others = [other for other in names if geometry(other.meta["val"]) != geometry(was)]
         operands = [other.meta.get("val") for other in node.all_input_nodes]
         mixed = any(isinstance(other, Tensor) and other.dtype != was.dtype for other in operands)
         inner = any(read_later(other) for other in others)
@@ -160,7 +160,7 @@ class Conversion:
                 args = args[:1]
             elif name == "fill_" and not isinstance(args[1], int | float | bool):
                 raise Entangled
-            value = self._emit(function, args, self._keywords(node), _values(node))
+            value = self._emit(function, args, self._keywords(node), values_of(node))
         for other in [*names, node]:
             if isinstance(self._value.get(other), Stored):
                 self._changed.add(self._value[other].name)
@@ -190,7 +190,7 @@ class Conversion:
             return source[index] if index < len(source) else None  # type: ignore[operator, index]
         if not isinstance(source, Value):
             return node.meta.get("val")
-        return self._emit(PICK, [source, index], {}, _values(node))
+        return self._emit(PICK, [source, index], {}, values_of(node))
 
     def _name(self, function: str, args: list[Any]) -> str:
         """The path of the module whose weight is multiplied, or the function's name; numbered where it is taken."""
@@ -244,46 +244,6 @@ class Conversion:
             if known.times > 1:
                 self._sizes[known.times] = self._emit("mul", [self._sizes[1], known.times], {}, None)
         return self._sizes[known.times]
-
-
-def size_of(size: int | torch.SymInt) -> int | Batch:
-    """A traced size: a number, or a multiple of the samples. UsageError where it is neither."""
-    if isinstance(size, int):
-        return size
-    expression = size.node.expr
-    if expression.is_Integer:
-        return int(expression)
-    symbols = expression.free_symbols
-    if len(symbols) == 1:
-        times = expression / next(iter(symbols))
-        if times.is_Integer and int(times) > 0:
-            return Batch(int(times))
-    raise UsageError(
-        f"a size in the network is {expression}, which is no whole number times the number of samples",
-        "nid runs networks on any number of samples: no size may depend on them, or on the data, in another way",
-    )
-
-
-def _values(node: fx.Node) -> Any:
-    value = node.meta["val"]
-    if isinstance(value, Tensor):
-        return _shape(value)
-    target = getattr(node.target, "__name__", "")
-    if target in (_LEGACY_BATCH_NORM, "native_dropout.default"):
-        return _shape(value[0])
-    return tuple(_shape(part) for part in value)
-
-
-def _shape(value: Tensor) -> Shape:
-    shape = tuple(size_of(size) for size in value.shape)
-    if sum(isinstance(size, Batch) for size in shape) > 1:
-        raise UsageError("the network compares its samples with one another", "nid takes networks sample by sample")
-    return shape
-
-
-def _geometry(value: Tensor) -> tuple[str, ...]:
-    place = value.untyped_storage()._cdata
-    return (str(place), str(value.dtype), str(value.shape), str(value.stride()), str(value.storage_offset()))
 
 
 def _norm(args: list[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ import io
 import logging
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
@@ -26,10 +26,8 @@ from nid_cli.nets.conversion import Conversion, Entangled, needed
 from nid_cli.nets.description import Buffer, Description, Input
 from nid_cli.nets.example import example
 from nid_cli.nets.functions import DROPOUTS
+from nid_cli.nets.trial import left_out, try_out
 from nid_cli.nets.validation import validate
-
-# What a module that puts out several values by name calls the one that counts.
-MAIN_OUTPUTS = ("logits", "out", "sample")
 
 
 class Exported(NamedTuple):
@@ -57,8 +55,8 @@ def export(module: nn.Module, inputs: Sequence[Input]) -> Exported:
     _refuse_cumulative(module)
     given = example(single)
     with _evaluating(module), _quiet(), torch.random.fork_rng(devices=()):
-        pick = _try_out(module, given, notes)
-        notes += _left_out(module, given)
+        pick = try_out(module, given, notes)
+        notes += left_out(module, given)
         # Attention drops within itself; where it is told not to, no trace of that is left.
         for part in module.modules():
             part.training = isinstance(part, nn.MultiheadAttention)
@@ -204,79 +202,6 @@ def _why_not(error: Exception) -> UsageError:
         f"torch cannot export the network; torch says: {said}",
         "forward may use torch's functions on tensors alone: no NumPy, no .item(), no printing of values",
     )
-
-
-def _try_out(module: nn.Module, given: tuple[Tensor, ...], notes: list[str]) -> Callable[[Any], Any]:
-    """Runs the module twice on an example; the function that takes the one tensor out of what it puts out."""
-    with torch.no_grad():
-        try:
-            first = module(*(x.clone() for x in given))
-            second = module(*(x.clone() for x in given))
-        except Exception as error:
-            shapes = ", ".join("x".join(map(str, x.shape[1:])) or "single numbers" for x in given)
-            said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise UsageError(
-                f"the network does not run on inputs of {shapes}; it says: {said[:200]}", "--input says what it reads"
-            ) from error
-    pick, name = _pick(first)
-    if name:
-        notes.append(f"of the several values that the network puts out, {name} is taken")
-    one, two = pick(first), pick(second)
-    if not torch.equal(torch.nan_to_num(one), torch.nan_to_num(two)):
-        raise UsageError(
-            "the network is random in evaluation: two runs on the same inputs differ",
-            "draw at random in training only (if self.training)",
-        )
-    if not one.is_floating_point():
-        raise UsageError(f"the network puts out {one.dtype}, not floating-point numbers")
-    if one.ndim == 0 or one.shape[0] % len(given[0]):
-        raise UsageError("the network's output does not have the samples first", "no mean over the samples in forward")
-    return pick
-
-
-def _left_out(module: nn.Module, given: tuple[Tensor, ...]) -> list[str]:
-    """A sentence where training draws at random in another way than by dropout layers: the trace does not show it."""
-    copied = copy.deepcopy(module)
-    for part in copied.modules():
-        part.training = not isinstance(part, nn.MultiheadAttention | nn.modules.dropout._DropoutNd)
-    outputs = []
-    with torch.no_grad():
-        for seed in (0, 1):
-            torch.manual_seed(seed)
-            try:
-                output = copied(*(x.clone() for x in given))
-                outputs.append(_pick(output)[0](output))
-            except Exception:
-                return ["the module does not run in training here; nid trains what it does in evaluation"]
-    if torch.equal(torch.nan_to_num(outputs[0]), torch.nan_to_num(outputs[1])):
-        return []
-    return ["in training the module draws at random by other means than dropout layers; under nid it does not"]
-
-
-def _pick(output: Any) -> tuple[Callable[[Any], Any], str]:
-    """How the one tensor is taken out of an output, and its name ("" for a tensor)."""
-    if isinstance(output, Tensor):
-        return lambda value: value, ""
-    named = _named(output)
-    tensors = [name for name, value in named.items() if value is not None]
-    name = next((main for main in MAIN_OUTPUTS if main in tensors), tensors[0] if len(tensors) == 1 else None)
-    if name is None or not isinstance(named[name], Tensor):
-        kind = type(output).__name__
-        raise UsageError(
-            f"the network puts out a {kind}, not one tensor",
-            "give a module whose forward returns the tensor that counts, or a dictionary with logits, out or sample",
-        )
-    return lambda value: _named(value)[name], name
-
-
-def _named(output: Any) -> dict[str, Any]:
-    if isinstance(output, Mapping):
-        return dict(output)
-    if hasattr(output, "_asdict"):
-        return dict(output._asdict())
-    if dataclasses.is_dataclass(output) and not isinstance(output, type):
-        return {own.name: getattr(output, own.name) for own in dataclasses.fields(output)}
-    return {}
 
 
 def _refuse_cumulative(module: nn.Module) -> None:

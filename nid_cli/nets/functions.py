@@ -27,6 +27,8 @@ PICK = "getitem"
 DROPOUTS = _names("dropout feature_dropout alpha_dropout feature_alpha_dropout")
 # Attention drops too: argument 4 is the share.
 ATTENTION = "scaled_dot_product_attention.default"
+# Recurrent layers drop between their layers: argument 6 is the flag.
+RECURRENT = _names("lstm: input", "gru: input", "rnn_tanh: input", "rnn_relu: input")
 # Norms with running statistics (arguments 3 and 4), which argument 5 says whether to take from the batch.
 STATISTICS = _names("batch_norm instance_norm")
 
@@ -51,6 +53,8 @@ _ELEMENTWISE = _names(
     "logical_and logical_or logical_xor logical_not bitwise_not logaddexp hypot threshold rad2deg deg2rad",
     "fmax fmin positive clip isneginf isposinf logit log_sigmoid_forward",
     "clamp: Tensor",
+    "clamp_min: Tensor",
+    "clamp_max: Tensor",
     "round: decimals",
     "pow: Tensor_Scalar Tensor_Tensor Scalar",
     "remainder: Tensor Scalar Scalar_Tensor",
@@ -122,6 +126,12 @@ _REDUCTIONS = _names(
     "argsort: default stable",
 )
 _LAYERS = _names(
+    "_weight_norm tensordot cross linalg_cross kron trace logcumsumexp",
+    "median: dim",
+    "searchsorted: Tensor",
+    "bucketize: Tensor",
+    "max_pool1d_with_indices max_pool3d_with_indices",
+    "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d",
     "layer_norm group_norm rms_norm native_layer_norm native_group_norm einsum bilinear dot mv",
     "outer scaled_dot_product_attention cdist addmv addbmm linalg_norm",
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d",
@@ -139,6 +149,5 @@ _LAYERS = _names(
     "_upsample_bicubic2d_aa: default vec",
 )
 
-FUNCTIONS = (
-    SIZES | {PICK} | DROPOUTS | STATISTICS | WEIGHTED | FACTORIES | _ELEMENTWISE | _SHAPES | _REDUCTIONS | _LAYERS
-)
+_LAYERS_AND_SWITCHED = DROPOUTS | STATISTICS | RECURRENT | WEIGHTED | _LAYERS
+FUNCTIONS = SIZES | {PICK} | FACTORIES | _LAYERS_AND_SWITCHED | _ELEMENTWISE | _SHAPES | _REDUCTIONS

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,9 @@ from nid_cli.nets.description import Description
 from nid_cli.nets.example import example
 from nid_cli.nets.functions import STATISTICS
 from nid_cli.nets.interpreter import run
-
-Permutation = Mapping[str, Tensor]
-Permute = Callable[[Mapping[str, Tensor], Permutation], Mapping[str, Tensor]]
+from nid_cli.nets.permutation import identity, permute, random
+from nid_cli.nets.spaces import Symmetries, derive
+from nid_cli.nets.validation import numbers
 
 # Greatest relative change of the outputs in float64.
 TOLERANCE = 1e-9
@@ -29,18 +28,27 @@ TOLERANCE = 1e-9
 class Proof:
     """``error``: the greatest change of the outputs over the greatest output, with all spaces that hold permuted.
 
-    ``at_fault``: the spaces whose permutation changes the outputs; they must be pinned.
+    ``at_fault``: the spaces whose permutation changes the outputs; they must be pinned. ``moved``: the share of
+    parameters that are in tensors that some space which holds moves.
     """
 
     error: float
+    moved: float
     at_fault: tuple[str, ...]
+
+
+def symmetries_of(description: Description) -> Symmetries:
+    """The symmetries that are derived for a network; buffers that hold no running statistics are constants."""
+    constant = description.buffers.keys() - running_statistics(description)
+    stored = {**description.parameters, **{name: buffer.shape for name, buffer in description.buffers.items()}}
+    inputs = {given.name: given.shape for given in description.inputs}
+    return derive(description.calls, stored, inputs, description.output, constant=constant)
 
 
 def prove(
     description: Description,
     state: Mapping[str, Tensor],
-    permutation: Permutation,
-    permute: Permute,
+    symmetries: Symmetries,
     tolerance: float = TOLERANCE,
     seed: int = 0,
 ) -> Proof:
@@ -48,8 +56,6 @@ def prove(
 
     Args:
         state: where buffers that are no running statistics (masks, indices) have their values from.
-        permutation: one random draw of every space, by its name.
-        permute: the stored tensors with some of it applied, such as ``partial(permute, symmetries.axes)``.
     """
     plan = plan_of(description, torch.float64)
     tensors = random_tensors(description, state, seed)
@@ -57,7 +63,8 @@ def prove(
         own.name: x.double() if x.is_floating_point() else x
         for own, x in zip(description.inputs, example(description.inputs, 2, seed), strict=True)
     }
-    identity = {name: torch.arange(index.shape[-1]).expand_as(index) for name, index in permutation.items()}
+    permutation = random(symmetries.spaces, torch.Generator().manual_seed(seed))
+    still = identity(symmetries.spaces)
 
     def outputs(stored: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
@@ -66,8 +73,8 @@ def prove(
     before = outputs(tensors)
 
     def error(names: Sequence[str]) -> float:
-        moved = {**identity, **{name: permutation[name] for name in names}}
-        return relative_error(outputs(permute(tensors, moved)), before)
+        moved = {**still, **{name: permutation[name] for name in names}}
+        return relative_error(outputs(permute(symmetries.axes, tensors, moved)), before)
 
     def holds(names: Sequence[str]) -> bool:
         return not names or error(names) <= tolerance
@@ -85,12 +92,14 @@ def prove(
     while faulty := at_fault(trusted):
         found += faulty
         trusted = [name for name in trusted if name not in faulty]
-    return Proof(error(trusted), tuple(found))
+    moved = {name for space in symmetries.spaces if space.name in trusted for name, _ in space.places}
+    return Proof(error(trusted), share_moved(description, moved), tuple(found))
 
 
-def share_moved(description: Description, moved: Mapping[str, Any]) -> float:
-    """The share of parameters that are in the tensors named in ``moved``."""
-    sizes = {name: math.prod(shape) for name, shape in description.parameters.items()}  # type: ignore[arg-type]
+def share_moved(description: Description, moved: Collection[str]) -> float:
+    """The share of the parameters that calls read which are in the tensors named in ``moved``."""
+    read = {name for call in description.calls for name in call.stored}
+    sizes = {name: numbers(shape) for name, shape in description.parameters.items() if name in read}
     return sum(size for name, size in sizes.items() if name in moved) / max(1, sum(sizes.values()))
 
 
@@ -129,17 +138,18 @@ class Agreement:
     statistics: float
 
 
-def agree(module: nn.Module, description: Description, inputs: Sequence[Tensor], seed: int = 0) -> Agreement:
+def agree(
+    module: nn.Module, description: Description, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int = 0
+) -> Agreement:
     """Runs the module and its description on the same inputs, in evaluation and one step in training (same seed).
 
     The module, whose output must be a tensor, stays as it is.
     """
     own = copy.deepcopy(module)
-    named = {**dict(own.named_parameters(remove_duplicate=False)), **dict(own.named_buffers())}
+    named = dict(own.named_buffers())
     plan = plan_of(description)
     given = {one.name: x for one, x in zip(description.inputs, inputs, strict=True)}
-    stored = {name: named[name].detach().clone() for name in description.parameters}
-    stored |= {name: named[name].clone() for name in description.buffers}
+    stored = {name: tensor.clone() for name, tensor in state.items()}
     errors = []
     for training in (False, True):
         own.train(training)
