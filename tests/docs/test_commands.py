@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ SMALLER = {
     r"--data k=": "--data samples=300 --data test-samples=50 --data d=32 --data k=",
     r"train-size=5000": "train-size=100",
     r"(?<=--neurons )64": "2",
-    r"(?<=--method ridge --betas .01)": " --subsample 20",
     r"(coherence|plot) synthetic": r"\1 synthetic --copies 2 --outer-seeds 1 --num-pairs 1 --epochs 1 --width 8",
     r"--dataset cifar10": "--dataset cifar10 --dry-run",  # torchvision checks that the files are the real ones
     r" --overlay paper": "",  # the paper's values are those of networks as large and as long trained as the paper's
@@ -59,6 +59,27 @@ def call(arguments: list[str]) -> None:
     assert code == 0, f"nid {shlex.join(arguments)} ended with {code}: {said.getvalue()}"
     if target:
         target.write_text(out.getvalue())
+
+
+def in_this_process(tasks: list[Any], data: Any, workers: int) -> Iterator[Any]:
+    """An engine without worker processes, which take longer to start than these networks to train."""
+    import torch
+
+    from nid_cli.pipeline.training.member import train_member
+
+    for task in tasks:
+        yield from train_member(task, data, torch.device("cpu"))
+
+
+@contextlib.contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Where command lines run: in ``folder``, whose data are in DIR."""
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NID_DATA_DIR", "DIR")
+        patch.delenv("NID_REGISTRY", raising=False)
+        patch.setattr("nid_cli.pipeline.engines.local.train_in_workers", in_this_process)
+        patch.setattr("nid_cli.pipeline.engines.local.start_server", lambda: None)
+        yield
 
 
 def is_name(words: list[str]) -> bool:
@@ -110,9 +131,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "runs").mkdir()
     reference_run(folder / "runs/mlp-w-kappa1", 2)
     (folder / "docs/figures").mkdir(parents=True)
-    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NID_DATA_DIR", "DIR")
-        patch.delenv("NID_REGISTRY", raising=False)
+    with at_work(folder):
         for command in (
             "nid train --symmetry w",
             "nid train --symmetry standard",
@@ -125,21 +144,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_command_lines_run(page: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(shutil.copytree(prepared, tmp_path / "folder"))
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("NID_DATA_DIR", "DIR")
-    monkeypatch.delenv("NID_REGISTRY", raising=False)
+def test_command_lines_run(page: Path, prepared: Path, tmp_path: Path) -> None:
     names: dict[str, Any] = {}
-    for part in parts(page.read_text()):
-        try:
-            if part.kind == "python":
-                exec(compile(part.text, page.name, "exec"), names)
-            elif part.kind == "sh" or not is_name(part.text.split()[1:]):
-                for arguments in calls(small(part.text)):
-                    call(arguments)
-        except Exception as error:
-            raise AssertionError(f"{page.name}, line {part.line}: {error}") from error
+    with at_work(shutil.copytree(prepared, tmp_path / "folder")):
+        for part in parts(page.read_text()):
+            try:
+                if part.kind == "python":
+                    exec(compile(part.text, page.name, "exec"), names)
+                elif part.kind == "sh" or not is_name(part.text.split()[1:]):
+                    for arguments in calls(small(part.text)):
+                        call(arguments)
+            except Exception as error:
+                raise AssertionError(f"{page.name}, line {part.line}: {error}") from error
 
 
 def test_every_replacement_is_needed() -> None:
