@@ -34,6 +34,9 @@ SMALLER = {
     r"--data k=": "--data samples=300 --data test-samples=50 --data d=32 --data k=",
     r"train-size=5000": "train-size=100",
     r"(?<=--neurons )64": "2",
+    r"(--method ridge --betas .01 --layers 0|--kind scatter)(?!.*--neurons)": r"\1 --neurons 2",
+    r"nid lmc --arch resnet": "nid lmc --arch resnet --points 3",
+    r"plot report --dataset digits": "plot report --group mlp-digits-w-k1",
     r"(coherence|plot) synthetic": r"\1 synthetic --copies 2 --outer-seeds 1 --num-pairs 1 --epochs 1 --width 8",
     r"--dataset cifar10": "--dataset cifar10 --dry-run",  # torchvision checks that the files are the real ones
     r" --overlay paper": "",  # the paper's values are those of networks as large and as long trained as the paper's
