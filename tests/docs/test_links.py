@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, anchors, links, parts, paths
+from tests.docs.pages import FENCE, PAGES, ROOT, anchors, links, parts, paths
 
 ADDITIONS = (
     "symmetry type", "architecture", "data set", "alignment", "analysis", "figure", "engine", "record's field",
@@ -29,6 +29,11 @@ def test_links_and_images_are_there(page: Path) -> None:
 def test_paths_are_there(page: Path) -> None:
     for path in paths(page.read_text()):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_span_runs_over_the_end_of_a_line_where_it_would_not_be_found(page: Path) -> None:
+    assert [line for line in page.read_text().splitlines() if line.count("`") % 2 and not line.startswith(FENCE)] == []
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
