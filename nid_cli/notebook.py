@@ -112,10 +112,11 @@ class Archive:
             return self.results(analysis, **where, **_selectors(selection)).reindex(columns=names)
         with self._registry.read() as connection:
             found = read_columns(connection, analysis, list(dict.fromkeys([*names, *where])), selection)
-        frame = pd.DataFrame(found, columns=list(found))
-        for name, value in where.items():
-            frame = frame[[own in _several(value) or own == value for own in frame[name]]]
-        return frame[names].reset_index(drop=True)
+        wanted = [(found[name], _several(value)) for name, value in where.items()]
+        count = len(next(iter(found.values()), ()))
+        fitting = [i for i in range(count) if all(own[i] in values or own[i] == values for own, values in wanted)]
+        shown = list(dict.fromkeys(names))
+        return pd.DataFrame({name: [found[name][i] for i in fitting] for name in shown}, columns=shown)
 
     def _recorded(self, analysis: str, selection: Selection | None) -> list[dict[str, Any]]:
         with self._registry.read() as connection:

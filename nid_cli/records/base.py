@@ -110,7 +110,7 @@ GROUP = (
     Column("arch", "str", "The architecture."),
     Column("dataset", "str", "The data set."),
     Column("symmetry", "str", "The symmetry type, by its name in `nid train --symmetry`."),
-    Column("kappa", "float | list[float] | None", "The scale of what is fixed: one number, one for each layer, or none."),
+    Column("kappa", "float | list[float] | None", "The scale of what is fixed: one number, one a layer, or none."),
 )
 RESULT = Column("result_id", "str", "The result's identity: the first 16 digits of the hash of all that determines it.")
 EPOCH = Column("epoch", "int", "The epoch of the checkpoints.")
