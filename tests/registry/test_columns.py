@@ -74,8 +74,8 @@ def test_a_notebook_reads_the_columns_of_its_whole_records(kind: str, terminal: 
 
 def test_fields_choose_among_the_rows_also_by_columns_that_are_not_shown(terminal: Terminal) -> None:
     lab = open_registry(terminal.database)
-    whole = lab.results("lmc", symmetry="standard", align="weight", model_a=[1, 2])
-    some = lab.results("lmc", columns=["result_id"], symmetry="standard", align="weight", model_a=[1, 2])
+    chosen = {"symmetry": ["standard", "w"], "align": ["weight", "activation"], "model_a": [1, 2]}
+    whole, some = lab.results("lmc", **chosen), lab.results("lmc", columns=["result_id"], **chosen)
     assert some["result_id"].tolist() == whole["result_id"].tolist() != []
     assert list(some.index) == list(range(len(some))) and list(some.columns) == ["result_id"]
     none = lab.results("lmc", columns=["group", "distance"], epoch=12345)
