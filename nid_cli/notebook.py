@@ -51,13 +51,13 @@ class Archive:
         self._registry: Registry = open_for_reading(self._context.registry)
 
     def groups(self, **selectors: Any) -> pd.DataFrame:
-        """The groups (``nid.group/1``), a row each; selectors as in :meth:`results`."""
+        """The groups (``nid.group/1``), one row each; selectors as in :meth:`results`."""
         import pandas as pd
 
         return pd.DataFrame(manage.list_groups(self._context, _selection(selectors)))
 
     def results(self, analysis: str, columns: Sequence[str] | None = None, **where: Any) -> pd.DataFrame:
-        """All recorded results of ``lmc``, ``match``, ``cost``, ``coherence`` or ``synthetic``, a row a record.
+        """All recorded results of an analysis (``lmc``, ``match``, ``cost`` ...), one row for each record.
 
         Args:
             columns: only these, in this order, which is much faster where there are many results.

@@ -90,7 +90,7 @@ def synthetic(
     width: Annotated[int, typer.Option(metavar="N", help="Hidden neurons.")] = PAPER.width,
     density: Annotated[float, typer.Option(metavar="P", help="Probability that a weight is trained.")] = PAPER.density,
     outer_seeds: Annotated[int, typer.Option(metavar="N", help="Draws of mask, data and frame.")] = PAPER.outer_seeds,
-    num_pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of models a draw.")] = PAPER.num_pairs,
+    num_pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of models for each draw.")] = PAPER.num_pairs,
     epochs: Annotated[int, typer.Option(metavar="N", help="Epochs.")] = PAPER.epochs,
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment.")] = PAPER.points,
     axis_aligned_endpoint: Annotated[

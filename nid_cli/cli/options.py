@@ -134,7 +134,7 @@ def parse_numbers(text: str, what: str) -> list[float]:
 
 
 def examples(*commands: str) -> str:
-    """The end of a command's help: one example a line (``\\b`` keeps the lines apart)."""
+    """The end of a command's help: one example on each line (``\\b`` keeps the lines apart)."""
     return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
 
 

@@ -1,4 +1,4 @@
-"""``nid plot``: one command a figure, made from the pipeline's table of figures."""
+"""``nid plot``: one command for each figure, made from the pipeline's table of figures."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ OWN: dict[str, Any] = {
     "width": _whole("--width", "Hidden neurons."),
     "density": Annotated[float, typer.Option("--density", metavar="P", help="Probability that a weight is trained.")],
     "outer_seeds": _whole("--outer-seeds", "Draws of mask, data and frame."),
-    "num_pairs": _whole("--num-pairs", "Pairs of models a draw."),
+    "num_pairs": _whole("--num-pairs", "Pairs of models for each draw."),
     "epochs": _whole("--epochs", "Epochs."),
 }
 # Options that are read from text: how; and the text of a default, where it is none already.

@@ -27,7 +27,8 @@ Symmetries = Annotated[
     typer.Option("--symmetry", metavar="TYPE", help="Only these types.", autocompletion=options.among(SYMMETRIES)),
 ]
 Kappas = Annotated[
-    list[str] | None, typer.Option("--kappa", metavar="K[,K..]", help="Only this kappa (a comma list: one a layer).")
+    list[str] | None,
+    typer.Option("--kappa", metavar="K[,K..]", help="Only this kappa (1,1,0.5: one for each layer)."),
 ]
 Groups = Annotated[
     list[str] | None,

@@ -324,7 +324,7 @@ def _fixed(graph: Graph, spec: RunSpec, state: State, file: Path) -> State:
 
 
 def num_fixed(graph: Graph, fixed: State, file: Path) -> tuple[int, ...]:
-    """Fixed weights a neuron of each layer, counted in the masks.
+    """Fixed weights of each neuron, layer by layer, counted in the masks.
 
     Raises:
         Refused: the rows of a mask differ in it.
@@ -339,7 +339,7 @@ def num_fixed(graph: Graph, fixed: State, file: Path) -> tuple[int, ...]:
 
 
 def _effective(graph: Graph, spec: RunSpec, plain: State, fixed: State) -> State:
-    """Effective weights, each layer with its own kappa (section 1)."""
+    """Effective weights, each layer with its own kappa (docs/science.md, 1)."""
     from nid_cli.nets.symmetry import fixed_of, rule_of
 
     rule = rule_of(spec.symmetry.name)
