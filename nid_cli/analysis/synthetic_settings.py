@@ -20,7 +20,7 @@ CASE = ("family", "active_copies", "outer_seed", "pair")
 MASK_SEED, DATA_SEED, FRAME_SEED, MODEL_SEED = 10_000, 20_000, 30_000, 40_000
 # The seeds of one outer seed's models lie this far from those of the next.
 MODEL_STRIDE = 1_000
-# More than this of anything, students included, is a slip of the finger.
+# Larger numbers than this, of students too, are taken for typing errors.
 MOST = 1_000_000
 
 

@@ -19,7 +19,7 @@ LOOKS: dict[str, lines.Look] = {"optimal": ("-", "o"), "identity": ("--", "s")}
 WORDS = {"optimal": "optimal permutation", "identity": "identity"}
 RANDOM = "random permutations (±2 sd)"
 MEANT = {"pearson": "mean correlation of\nmatched neurons", "dot": "mean product of\nmatched neurons"}
-# In what an overlaid row must agree with one of ours, beside the epoch where it is not the axis.
+# The fields in which an overlaid row must agree with one of ours, beside the epoch where it is not the axis.
 ALIKE = ("arch", "dataset", "symmetry", "layer", "at", "similarity", "against")
 MEASURED = ("optimal", "identity", "random_mean", "random_sd")
 

@@ -1,4 +1,4 @@
-"""What a record is: one frozen dataclass for each schema, whose fields say in one sentence what they hold, and the unit.
+"""What a record is: one frozen dataclass for each schema, whose fields say what they hold and in what unit.
 
 Exports, CSV headers, tables and ``docs/records.md`` are made from these declarations alone.
 """
