@@ -154,7 +154,7 @@ class Matching:
 
 
 def match_layer(similarity: Tensor, random: int, seed: int) -> Matching:
-    """Optimal and identity objectives of a similarity matrix (n x n; docs/science.md, 4), and ``random`` random ones."""
+    """Optimal, identity and random objectives of a similarity matrix (n x n; docs/science.md, 4)."""
     similarity = similarity.cpu()
     rows, generator = torch.arange(len(similarity)), torch.Generator().manual_seed(seed)
     best = best_permutation(similarity)
