@@ -1,4 +1,4 @@
-"""Matching neurons of two networks by their activations (section 4), from moments streamed in one pass."""
+"""Matching neurons of two networks by their activations (docs/science.md, 4; Li et al. 2016), from streamed moments."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Matching:
 
 
 def match_layer(similarity: Tensor, random: int, seed: int) -> Matching:
-    """The optimal, identity and ``random`` many random objectives of a similarity matrix (n x n; section 4)."""
+    """Optimal, identity and random objectives of a similarity matrix (n x n; docs/science.md, 4)."""
     similarity = similarity.cpu()
     rows, generator = torch.arange(len(similarity)), torch.Generator().manual_seed(seed)
     best = best_permutation(similarity)

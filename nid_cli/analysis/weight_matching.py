@@ -1,4 +1,4 @@
-"""Matching neurons by weights (section 5): Git Re-Basin's coordinate descent over permutations."""
+"""Matching neurons by weights (docs/science.md, 5): coordinate descent over permutations (Ainsworth et al. 2023)."""
 
 from __future__ import annotations
 

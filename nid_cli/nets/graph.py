@@ -97,7 +97,7 @@ class Graph:
         return {name: math.prod(shape) for name, shape in shapes.items()}
 
     def batch(self, most: int, *kept: int) -> int:
-        """Samples a batch, at most ``most``: memory grows neither with the data set nor with the images.
+        """How many samples make a batch, at most ``most``: memory grows neither with the data set nor with the images.
 
         No operation's value fills more than ``BATCH_ENTRIES`` numbers, nor anything ``kept`` (numbers a sample, such as
         all recorded values together) more than four times as many.

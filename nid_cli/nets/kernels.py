@@ -59,11 +59,11 @@ def pool(op: Op, state: Mapping[str, Tensor], training: bool, x: Tensor) -> Tens
 
 
 def rows(op: Op, x: Tensor) -> Tensor:
-    """The inputs of a linear layer's neurons: a row a sample (N x d)."""
+    """The inputs of a linear layer's neurons: one row for each sample (N x d)."""
     return x.flatten(1)
 
 
 def patches(op: Op, x: Tensor) -> Tensor:
-    """The inputs of a convolution's neurons: a row a patch (N * pixels x d)."""
+    """The inputs of a convolution's neurons: one row for each patch (N * pixels x d)."""
     found = F.unfold(x, op.kernel, padding=op.kernel // 2, stride=op.stride)
     return found.transpose(1, 2).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""The multilayer perceptron: hidden layers of linear, norm, activation; a linear last layer (section 2)."""
+"""The multilayer perceptron: hidden layers of linear, norm, activation; a linear last layer (docs/science.md, 2)."""
 
 from __future__ import annotations
 

@@ -76,8 +76,8 @@ class Operation:
     """The meaning of a kind of operation.
 
     ``run``: ``module:function`` of (op, state, training, \\*inputs), the value. ``weighted``: its weight is n x d, one
-    row a neuron, so that it opens a hidden layer; ``rows`` (``module:function`` of op and its input) are then the
-    inputs that its neurons see, one a sample, or many where it has ``patches``. ``parameters``, ``buffers`` and
+    row for each neuron, so that it opens a hidden layer; ``rows`` (``module:function`` of op and its input) are the
+    inputs that its neurons see, one for each sample, or many where it has ``patches``. ``parameters``, ``buffers`` and
     ``gates``: shapes by name; axis 0 belongs to its own neurons, axis 1 to those of its input. ``joined``: its inputs
     have the same neurons, as the terms of a sum. ``site``: where a hidden layer's neurons are recorded after it.
     ``pixels``: the positions of its value for those of its input. ``normal``: its weight is drawn from N(0, 1/d)

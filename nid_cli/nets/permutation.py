@@ -27,7 +27,7 @@ def inverse(permutation: Permutation) -> Permutation:
 def permute(graph: Graph, state: Mapping[str, Tensor], permutation: Permutation) -> State:
     """The state with its neurons reordered: parameters and running statistics, rows and the next layers' columns.
 
-    For a plain network the function is unchanged; for one with gates it is not (section 3).
+    For a plain network the function is unchanged; for one with gates it is not (docs/science.md, 3).
     """
     permuted = dict(state)
     for name, axes in graph.axes.items():

@@ -1,4 +1,4 @@
-"""The residual network for small images: three stages of basic blocks, of any depth 6n + 2 (section 2)."""
+"""The residual network for small images: three stages of basic blocks, of any depth 6n + 2 (docs/science.md, 2)."""
 
 from __future__ import annotations
 
