@@ -51,13 +51,13 @@ class Archive:
         self._registry: Registry = open_for_reading(self._context.registry)
 
     def groups(self, **selectors: Any) -> pd.DataFrame:
-        """The groups (``nid.group/1``), a row each; selectors as in :meth:`results`."""
+        """The groups (``nid.group/1``), one row each; selectors as in :meth:`results`."""
         import pandas as pd
 
         return pd.DataFrame(manage.list_groups(self._context, _selection(selectors)))
 
     def results(self, analysis: str, columns: Sequence[str] | None = None, **where: Any) -> pd.DataFrame:
-        """All recorded results of ``lmc``, ``match``, ``cost``, ``coherence`` or ``synthetic``, a row a record.
+        """All recorded results of an analysis (``lmc``, ``match``, ``cost`` ...), one row for each record.
 
         Args:
             columns: only these, in this order, which is much faster where there are many results.
@@ -112,10 +112,11 @@ class Archive:
             return self.results(analysis, **where, **_selectors(selection)).reindex(columns=names)
         with self._registry.read() as connection:
             found = read_columns(connection, analysis, list(dict.fromkeys([*names, *where])), selection)
-        frame = pd.DataFrame(found, columns=list(found))
-        for name, value in where.items():
-            frame = frame[[own in _several(value) or own == value for own in frame[name]]]
-        return frame[names].reset_index(drop=True)
+        wanted = [(found[name], _several(value)) for name, value in where.items()]
+        count = len(next(iter(found.values()), ()))
+        fitting = [i for i in range(count) if all(own[i] in values or own[i] == values for own, values in wanted)]
+        shown = list(dict.fromkeys(names))
+        return pd.DataFrame({name: [found[name][i] for i in fitting] for name in shown}, columns=shown)
 
     def _recorded(self, analysis: str, selection: Selection | None) -> list[dict[str, Any]]:
         with self._registry.read() as connection:

@@ -21,7 +21,7 @@ def _shares(first: float, hidden: float, last: float) -> Callable[[Graph], list[
     return lambda graph: [first, *[hidden] * (len(graph.weighted) - 2), last]
 
 
-# num_fixed of a resnet's layers before the factor n_mul (section 2).
+# num_fixed of a resnet's layers before the factor n_mul (docs/science.md, 2).
 _RESNET_FIXED = {
     "stem.conv": 4,
     "stage1.*.conv?": 36,
@@ -42,7 +42,7 @@ def _resnet_fixed(graph: Graph) -> list[float]:
     return [min(factor * count, op.fan_in // 2) for op, count in zip(graph.weighted, counts, strict=True)]
 
 
-# The paper's MLP, to the letter on MNIST (section 2): num_fixed 64, 64, 64, 256 of 784, 512, 512, 512.
+# The paper's MLP, to the letter on MNIST (docs/science.md, 2): num_fixed 64, 64, 64, 256 of 784, 512, 512, 512.
 _MLP: dict[str, Any] = {
     "width": 512,
     "depth": 4,
@@ -63,7 +63,7 @@ _MLP: dict[str, Any] = {
     "save_every": 5,
 }
 
-# The paper's ResNet on CIFAR (section 2): the learning rate rises from 1e-4 to 1e-2 in 20 epochs.
+# The paper's ResNet on CIFAR (docs/science.md, 2): the learning rate rises from 1e-4 to 1e-2 in 20 epochs.
 _RESNET: dict[str, Any] = _MLP | {
     "width": 8,
     "depth": 20,
@@ -76,7 +76,7 @@ _RESNET: dict[str, Any] = _MLP | {
     "gamma": 1.259,
     "batch_size": 128,
 }
-# For a laptop: one block a stage, the same rise in ten steps.
+# For a laptop: one block in each stage, the same rise in ten steps.
 _SMALL_RESNET: dict[str, Any] = {
     "width": 1,
     "depth": 8,
@@ -195,7 +195,7 @@ def _kappas(value: Any, graph: Graph) -> tuple[float, ...]:
 
 
 def _num_fixed(value: Any, graph: Graph) -> tuple[int, ...]:
-    """Fixed weights a neuron for each weighted layer: what was given, or the recipe's rule for this network."""
+    """Fixed weights of each neuron, for each weighted layer: what was given, or the recipe's rule for this network."""
     numbers = [float(v) for v in (value(graph) if callable(value) else _sequence(value))]
     layers = graph.weighted
     if len(numbers) == 1:
@@ -210,7 +210,7 @@ def _num_fixed(value: Any, graph: Graph) -> tuple[int, ...]:
         if count >= op.fan_in:
             raise UsageError(
                 f"num-fixed {count} must be smaller than the {op.fan_in} inputs of layer {op.name}",
-                "give one count a layer, or shares below 1",
+                "give one count for each layer, or shares below 1",
             )
         counts.append(count)
     return tuple(counts)

@@ -1,4 +1,4 @@
-"""The wish to stop: Ctrl-C, SIGTERM, or a terminal that closes.
+"""The user's request to stop: Ctrl-C, SIGTERM, or a terminal that closes.
 
 A signal raises KeyboardInterrupt wherever the program is. Where that is a destructor, a callback or a library's
 clean-up, the exception is lost, or comes out as another one. So it is raised again until it is heard, that is, until
@@ -63,7 +63,7 @@ def _is_heard() -> bool:
 
 @contextmanager
 def put_off() -> Iterator[None]:
-    """Puts the wish off to the end of a block, which is short."""
+    """Puts a request to stop off to the end of a block, which is short."""
     global _put_off
     if threading.current_thread() is not threading.main_thread():
         yield  # signals go to the main thread alone
@@ -78,7 +78,7 @@ def put_off() -> Iterator[None]:
 
 
 def over() -> None:
-    """The wish is fulfilled."""
+    """The program has stopped what it did: forgets the request."""
     _requested.clear()
     signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -1,4 +1,4 @@
-"""Running statistics of batch norms, estimated anew for an interpolated network (the reset of REPAIR; section 3)."""
+"""Statistics of batch norms, estimated anew for an interpolated network (Jordan et al. 2023; docs/science.md, 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How coherent a layer's principal subspace is, and how unevenly the masks cut it (section 8)."""
+"""How coherent a layer's principal subspace is, and how unevenly the masks cut it (docs/science.md, 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs a neuron to realize another's function: the Mahalanobis estimate (section 6), in its fast form."""
+"""What it costs a neuron to realize another's function: the Mahalanobis estimate (docs/science.md, 6), fast form."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def swap_costs(cost_squared: Tensor) -> Tensor:
 
 
 def realization_costs(subspace: Subspace, weight: Tensor, fixed_part: Tensor, mask: Tensor | None) -> Costs:
-    """c2[i, j] = (a_j - v_i)^T S_i^+ (a_j - v_i) for all pairs of neurons of a layer (section 6, fast form).
+    """c2[i, j] = (a_j - v_i)^T S_i^+ (a_j - v_i) for all pairs of neurons of a layer (docs/science.md, 6; fast form).
 
     Args:
         weight: effective weights (n x d). fixed_part: their fixed part, kappa F or kappa N (n x d; zeros: standard).

@@ -1,4 +1,5 @@
-"""Linear mode connectivity (section 3): metrics along the segment between two networks, and their barriers."""
+"""Linear mode connectivity (docs/science.md, 3): metrics along the segment between two networks, and their barriers
+(Frankle et al. 2020; Entezari et al. 2022)."""
 
 from __future__ import annotations
 
@@ -164,7 +165,7 @@ def distances(
 
 
 def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequence[float], middle: Metrics) -> Curve:
-    """A split's curve with every barrier that the literature uses, each by its own name (section 3).
+    """A split's curve with every barrier that the literature uses, each by its own name (docs/science.md, 3).
 
     Args:
         weights: from 0 to 1; ``losses`` and ``accuracies`` (percent) are those there, ``middle`` the metrics at 1/2.

@@ -69,7 +69,7 @@ class LmcParameters(Parameters):
             raise UsageError(f"points must lie between 2 and 10001, not {self.points}")
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
-        """A result an alignment."""
+        """One result for each alignment."""
         variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
         for name in self.align:
             yield {"align": name, "points": self.points, **variant, **ALIGNMENTS[name].parameters.canonical()}
@@ -95,7 +95,7 @@ class MatchParameters(Parameters):
             raise UsageError(f"random must lie between 0 and 100000, not {self.random}")
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
-        """A result a recording site, similarity and hidden layer that has the site."""
+        """One result for each recording site, similarity and hidden layer that has the site."""
         for at, similarity, space in product(self.at, self.similarity, graph.spaces):
             if at in space.sites:
                 yield {"layer": space.name, "at": at, "similarity": similarity, "random": self.random}
@@ -130,7 +130,7 @@ class CostParameters(Parameters):
                 raise UsageError(f"{name} must be at least 1, not {value}")
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
-        """A result a layer, and for ridge a beta."""
+        """One result for each layer, and for ridge for each beta."""
         for layer in self._layers(graph):
             common = {"layer": layer, "explained_variance": self.explained_variance, "method": self.method}
             if self.method != "ridge":
@@ -161,6 +161,6 @@ class CoherenceParameters(Parameters):
         _is_share(self.explained_variance)
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
-        """A result a weighted layer, and one for the output."""
+        """One result for each weighted layer, and one for the output."""
         for layer in [*graph.layers, OUTPUT]:
             yield {"layer": layer, "explained_variance": self.explained_variance}

@@ -1,4 +1,4 @@
-"""Ridge-regression estimate of realization costs (section 7): fit neuron i to reproduce neuron j on data.
+"""Ridge-regression estimate of realization costs (docs/science.md, 7): fit neuron i to reproduce neuron j on data.
 
 For every ordered pair (i, j) of a layer's chosen neurons and every temperature beta, minimize over the trainable part
 w of neuron i's weight and over its bias c (which is not penalized)

@@ -137,7 +137,8 @@ class MaskedInverse:
     """Solves with one curvature matrix H_j a target, restricted to each neuron's free coordinates.
 
     A pair's matrix is H_j without the rows and columns c that neuron i holds fixed. With P = H_j^-1, its inverse is
-    P - P_:c (P_cc)^-1 P_c: on the free coordinates: one q x q inverse a target and a small m x m one a pair serve all.
+    P - P_:c (P_cc)^-1 P_c: on the free coordinates: one q x q inverse for each target and a small m x m one
+    for each pair serve all.
     Where fewer coordinates are free than fixed, the free block of H_j is small itself and is inverted directly.
     """
 

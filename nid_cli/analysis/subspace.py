@@ -1,4 +1,4 @@
-"""Principal subspaces of a layer's inputs (sections 6 and 8), from second moments streamed in one pass."""
+"""Principal subspaces of a layer's inputs (docs/science.md, 6 and 8), from second moments streamed in one pass."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Subspace:
 
     @property
     def coherence(self) -> float:
-        """nu(U) = max_i |e_i^T U|^2, between k/d and 1 (section 8)."""
+        """nu(U) = max_i |e_i^T U|^2, between k/d and 1 (docs/science.md, 8)."""
         return float(self.basis.square().sum(1).max())
 
     def summary(self) -> SubspaceSummary:

@@ -1,4 +1,4 @@
-"""The synthetic coherence experiment (section 9): does a coherent input subspace help masked neurons to connect?
+"""The synthetic experiment (docs/science.md, 9): does a coherent input subspace help masked neurons to connect?
 
 A teacher of two Gaussian variables is seen through a map B whose column space has a chosen coherence; pairs of masked
 one-layer students learn it, and the barrier between the two is measured. The default experiment trains 2,000 networks.

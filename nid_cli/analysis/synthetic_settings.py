@@ -1,4 +1,4 @@
-"""What the synthetic coherence experiment is (section 9). No torch: recorded runs are found again without it."""
+"""The settings of the synthetic experiment (docs/science.md, 9). No torch: recorded runs are found without it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CASE = ("family", "active_copies", "outer_seed", "pair")
 MASK_SEED, DATA_SEED, FRAME_SEED, MODEL_SEED = 10_000, 20_000, 30_000, 40_000
 # The seeds of one outer seed's models lie this far from those of the next.
 MODEL_STRIDE = 1_000
-# More than this of anything, students included, is a slip of the finger.
+# Larger numbers than this, of students too, are taken for typing errors.
 MOST = 1_000_000
 
 
@@ -83,7 +83,7 @@ class SyntheticSettings(Parameters):
             raise UsageError(f"the experiment would train {self.models} students; at most {MOST} are allowed")
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
-        """A result a pair of students; the experiment needs no network of the registry."""
+        """One result for each pair of students; the experiment needs no network of the registry."""
         common = {name: value for name, value in self.flat().items() if name not in SIZE}
         cases = product(self.families, range(1, self.copies + 1), range(self.outer_seeds), range(self.num_pairs))
         for case in cases:

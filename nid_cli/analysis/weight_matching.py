@@ -118,7 +118,7 @@ class _Problem:
             yield random(self.spaces, generator)
 
     def _anchored(self) -> Permutation:
-        """Each family matched by tensors whose other axes stay or are matched already, those with most of them first."""
+        """Each family matched by tensors whose other axes stay or are matched, those with most of them first."""
         permutation, matched = identity(self.spaces), set[str]()
         left = list(self.families)
         while left:

@@ -10,8 +10,9 @@ import typer
 
 from nid_cli.analysis.parameters import CoherenceParameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
-from nid_cli.cli import options, output, render, summary
+from nid_cli.cli import options, render, summary
 from nid_cli.cli.commands import COMMANDS, Group
+from nid_cli.cli.measuring import Measuring, measuring, measuring_alone
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
 from nid_cli.records import Coherence, Row, Synthetic
@@ -34,33 +35,20 @@ EXAMPLES = options.examples(
 
 @app.callback(epilog=EXAMPLES)
 @selecting
+@measuring
 def coherence(
     typer_context: typer.Context,
     chosen: Selection,
     explained_variance: options.ExplainedVariance = USUAL.explained_variance,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    registry: options.RegistryOption = None,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    export: options.Export = None,
-    columns: options.Columns = None,
+    *,
+    how: Measuring,
 ) -> None:
     """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
-    from nid_cli.pipeline.analyses.requests import Request
-    from nid_cli.pipeline.analyses.run import run
-
     if typer_context.invoked_subcommand is not None:
-        given = (data_dir, registry, export, columns, force, as_json)
-        if any(given) or (chosen, explained_variance, device) != (Selection(), USUAL.explained_variance, "auto"):
+        if (chosen, how, explained_variance) != (Selection(), Measuring(), USUAL.explained_variance):
             raise UsageError("options of nid coherence synthetic belong behind the word synthetic")
         return
-    output.check(export)
-    names = output.chosen_columns(columns, Coherence)
-    with options.context(registry, data_dir, device) as context:
-        parameters = CoherenceParameters(explained_variance=explained_variance)
-        records = run(context, Request(analysis="coherence", parameters=parameters, selection=chosen), force=force)
-    output.show(Coherence, records, as_json=as_json, export=export, human=lambda: _table(records), columns=names)
+    how.run("coherence", CoherenceParameters(explained_variance=explained_variance), _table, selection=chosen)
 
 
 def _table(records: Sequence[Row]) -> None:
@@ -88,6 +76,7 @@ def _table(records: Sequence[Row]) -> None:
         "nid coherence synthetic --outer-seeds 1 --num-pairs 2 --json",
     )
 )
+@measuring_alone
 def synthetic(
     families: Annotated[
         str,
@@ -101,25 +90,16 @@ def synthetic(
     width: Annotated[int, typer.Option(metavar="N", help="Hidden neurons.")] = PAPER.width,
     density: Annotated[float, typer.Option(metavar="P", help="Probability that a weight is trained.")] = PAPER.density,
     outer_seeds: Annotated[int, typer.Option(metavar="N", help="Draws of mask, data and frame.")] = PAPER.outer_seeds,
-    num_pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of models a draw.")] = PAPER.num_pairs,
+    num_pairs: Annotated[int, typer.Option(metavar="N", help="Pairs of models for each draw.")] = PAPER.num_pairs,
     epochs: Annotated[int, typer.Option(metavar="N", help="Epochs.")] = PAPER.epochs,
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment.")] = PAPER.points,
     axis_aligned_endpoint: Annotated[
         bool, typer.Option("--axis-aligned-endpoint", help="One active copy of a random frame stays on the axes.")
     ] = False,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    registry: options.RegistryOption = None,
-    as_json: options.Json = False,
-    export: options.Export = None,
-    columns: options.Columns = None,
+    *,
+    how: Measuring,
 ) -> None:
     """Train pairs of masked networks on inputs of chosen coherence, all at once, and measure their barriers."""
-    from nid_cli.pipeline.analyses.requests import Request
-    from nid_cli.pipeline.analyses.run import run
-
-    output.check(export)
-    names = output.chosen_columns(columns, Synthetic)
     settings = SyntheticSettings(
         families=tuple(part.strip() for part in families.split(",")),
         copies=copies,
@@ -131,11 +111,7 @@ def synthetic(
         points=points,
         axis_aligned_endpoint=axis_aligned_endpoint,
     )
-    with options.context(registry, None, device) as context:
-        records = run(context, Request(analysis="synthetic", parameters=settings), force=force)
-    output.show(
-        Synthetic, records, as_json=as_json, export=export, human=lambda: _synthetic_table(records), columns=names
-    )
+    how.run("synthetic", settings, _synthetic_table)
 
 
 def _synthetic_table(records: Sequence[Row]) -> None:

@@ -9,7 +9,8 @@ import typer
 
 from nid_cli.analysis.catalog import METHODS, SOLVERS
 from nid_cli.analysis.parameters import CostParameters
-from nid_cli.cli import options, output, render, summary
+from nid_cli.cli import options, render, summary
+from nid_cli.cli.measuring import Measuring, measuring
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
 from nid_cli.records import MahalanobisCost, RidgeCost, Row
@@ -24,6 +25,7 @@ EXAMPLES = options.examples(
 
 
 @selecting
+@measuring
 def cost(
     chosen: Selection,
     method: Annotated[
@@ -44,20 +46,10 @@ def cost(
         int | None,
         typer.Option(metavar="N", help="Ridge: so many validation samples, or patches [20000 of a convolution]."),
     ] = None,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    registry: options.RegistryOption = None,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    export: options.Export = None,
-    columns: options.Columns = None,
+    *,
+    how: Measuring,
 ) -> None:
     """Estimate what it costs a neuron to realize another's function, and two neurons to swap theirs."""
-    from nid_cli.pipeline.analyses.requests import Request
-    from nid_cli.pipeline.analyses.run import run
-
-    output.check(export)
-    names = output.chosen_columns(columns, MahalanobisCost, RidgeCost)
     given = {
         "betas": tuple(options.parse_numbers(betas, "betas")) if betas is not None else None,
         "neurons": neurons,
@@ -71,11 +63,8 @@ def cost(
     parameters = CostParameters(
         method=method, explained_variance=explained_variance, layers=options.layers(layers), **own
     )
-    request = Request(analysis="cost", parameters=parameters, selection=chosen)
-    with options.context(registry, data_dir, device) as context:
-        records = run(context, request, force=force, matrices=as_json or export is not None)
     kind = RidgeCost if method == "ridge" else MahalanobisCost
-    output.show(kind, records, as_json=as_json, export=export, human=lambda: _table(records), columns=names)
+    how.run("cost", parameters, _table, kind=kind, matrices=how.in_full, selection=chosen)
 
 
 def _table(records: Sequence[Row]) -> None:

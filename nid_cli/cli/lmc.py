@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.analysis.parameters import LmcParameters
-from nid_cli.cli import options, output, render, summary
+from nid_cli.cli import options, render, summary
+from nid_cli.cli.measuring import Measuring, measuring
 from nid_cli.cli.selectors import selecting
 from nid_cli.pipeline.choices import some_of
 from nid_cli.records import Lmc, Row
@@ -24,6 +25,7 @@ EXAMPLES = options.examples(
 
 
 @selecting
+@measuring
 def lmc(
     chosen: Selection,
     pairs: options.Pairs = "all",
@@ -37,25 +39,12 @@ def lmc(
     ] = ",".join(USUAL.align),
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = USUAL.points,
     bn_reset: options.BnReset = False,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    registry: options.RegistryOption = None,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    export: options.Export = None,
-    columns: options.Columns = None,
+    *,
+    how: Measuring,
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
-    from nid_cli.pipeline.analyses.requests import Request
-    from nid_cli.pipeline.analyses.run import run
-
-    output.check(export)
-    names = output.chosen_columns(columns, Lmc)
     parameters = LmcParameters(align=tuple(some_of("alignment", align, ALIGNMENTS)), points=points, bn_reset=bn_reset)
-    request = Request(analysis="lmc", parameters=parameters, selection=chosen, pairs=pairs)
-    with options.context(registry, data_dir, device) as context:
-        records = run(context, request, force=force)
-    output.show(Lmc, records, as_json=as_json, export=export, human=lambda: _table(records), columns=names)
+    how.run("lmc", parameters, _table, selection=chosen, pairs=pairs)
 
 
 def _table(records: Sequence[Row]) -> None:

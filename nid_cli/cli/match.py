@@ -9,7 +9,8 @@ import typer
 
 from nid_cli.analysis.catalog import SIMILARITIES
 from nid_cli.analysis.parameters import MatchParameters
-from nid_cli.cli import options, output, render, summary
+from nid_cli.cli import options, render, summary
+from nid_cli.cli.measuring import Measuring, measuring
 from nid_cli.cli.selectors import selecting
 from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.choices import some_of
@@ -25,6 +26,7 @@ EXAMPLES = options.examples(
 
 
 @selecting
+@measuring
 def match(
     chosen: Selection,
     pairs: options.Pairs = "all",
@@ -43,29 +45,16 @@ def match(
         ),
     ] = ",".join(USUAL.similarity),
     random: Annotated[int, typer.Option(metavar="N", help="Random permutations for the baseline.")] = USUAL.random,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    registry: options.RegistryOption = None,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    export: options.Export = None,
-    columns: options.Columns = None,
+    *,
+    how: Measuring,
 ) -> None:
     """Measure how well the neurons of two models match: optimal, identity and random objectives, layer by layer."""
-    from nid_cli.pipeline.analyses.requests import Request
-    from nid_cli.pipeline.analyses.run import run
-
-    output.check(export)
-    names = output.chosen_columns(columns, Match)
     parameters = MatchParameters(
         at=tuple(some_of("recording point", at, SITES)),
         similarity=tuple(some_of("similarity", similarity, SIMILARITIES)),
         random=random,
     )
-    request = Request(analysis="match", parameters=parameters, selection=chosen, pairs=pairs)
-    with options.context(registry, data_dir, device) as context:
-        records = run(context, request, force=force)
-    output.show(Match, records, as_json=as_json, export=export, human=lambda: _table(records), columns=names)
+    how.run("match", parameters, _table, selection=chosen, pairs=pairs)
 
 
 def _table(records: Sequence[Row]) -> None:

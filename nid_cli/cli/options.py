@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -93,6 +95,32 @@ LayersOption = Annotated[
 ]
 
 
+def bundle(
+    name: str, declared: Mapping[str, tuple[Any, Any]], make: Callable[..., Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Has a command take many options where its parameter ``name`` stands: the value that ``make`` gives of them.
+
+    Args:
+        declared: each option's annotation and default, by the name that ``make`` has for it.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def takes(**given: Any) -> None:
+            made = make(**{option: given.pop(option) for option in declared})
+            command(**{name: made}, **given)
+
+        options = [Parameter(n, Parameter.KEYWORD_ONLY, annotation=a, default=d) for n, (a, d) in declared.items()]
+        taken: list[Parameter] = []
+        for own in signature(command, eval_str=True).parameters.values():
+            taken += options if own.name == name else [own.replace(kind=Parameter.KEYWORD_ONLY)]
+        # Typer reads a command's options from its signature.
+        takes.__signature__ = Signature(taken)  # type: ignore[attr-defined]
+        return takes
+
+    return decorate
+
+
 def parse_numbers(text: str, what: str) -> list[float]:
     """``1,1,0.5`` as numbers.
 
@@ -106,7 +134,7 @@ def parse_numbers(text: str, what: str) -> list[float]:
 
 
 def examples(*commands: str) -> str:
-    """The end of a command's help: one example a line (``\\b`` keeps the lines apart)."""
+    """The end of a command's help: one example on each line (``\\b`` keeps the lines apart)."""
     return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
 
 

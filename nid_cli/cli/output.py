@@ -112,7 +112,8 @@ def flat(record: Row) -> dict[str, Any]:
 
 
 def _csv(records: Sequence[Row], declared: Sequence[str]) -> bytes:
-    """One row a record, lists as JSON text; one a pair of neurons (``i``, ``j``, from 0) where there are matrices."""
+    """One row for each record, lists as JSON text; where there are matrices one for each pair of neurons (``i``, ``j``,
+    from 0)."""
     heads = [head for record in records for head in _rows(record, heads_only=True)]
     columns = _columns(heads, declared)
     if "i" in columns:  # the pair stands between what is said of the record and what is said of the pair
@@ -133,7 +134,7 @@ def _rows(record: Row, heads_only: bool = False) -> Iterator[dict[str, Any]]:
     if not matrices:
         yield row
         return
-    # What is long and the same in every row (lineage, quantiles, a value a neuron) is left to the other formats.
+    # What is long and the same in every row (lineage, quantiles, values by neuron) is left to the other formats.
     for key, value in record.items():
         if isinstance(value, Mapping) or getattr(value, "ndim", 0) == 1:
             row.pop(key)

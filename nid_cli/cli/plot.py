@@ -1,4 +1,4 @@
-"""``nid plot``: one command a figure, made from the pipeline's table of figures."""
+"""``nid plot``: one command for each figure, made from the pipeline's table of figures."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ OWN: dict[str, Any] = {
     "width": _whole("--width", "Hidden neurons."),
     "density": Annotated[float, typer.Option("--density", metavar="P", help="Probability that a weight is trained.")],
     "outer_seeds": _whole("--outer-seeds", "Draws of mask, data and frame."),
-    "num_pairs": _whole("--num-pairs", "Pairs of models a draw."),
+    "num_pairs": _whole("--num-pairs", "Pairs of models for each draw."),
     "epochs": _whole("--epochs", "Epochs."),
 }
 # Options that are read from text: how; and the text of a default, where it is none already.
@@ -200,7 +200,10 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
         return Parameter(option, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
     own = {
-        option: (OWN.get(f"{name}.{option}", OWN.get(option)), SHOWN.get(option, default))
+        option: (
+            OWN.get(f"{name}.{option}") or OWN.get(option) or _plain(option, default),
+            SHOWN.get(option, default),
+        )
         for option, default in kind.options.items()
     }
     taken = {n: declared for n, declared in SELECTORS.items() if n in kind.selectors} | own | COMMON
@@ -210,6 +213,12 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
     )
     command.__doc__ = kind.description[0].upper() + kind.description[1:] + f". Needs: {'; '.join(kind.needs)}."
     return command
+
+
+def _plain(option: str, default: Any) -> Any:
+    """An option that ``OWN`` does not describe: of the type of its default, or text."""
+    kind: Any = str | None if default is None else type(default)
+    return Annotated[kind, typer.Option(f"--{option.replace('_', '-')}", help="An option of this figure.")]
 
 
 def _examples(name: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from inspect import Parameter, Signature, signature
 from typing import Annotated, Any
 
 import typer
@@ -30,7 +27,8 @@ Symmetries = Annotated[
     typer.Option("--symmetry", metavar="TYPE", help="Only these types.", autocompletion=options.among(SYMMETRIES)),
 ]
 Kappas = Annotated[
-    list[str] | None, typer.Option("--kappa", metavar="K[,K..]", help="Only this kappa (a comma list: one a layer).")
+    list[str] | None,
+    typer.Option("--kappa", metavar="K[,K..]", help="Only this kappa (1,1,0.5: one for each layer)."),
 ]
 Groups = Annotated[
     list[str] | None,
@@ -84,18 +82,5 @@ def selection(
     )
 
 
-def selecting(command: Callable[..., None]) -> Callable[..., None]:
-    """Has a command take all selectors as options, where its parameter ``chosen`` stands: their :class:`Selection`."""
-
-    @wraps(command)
-    def selects(**given: Any) -> None:
-        chosen = selection(**{name: given.pop(name) for name in SELECTORS})
-        command(chosen=chosen, **given)
-
-    selectors = [Parameter(n, Parameter.KEYWORD_ONLY, annotation=a, default=d) for n, (a, d) in SELECTORS.items()]
-    taken: list[Parameter] = []
-    for own in signature(command, eval_str=True).parameters.values():
-        taken += selectors if own.name == "chosen" else [own.replace(kind=Parameter.KEYWORD_ONLY)]
-    # Typer reads a command's options from its signature.
-    selects.__signature__ = Signature(taken)  # type: ignore[attr-defined]
-    return selects
+# Has a command take all selectors where its parameter ``chosen`` stands: their :class:`Selection`.
+selecting = options.bundle("chosen", SELECTORS, selection)

@@ -50,7 +50,7 @@ def train(
         ),
     ] = None,
     kappa: Annotated[
-        str | None, typer.Option(metavar="K[,K..]", help="One kappa, or one a layer [mlp 1, resnet 2].")
+        str | None, typer.Option(metavar="K[,K..]", help="One kappa, or one for each layer [mlp 1, resnet 2].")
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="How many models [2].")] = None,
     seed: Annotated[int | None, typer.Option(metavar="BASE", help="What all seeds are drawn from [0].")] = None,
@@ -67,7 +67,7 @@ def train(
         typer.Option(metavar="|".join(ACTIVATIONS), help="Activation.", autocompletion=options.among(ACTIVATIONS)),
     ] = None,
     num_fixed: Annotated[
-        str | None, typer.Option(metavar="N[,N..]", help="Fixed weights a neuron: counts, or shares below 1.")
+        str | None, typer.Option(metavar="N[,N..]", help="Fixed weights of each neuron: counts, or shares below 1.")
     ] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
     weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")] = None,

@@ -1,4 +1,4 @@
-"""Augmentation of training batches, on raw tensors: horizontal flips and crops of the padded image (section 2)."""
+"""Augmentation of raw training batches: horizontal flips and crops of the padded image (docs/science.md, 2)."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ CATALOG: dict[str, DatasetEntry] = {
         _cifar("cifar100", "32x32 photographs of 100 kinds of things", 100),
         DatasetEntry(
             name="image-folder",
-            description="your own pictures, a folder a class, resized",
+            description="your own pictures, one folder for each class, resized",
             loader="nid_cli.data.folder:load_image_folder",
             shape=lambda p: (3, int(p["size"]), int(p["size"])),
             outputs=lambda p: int(p["classes"]),

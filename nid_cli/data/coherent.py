@@ -1,4 +1,4 @@
-"""MNIST rotated so that its principal subspace has a chosen coherence (section 10)."""
+"""MNIST rotated so that its principal subspace has a chosen coherence (docs/science.md, 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits: always there, no download (section 10)."""
+"""scikit-learn's 1,797 handwritten digits: always there, no download (docs/science.md, 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image folders: a folder a class, resized once and cached as one byte tensor beside them."""
+"""Image folders: one folder for each class, resized once and cached as one byte tensor beside them."""
 
 from __future__ import annotations
 

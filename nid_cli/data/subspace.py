@@ -1,4 +1,4 @@
-"""Generated data in a k-dimensional subspace of R^d (section 10), each fixed by its seeds.
+"""Generated data in a k-dimensional subspace of R^d (docs/science.md, 10), each fixed by its seeds.
 
 ``structure_seed`` draws what the classes are and how the subspace lies, ``train_seed`` and ``test_seed`` the samples.
 All inputs are x = z E^T with an orthonormal embedding E (d x k), float32.

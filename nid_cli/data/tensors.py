@@ -111,7 +111,7 @@ class RawData:
 
 
 def split_validation(whole: Split, share: float = 0.1, seed: int = 42) -> tuple[Split, Split]:
-    """(train, validation) as torch's ``random_split`` with a seeded generator draws them (section 2)."""
+    """(train, validation) as torch's ``random_split`` with a seeded generator draws them (docs/science.md, 2)."""
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))
     cut = len(whole) - int(share * len(whole))
     return whole.take(order[:cut]), whole.take(order[cut:])

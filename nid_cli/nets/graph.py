@@ -143,7 +143,7 @@ class Graph:
         }
 
     def batch(self, most: int, *kept: int) -> int:
-        """Samples a batch, at most ``most``: memory grows neither with the data set nor with the images.
+        """How many samples make a batch, at most ``most``: memory grows neither with the data set nor with the images.
 
         No call's value fills more than ``BATCH_ENTRIES`` numbers, nor anything ``kept`` (numbers a sample, such as all
         recorded values together) more than four times as many.
@@ -187,7 +187,7 @@ class Graph:
 
     @cached_property
     def entry(self) -> Layer | None:
-        """The first layer, where all that is known of the input goes through it: affine in its tensors; None elsewhere."""
+        """The first layer, where all of the input goes through it, and it is affine in its tensors; None elsewhere."""
         first = next((call for call in self.calls if call.stored), None)
         layer = next((layer for layer in self.weighted if layer.call is first), None)
         if first is None or layer is None or not set(first.stored) <= self.parameters.keys():

@@ -79,7 +79,7 @@ def axis_index(tree: Tree, permutation: Permutation) -> Tensor | None:
 def permute(axes: Mapping[str, Axes], tensors: Mapping[str, Tensor], permutation: Permutation) -> dict[str, Tensor]:
     """The tensors with their positions reordered along ``axes``, by name; those without axes are as they were.
 
-    For a plain network the function is unchanged; for one with gates it is not (section 3).
+    For a plain network the function is unchanged; for one with gates it is not (docs/science.md, 3).
     """
     permuted = dict(tensors)
     for name, trees in axes.items():

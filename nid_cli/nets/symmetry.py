@@ -1,4 +1,6 @@
-"""The symmetry types (section 1): what is fixed, how a network starts, and what training must do to stay in it.
+"""The symmetry types (docs/science.md, 1): what is fixed, how a network starts, and what training must preserve.
+
+W and sigma: Lim et al. 2024; syre: Ziyin et al. 2024.
 
 A symmetry type is one entry of ``specs.SYMMETRIES`` (its name and the settings it takes) and one :class:`Rule` here.
 Networks hold *effective* weights throughout: the fixed tensors enter only at the start and in the optimizer step
@@ -28,7 +30,7 @@ from nid_cli.specs import SYMMETRIES
 
 @dataclass(frozen=True)
 class Constraint:
-    """What the optimizer step owes to the symmetry type.
+    """What the optimizer step must preserve of the symmetry type.
 
     ``pinned`` maps a parameter to (flat positions, values) that are written back after each step; ``anchor`` maps a
     parameter to the point that weight decay pulls it to, instead of zero.
@@ -50,10 +52,10 @@ class Rule:
     """What a symmetry type does, as functions of one layer (its op, its own fixed tensors, its kappa).
 
     ``draw(layer or gate, num_fixed, generator)`` makes the fixed tensors, ``effective(theta, fixed, kappa)`` the
-    effective weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to. ``on_gates``: the
-    gates carry the fixed tensors, instead of the weighted operations. ``normal_init`` draws linear weights
-    from N(0, 1/d) instead of torch's U(+-1/sqrt(d)), which convolutions keep. A layer's tensors are n x d, of a
-    convolution too.
+    effective weight, ``pin(fixed, kappa)`` the pinned entries, ``anchor(fixed, kappa)`` where decay pulls to.
+    ``on_gates``: the gates carry the fixed tensors, instead of the weighted layers. ``normal_init`` draws linear
+    weights from N(0, 1/d) instead of torch's U(+-1/sqrt(d)), which convolutions keep. A layer's tensors are n x d, of
+    a convolution too.
     """
 
     draw: Callable[[Any, int, Generator], dict[str, Tensor]]
@@ -108,7 +110,7 @@ def rule_of(symmetry: str) -> Rule:
 
 
 def draw_fixed(rule: Rule, graph: Graph, num_fixed: tuple[int, ...] | None, seed: int) -> State:
-    """The fixed tensors of a group (section 1), drawn from one ``seed``; empty for standard networks."""
+    """The fixed tensors of a group (docs/science.md, 1), drawn from one ``seed``; empty for standard networks."""
     generator = torch.Generator().manual_seed(seed)
     ops: Sequence[Layer | Gate] = graph.gates if rule.on_gates else graph.weighted
     counts = num_fixed or (0,) * len(ops)
@@ -143,7 +145,7 @@ def _per_layer(kappa: tuple[float, ...] | None, graph: Graph) -> tuple[float, ..
 def initial_state(
     rule: Rule, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None, seed: int
 ) -> State:
-    """Effective weights and buffers of a fresh network, its own draw from ``seed`` (sections 1 and 2)."""
+    """Effective weights and buffers of a fresh network, its own draw from ``seed`` (docs/science.md, 1 and 2)."""
     generator = torch.Generator().manual_seed(seed)
     state: State = {}
     layers = {layer.weight: layer for layer in graph.weighted} | {layer.bias: layer for layer in graph.weighted}
@@ -166,7 +168,7 @@ def initial_state(
 
 
 def constraint(rule: Rule, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None) -> Constraint:
-    """Pinned entries and decay anchors of every layer, each with its own kappa (section 1, fact 2)."""
+    """Pinned entries and decay anchors of every layer, each with its own kappa (docs/science.md, 1)."""
     layers = [
         (layer, fixed_of(fixed, layer), k) for layer, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True)
     ]

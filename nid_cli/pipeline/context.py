@@ -1,4 +1,4 @@
-"""What every verb is given by its caller: where things are, who called, and whom to tell about progress."""
+"""What every operation is given by its caller: where things are, who called, and whom to tell about progress."""
 
 from __future__ import annotations
 

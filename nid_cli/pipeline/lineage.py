@@ -67,12 +67,12 @@ def recording(registry: Registry, kept: str) -> Iterator[CommandAtWork]:
                     invocations.finish(connection, call.id, status)
         except NidError:
             if status == "done":
-                raise  # else what went wrong before is what the user must hear
+                raise  # else the first error is the one to report
 
 
 def _beat(registry: Registry, call: CommandAtWork, over: threading.Event) -> None:
     while not over.wait(HEARTBEAT_S):
-        # Errors: the work itself will meet what is wrong.
+        # An error here will show in the work itself.
         with suppress(NidError), registry.write() as connection:
             if call.id is not None:
                 invocations.beat(connection, call.id)

@@ -40,7 +40,7 @@ def draw(
     kind: str = "chord",
     columns: int | None = None,
 ) -> Figure:
-    """Two panels, error and loss barrier: a line a family of groups and alignment, bars of one sd over pairs.
+    """Two panels, error and loss barrier: a line for each family of groups and alignment, bars of one sd over pairs.
 
     Args:
         records: ``nid.lmc/1`` records with their groups' settings.

@@ -42,7 +42,7 @@ def table(records: Sequence[Record], against: str = "layer") -> list[Row]:
 
 
 def draw(records: Sequence[Record], against: str = "layer", columns: int | None = None) -> Figure:
-    """Coherence, dimension and anisotropy: over the layers, or over epochs with a column of panels a layer.
+    """Coherence, dimension and anisotropy: over the layers, or over epochs with a column of panels for each layer.
 
     Args:
         records: ``nid.coherence/1`` records; points are means over models, bars one sd.

@@ -17,7 +17,7 @@ QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
 
 def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
-    """A row a group, epoch, method and layer: ``edges`` and ``density`` over the pairs of neurons of its models.
+    """One row for each group, epoch, method and layer: ``edges`` and ``density`` over its models' pairs of neurons.
 
     Costs that are all the same have two equal edges.
     """
@@ -35,7 +35,7 @@ def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
 
 
 def draw(records: Sequence[Record], across: str = LAYER, columns: int | None = None) -> Figure:
-    """A panel a layer (or value of a data parameter): how the signed roots are distributed in each group.
+    """One panel for each layer (or value of a data parameter): how the signed roots are distributed in each group.
 
     Args: see :func:`nid_cli.plots.cost_matrix.draw`. Lines mark the medians.
     """

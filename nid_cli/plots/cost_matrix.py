@@ -19,7 +19,7 @@ SIGNED = mpl.colors.LinearSegmentedColormap.from_list("signed", STOPS)
 
 
 def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
-    """A row a panel with ``signed_root_swap`` (n x n), of the first model of its group."""
+    """One row for each panel, with ``signed_root_swap`` (n x n), of the first model of its group."""
     return [
         head(own[:1], column) | {"signed_root_swap": signed_root(own[0]["swap_squared"])}
         for (_, column), own in panels(records, across).items()

@@ -13,7 +13,7 @@ from nid_cli.plots.swaps import LAYER, METHODS, SWAP, apart, column_title, disti
 
 
 def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
-    """A row a panel: ``mahalanobis`` and ``ridge``, a value a pair of neurons and model, and the rank correlation.
+    """One row for each panel: ``mahalanobis`` and ``ridge``, by pair of neurons and model, and the rank correlation.
 
     Args:
         records: those of the ridge estimate, which carry the other beside their own.
@@ -29,7 +29,8 @@ def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
 
 
 def draw(records: Sequence[Record], across: str = LAYER, columns: int | None = None) -> Figure:
-    """Ridge against Mahalanobis: a panel a group and layer (or value of a data parameter), with the rank correlation.
+    """Ridge against Mahalanobis: a panel for each group and layer (or value of a data parameter), with the rank
+    correlation.
 
     Args: see :func:`nid_cli.plots.cost_matrix.draw`; records of the ridge estimate.
     """

@@ -1,4 +1,4 @@
-"""Figures and other people's text inside a page: harmless, and in nobody's way."""
+"""Figures and other people's text inside a page: it runs nothing, and its names do not clash."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from nid_cli.specs import ALIGNMENTS
 QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
 
 
-# In what an overlaid row must agree with one of ours.
+# The fields in which an overlaid row must agree with one of ours.
 ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch", "align", "split")
 
 

@@ -19,7 +19,7 @@ LOOKS: dict[str, lines.Look] = {"optimal": ("-", "o"), "identity": ("--", "s")}
 WORDS = {"optimal": "optimal permutation", "identity": "identity"}
 RANDOM = "random permutations (±2 sd)"
 MEANT = {"pearson": "mean correlation of\nmatched neurons", "dot": "mean product of\nmatched neurons"}
-# In what an overlaid row must agree with one of ours, beside the epoch where it is not the axis.
+# The fields in which an overlaid row must agree with one of ours, beside the epoch where it is not the axis.
 ALIKE = ("arch", "dataset", "symmetry", "layer", "at", "similarity", "against")
 MEASURED = ("optimal", "identity", "random_mean", "random_sd")
 
@@ -49,7 +49,8 @@ def _beside(overlay: Overlay | None, rows: Sequence[Row], against: str) -> list[
 
 
 def pooled(records: Sequence[Record]) -> list[Record]:
-    """One record a pair: the objectives' means over the neurons of all layers; layers draw independently at random."""
+    """One record for each pair: the objectives' means over all layers' neurons; random permutations are independent by
+    layer."""
     found: list[Record] = []
     for own in cells(records, "model_a", "model_b").values():
         shares = np.array([len(r["permutation"]) for r in own], dtype=float)
@@ -70,7 +71,8 @@ def pooled(records: Sequence[Record]) -> list[Record]:
 def draw(
     records: Sequence[Record], against: str = "kappa", overlay: Overlay | None = None, columns: int | None = None
 ) -> Figure:
-    """A panel a layer and one for all layers pooled; means over pairs with bars of one sd, the random ones as a band.
+    """A panel for each layer and one for all layers pooled; means over pairs with bars of one sd, the random ones as
+    a band.
 
     Args:
         records: ``nid.match/1`` records of one recording point and similarity, with their groups' settings.

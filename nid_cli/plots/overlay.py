@@ -12,9 +12,9 @@ from nid_cli.errors import UsageError
 from nid_cli.plots import style
 from nid_cli.plots.rows import Row
 
-# What they are drawn as: nothing of ours looks like that.
+# How others' values are drawn: unlike any mark of our own.
 MARKS = ("x", "+")
-# So many crosses a curve can be told apart.
+# On one curve so many crosses can be told apart.
 MOST_MARKS = 19
 
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nid_cli.plots.inline import printable
+from nid_cli.plots.rows import IDENTITY
 
 Record = Mapping[str, Any]
 
@@ -50,6 +51,8 @@ NUMBERS: Mapping[str, Mapping[str, str]] = {
 CURVES: Mapping[str, Mapping[str, str]] = {
     "lmc": {"train accuracy over λ (%)": "train_accuracy", "train loss over λ": "train_loss"},
 }
+# What the tables do not show as numbers: it stands in the page elsewhere, or beside them.
+ELSEWHERE = (*IDENTITY, "result_id", "model", "model_a", "model_b", "analysis", "fixed_share", "origin", "part")
 TITLES = {
     "lmc": "Linear mode connectivity",
     "match": "Matching of neurons",
@@ -123,7 +126,15 @@ def html(page: Page) -> str:
     environment.filters |= {"number": _number, "drawn": Markup, "spread": _spread}
     template = environment.get_template("page.html")
     anchors = {group["name"]: group["key"] for group in page.groups}
-    return template.render(page=page, numbers=NUMBERS, curves=CURVES, titles=TITLES, anchors=anchors)
+    numbers = {name: NUMBERS.get(name) or _numbers(records) for name, records in page.results.items()}
+    titles = {name: TITLES.get(name, name.capitalize()) for name in page.results}
+    return template.render(page=page, numbers=numbers, curves=CURVES, titles=titles, anchors=anchors)
+
+
+def _numbers(records: Sequence[Record]) -> dict[str, str]:
+    """The columns of an analysis that ``NUMBERS`` does not list: all numbers and words of its records."""
+    names = (n for record in records for n, value in record.items() if isinstance(value, int | float | str))
+    return {name.replace("_", " "): name for name in dict.fromkeys(names) if name not in ELSEWHERE}
 
 
 def _shown(value: Any) -> Any:

@@ -146,7 +146,7 @@ def look(record: Record) -> dict[str, Any]:
     return {"color": color, "linestyle": dash}
 
 
-# How a setting in which two groups differ is said, where its name and value do not say it.
+# How labels word a setting in which two groups differ, where its name and value alone would not do.
 WORDS: dict[str, Callable[[Any], str]] = {
     "dataset": lambda v: DATASETS.get(v, str(v)),
     "norm": lambda v: "no norm" if v == "none" else f"{v} norm",
@@ -209,7 +209,7 @@ def group_labels(records: Sequence[Record], without: str | None = None) -> dict[
 
 
 def literal(text: str) -> str:
-    """Text of somebody else's as it is, without mathematics, for a figure."""
+    """Text of others as it is, without mathematics, for a figure."""
     return printable(text).replace("$", r"\$")
 
 

@@ -74,7 +74,7 @@ def describe(records: Sequence[Record]) -> tuple[str, str]:
 
 
 def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
-    """Eight panels under a description; two a row, or one in the width of one column.
+    """Eight panels under a description; two in each row, or one in the width of one column.
 
     Args:
         records: of one group, each with its ``part`` (a key of ``TABLES``) and its group's settings.

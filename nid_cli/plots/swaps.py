@@ -52,14 +52,14 @@ def _series(records: Sequence[Record], across: str) -> list[str]:
 
 
 def panels(records: Sequence[Record], across: str) -> dict[tuple[Any, ...], list[Record]]:
-    """The records (one a model) of each panel: by the words of its row, and what its column stands for."""
+    """The records (one for each model) of each panel: by the words of its row, and what its column stands for."""
     texts = _series(records, across)
     tagged = [dict(r) | {"series": text, "column": _across(r, across)} for r, text in zip(records, texts, strict=True)]
     return cells(tagged, "series", "column")
 
 
 def head(records: Sequence[Record], column: Any) -> Row:
-    """What a row says of the records (one a model) behind it, and of its place."""
+    """What a row says of the records (one for each model) behind it, and of its place."""
     names = ("group", "arch", "dataset", "symmetry", "kappa", "epoch", "layer", "method", "beta", "series", "neurons")
     first = records[0]
     return {

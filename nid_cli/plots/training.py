@@ -16,16 +16,16 @@ QUANTITIES = {"loss": "loss", "accuracy": "accuracy (%)"}
 
 
 def table(records: Sequence[Record], splits: Sequence[str] = ("train", "val", "test")) -> list[Row]:
-    """What is drawn: one row a model and epoch, with the loss and accuracy of these splits."""
+    """What is drawn: one row for each model and epoch, with the loss and accuracy of these splits."""
     names = (*IDENTITY, "model", *(f"{split}_{quantity}" for split in splits for quantity in QUANTITIES))
     return [{name: r[name] for name in names} for r in records]
 
 
 def draw(records: Sequence[Record], splits: Sequence[str] = ("train", "test"), columns: int | None = None) -> Figure:
-    """Loss above accuracy, a column of panels a split.
+    """Loss above accuracy, a column of panels for each split.
 
     Args:
-        records: one a model and epoch: ``group``, ``model``, ``epoch``, and ``train_loss`` ... ``test_accuracy``.
+        records: one for each model and epoch: ``group``, ``model``, ``epoch``, ``train_loss`` ... ``test_accuracy``.
         splits: of ``train``, ``val`` and ``test``.
     """
     columns = columns or (2 if len(splits) > 1 else 1)

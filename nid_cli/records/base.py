@@ -1,4 +1,4 @@
-"""What a record is: a frozen dataclass a schema, whose fields say what they hold, in what unit, and in one sentence.
+"""What a record is: one frozen dataclass for each schema, whose fields say what they hold and in what unit.
 
 Exports, CSV headers, tables and ``docs/records.md`` are made from these declarations alone.
 """
@@ -18,7 +18,7 @@ class Column:
     """One field of a record as exports name it.
 
     ``kind`` is its type in Python's notation; ``title`` is what a table calls it; ``unit`` is empty for pure numbers
-    and text. ``large`` columns (matrices, values a neuron) are read only when they are asked for.
+    and text. ``large`` columns (matrices, values by neuron) are read only when they are asked for.
     """
 
     name: str
@@ -109,8 +109,8 @@ GROUP = (
     Column("group", "str", "The group's name."),
     Column("arch", "str", "The architecture."),
     Column("dataset", "str", "The data set."),
-    Column("symmetry", "str", "The symmetry type: standard, w, sigma or syre."),
-    Column("kappa", "float | list[float] | None", "The scale of what is fixed: one number, one a layer, or none."),
+    Column("symmetry", "str", "The symmetry type, by its name in `nid train --symmetry`."),
+    Column("kappa", "float | list[float] | None", "The scale of what is fixed: a number, one for each layer, or none."),
 )
 RESULT = Column("result_id", "str", "The result's identity: the first 16 digits of the hash of all that determines it.")
 EPOCH = Column("epoch", "int", "The epoch of the checkpoints.")

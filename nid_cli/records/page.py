@@ -49,7 +49,7 @@ test holds it to them.
 `--json` prints one document `{"schema": "nid.lmc/1", "records": [...]}`, and `--export FILE` writes the same records as
 `.json`, `.jsonl`, `.csv` or `.parquet`. Fields marked *large* are matrices, or values by neuron, in files of their own:
 `nid cost` puts them into `--json` and `--export`, a notebook's `lab.results(...)` always has them. In a `.csv` a record
-with matrices is one row a pair of neurons (`i`, `j`, from 0). Numbers that are no numbers (NaN) are null.
+with matrices is one row for each pair of neurons (`i`, `j`, from 0). Numbers that are no numbers (NaN) are null.
 """
 
 

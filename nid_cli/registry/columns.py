@@ -45,7 +45,7 @@ def read_columns(
         selection: None: results that are about no group.
 
     Returns:
-        by column a value a result; None where a record does not have the field.
+        by column one value for each result; None where a record does not have the field.
     """
     fields = [name for name in names if name not in STORED]
     # A record that holds a NaN is no JSON to SQLite: it is read whole, as all are where single values cannot be taken.

@@ -76,7 +76,7 @@ def beat(connection: Connection, invocation_id: int) -> None:
 
 def finish(connection: Connection, invocation_id: int, status: str) -> None:
     """Records the end of this process's command, ``done``, ``failed`` or ``interrupted``, and of its trainings."""
-    # A row that was taken back left its id to others.
+    # Where a transaction was rolled back its id may be another command's by now.
     own = invocations.update().where(invocations.c.id == invocation_id, invocations.c.process == processes.identity())
     connection.execute(own.values(ended_at=now(), status=status))
     _interrupt_trainings(connection)

@@ -26,7 +26,7 @@ def place() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in the system's own words; None where it is gone (or only waits to be buried)."""
+    """When a process began, in the system's own words; None where it is gone (or a zombie)."""
     try:
         # The name may hold spaces and parentheses; state and start time are the 1st and 20th field after it.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

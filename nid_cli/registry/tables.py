@@ -43,8 +43,8 @@ metadata = MetaData(
 
 MODEL_STATES = ("training", "complete", "interrupted", "failed")
 
-# One row a command that wrote something: where every other row comes from. Times are ISO 8601, UTC. `process` tells
-# whether it still runs (processes.py), `heartbeat_at` does so to other machines.
+# One row for each command that wrote something: where every other row comes from. Times are ISO 8601, UTC. `process`
+# tells whether it still runs (processes.py), `heartbeat_at` does so to other machines.
 invocations = Table(
     "invocations",
     metadata,
@@ -158,7 +158,7 @@ checkpoints = Table(
     UniqueConstraint("model_id", "epoch"),
 )
 
-# One analysis record a row: `key` hashes everything that determines it, and its first 16 digits are the result_id.
+# One row for each record of an analysis: `key` hashes all that determines it, its first 16 digits are the result_id.
 results = Table(
     "results",
     metadata,

@@ -1,4 +1,4 @@
-"""Kappa: the scale of what a symmetry type fixes, one number or one a layer."""
+"""Kappa: the scale of what a symmetry type fixes, one number or one for each layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nid_cli.specs.canonical import canonical_json
 
 @dataclass(frozen=True)
 class Kappa:
-    """One kappa a layer; a single one stands for all layers; none where the symmetry type has no kappa.
+    """One kappa for each layer; a single one stands for all layers; none where the symmetry type has no kappa.
 
     Two of them mean the same where their :attr:`json` is equal.
 
@@ -30,7 +30,7 @@ class Kappa:
 
     @classmethod
     def of(cls, value: Any) -> Kappa:
-        """The kappa that a record, a column or a caller of Python gives: None, a number, or one number a layer.
+        """The kappa that a record, a column or a caller of Python gives: None, a number, or one number for each layer.
 
         Raises:
             UsageError: it is something else.
@@ -45,7 +45,7 @@ class Kappa:
 
     @classmethod
     def parse(cls, text: str) -> Kappa:
-        """``1``, ``1,1,0.5`` (one a layer) or ``null``.
+        """``1``, ``1,1,0.5`` (one for each layer) or ``null``.
 
         Raises:
             UsageError: it cannot be read so.
@@ -71,7 +71,7 @@ class Kappa:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """The distinct statement: none, the one number of all layers, or one a layer."""
+        """What is distinct: none, the one number of all layers, or one for each layer."""
         return self.layers[:1] if len(set(self.layers)) == 1 else self.layers
 
     @property

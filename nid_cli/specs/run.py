@@ -38,7 +38,7 @@ class DataSpec(Canonical):
 
 @dataclass(frozen=True, kw_only=True)
 class SymmetrySpec(Canonical):
-    """The symmetry type, with one ``kappa`` and ``num_fixed`` a weighted layer (None where the type has none).
+    """The symmetry type, with one ``kappa`` and ``num_fixed`` for each weighted layer (None where the type has none).
 
     ``init`` is the type whose initialization the training starts from: its own, except for imported standard networks
     that only started as asymmetric ones.

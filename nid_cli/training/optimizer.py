@@ -1,6 +1,6 @@
 """The optimizer step on effective weights: torch's own optimizers, plus what the symmetry type asks for.
 
-Training the effective weight equals training theta in the explicit parametrization (section 1, fact 2): fixed entries
+Training the effective weight equals training theta in the explicit parametrization (docs/science.md, 1): fixed entries
 are written back after the step, and weight decay pulls theta to zero, that is the weight to its anchor.
 """
 

@@ -90,6 +90,22 @@ def test_barriers_by_definition(losses: list[float], accuracies: list[float]) ->
     assert found.relative_accuracy_drop == pytest.approx(100 * (worst / best - 1) if best else 0, abs=1e-9)
 
 
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=7),
+    st.floats(0, 9),
+    st.floats(0, 100),
+)
+def test_the_midpoint_is_measured_whether_or_not_it_is_on_the_grid(
+    points: list[tuple[float, float]], loss: float, accuracy: float
+) -> None:
+    losses, accuracies = (list(values) for values in zip(*points, strict=True))
+    weights = torch.linspace(0, 1, len(points), dtype=torch.float64).tolist()
+    found = lmc.curve(weights, losses, accuracies, Metrics(loss, accuracy))
+    assert found.accuracy_mid == accuracy
+    assert found.loss_barrier_mid == pytest.approx(loss - (losses[0] + losses[-1]) / 2, abs=1e-9)
+    assert found.error_barrier_mid == pytest.approx((accuracies[0] + accuracies[-1]) / 2 - accuracy, abs=1e-9)
+
+
 @pytest.mark.parametrize("accuracies", [[50.0, 40.0, 80.0], [80.0, 40.0, 50.0]])
 def test_the_relative_drop_refers_to_the_better_end(accuracies: list[float]) -> None:
     found = lmc.curve([0, 0.5, 1], [1.0, 1.0, 1.0], accuracies, Metrics(1.0, 40.0))

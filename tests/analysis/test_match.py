@@ -5,9 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nid_cli.analysis import match
-from nid_cli.analysis.match import CrossMoments, best_permutation, match_activations, stream_moments
+from nid_cli.analysis.match import CrossMoments, best_permutation, match_activations, match_layer, stream_moments
 from nid_cli.data.tensors import Data, Split
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, SITES
@@ -71,6 +73,31 @@ def test_assignment_is_the_best_of_all() -> None:
     total = similarity[torch.arange(5), partners].sum()
     totals = [sum(similarity[i, p[i]] for i in range(5)) for p in itertools.permutations(range(5))]
     assert total == pytest.approx(max(totals).item())
+
+
+@given(st.integers(2, 6), st.integers(0, 2**20))
+def test_a_layers_record_by_definition(n: int, seed: int) -> None:
+    """Objectives against loops over all permutations; the random ones lie between the worst and the best."""
+    similarity = torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found = match_layer(similarity, 20, seed).record(layer=0, at="post_norm", similarity="dot")
+    means = {p: sum(float(similarity[i, p[i]]) for i in range(n)) / n for p in itertools.permutations(range(n))}
+    assert found.optimal == pytest.approx(max(means.values())) == pytest.approx(means[tuple(found.permutation)])
+    assert found.identity == pytest.approx(means[tuple(range(n))])
+    assert found.share_identity == pytest.approx(sum(i == p for i, p in enumerate(found.permutation)) / n)
+    drawn = match_layer(similarity, 20, seed).random.tolist()
+    assert all(min(abs(value - mean) for mean in means.values()) < 1e-9 for value in drawn)
+    assert len(set(drawn)) > 1  # 20 draws of at least 2 permutations
+    assert (found.random_min, found.random_max) == (min(drawn), max(drawn))
+    assert found.random_mean == pytest.approx(np.mean(drawn)) and found.random_sd == pytest.approx(
+        np.std(drawn, ddof=1)
+    )
+
+
+def test_few_random_permutations_have_no_spread() -> None:
+    similarity = torch.eye(3, dtype=torch.float64)
+    none, one = (match_layer(similarity, count, 0).record(layer=0, at="", similarity="") for count in (0, 1))
+    assert none.random_mean is none.random_sd is none.random_min is none.random_max is one.random_sd is None
+    assert one.random_mean == one.random_min == one.random_max
 
 
 @pytest.mark.parametrize("norm", ["layer", "batch"])

@@ -134,7 +134,7 @@ def test_lbfgs_is_stationary(kind: str) -> None:
                 bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
                 start = torch.autograd.grad(objective(layer, fit, i, j, zero, bias), (zero, bias))
                 scale = torch.cat([g.flatten() for g in start]).norm()
-                assert fit.gradient_norm[i, j] <= 5e-4 * scale, (fit.beta, i, j)
+                assert fit.gradient_norm[i, j] <= 1e-3 * scale, (fit.beta, i, j)
 
 
 @pytest.mark.parametrize("activation", [F.gelu, torch.relu])

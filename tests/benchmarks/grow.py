@@ -19,10 +19,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-RESULTS_A_GROUP = 12
+from nid_cli.specs import canonical_json
+
 KAPPAS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+# Everything of a group, by table, and the column that says whose it is.
+PARTS = {
+    "runs": "group_id",
+    "models": "group_id",
+    "epochs": "model_id",
+    "checkpoints": "model_id",
+    "results": "group_id",
+}
+
+Row = dict[str, Any]
 
 
 def nid(folder: Path, *arguments: str) -> str:
@@ -32,34 +45,82 @@ def nid(folder: Path, *arguments: str) -> str:
 
 
 def seed(folder: Path, epochs: int) -> None:
-    """A small real registry: two groups of four models with all their pairs measured twice."""
+    """A small real registry: two groups of four models, all pairs of each measured with and without alignment."""
     folder.mkdir(parents=True, exist_ok=True)
-    for symmetry in ("w", "standard"):
-        small = (
-            ("--width", "4", "--depth", "2", "--num-fixed", "1")
-            if symmetry == "w"
-            else ("--width", "4", "--depth", "2")
-        )
-        nid(
-            folder,
-            "train",
-            "--symmetry",
-            symmetry,
-            *small,
-            "--epochs",
-            str(epochs),
-            "--save-every",
-            "10",
-            "--seeds",
-            "4",
-        )
+    train = f"train --width 4 --depth 2 --seeds 4 --epochs {epochs} --save-every 10".split()
+    nid(folder, *train, "--symmetry", "w", "--num-fixed", "1")
+    nid(folder, *train, "--symmetry", "standard")
     nid(folder, "lmc", "--points", "5")
 
 
-def _rows(connection: sqlite3.Connection, table: str, column: str, values: list[int]) -> list[dict]:
-    marks = ",".join("?" * len(values))
-    found = connection.execute(f"SELECT * FROM {table} WHERE {column} IN ({marks})", values)
-    return [dict(row) for row in found]
+class Copier:
+    """Writes copies of groups under new ids, names, keys and hashes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        numbered = ("groups", *(table for table in PARTS if table != "epochs"))
+        self.next_id = {
+            table: connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0] + 1 for table in numbered
+        }
+
+    def read(self, group: Row) -> dict[str, list[Row]]:
+        """Everything of a group, by table."""
+        found: dict[str, list[Row]] = {}
+        for table, column in PARTS.items():
+            ids = [group["id"]] if column == "group_id" else [model["id"] for model in found["models"]]
+            marks = ",".join("?" * len(ids))
+            rows = self.connection.execute(f"SELECT * FROM {table} WHERE {column} IN ({marks})", ids)
+            found[table] = [dict(row) for row in rows]
+        return found
+
+    def numbered(self, table: str, rows: list[Row]) -> tuple[list[Row], dict[int, int]]:
+        """The rows with ids of their own, and the new id of each old one."""
+        ids = {row["id"]: self.next_id[table] + place for place, row in enumerate(rows)}
+        self.next_id[table] += len(rows)
+        return [row | {"id": ids[row["id"]]} for row in rows], ids
+
+    def write(self, table: str, rows: list[Row]) -> None:
+        """Inserts rows."""
+        if rows:
+            marks = ",".join(f":{name}" for name in rows[0])
+            self.connection.executemany(f"INSERT INTO {table} ({','.join(rows[0])}) VALUES ({marks})", rows)
+
+    def copy(self, group: Row, content: dict[str, list[Row]], number: int) -> None:
+        """One copy of a group, the ``number``-th of the registry's groups; kappas take turns where it has one."""
+        tag = f"{number:08x}"
+        kappa = None if group["kappa"] == "null" else KAPPAS[number % len(KAPPAS)]
+        settings = json.loads(group["settings"])
+        if kappa is not None:
+            settings["kappa"] = [kappa] * len(settings["kappa"])
+        [new], _ = self.numbered("groups", [group])
+        own = {"group_id": new["id"]}
+        self.write(
+            "groups",
+            [
+                new
+                | {"key": tag + group["key"][8:], "name": f"{group['name']}-{number}", "kappa": json.dumps(kappa)}
+                | {"settings": canonical_json(settings)}
+            ],
+        )
+        runs, run_ids = self.numbered("runs", content["runs"])
+        self.write("runs", [row | own | {"hash": tag + row["hash"][8:]} for row in runs])
+        models, model_ids = self.numbered("models", content["models"])
+        self.write("models", [row | own | {"run_id": run_ids[row["run_id"]]} for row in models])
+        self.write("epochs", [row | {"model_id": model_ids[row["model_id"]]} for row in content["epochs"]])
+        checkpoints, _ = self.numbered("checkpoints", content["checkpoints"])
+        moved = [row | {"model_id": model_ids[row["model_id"]], "path": f"{row['path']}.{tag}"} for row in checkpoints]
+        self.write("checkpoints", moved)
+        results, _ = self.numbered("results", content["results"])
+        self.write(
+            "results",
+            [
+                row
+                | own
+                | {name: tag + row[name][8:] for name in ("key", "result_id")}
+                | {side: row[side] and model_ids[row[side]] for side in ("model_a", "model_b")}
+                for row in results
+            ],
+        )
 
 
 def grow(database: Path, groups: int) -> None:
@@ -67,79 +128,15 @@ def grow(database: Path, groups: int) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA synchronous = OFF")
+        copier = Copier(connection)
         sources = [dict(row) for row in connection.execute("SELECT * FROM groups ORDER BY id")]
-        contents = []
-        for source in sources:
-            models = _rows(connection, "models", "group_id", [source["id"]])
-            ids = [model["id"] for model in models]
-            contents.append(
-                {
-                    "runs": _rows(connection, "runs", "group_id", [source["id"]]),
-                    "models": models,
-                    "epochs": _rows(connection, "epochs", "model_id", ids),
-                    "checkpoints": _rows(connection, "checkpoints", "model_id", ids),
-                    "results": _rows(connection, "results", "group_id", [source["id"]]),
-                }
-            )
-        next_id = {
-            table: connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0] + 1
-            for table in ("groups", "runs", "models", "checkpoints", "results")
-        }
-        for copy in range(len(sources), groups):
-            index = copy % len(sources)
-            _copy(connection, sources[index], contents[index], copy, next_id)
+        contents = [copier.read(source) for source in sources]
+        for number in range(len(sources), groups):
+            which = number % len(sources)
+            copier.copy(sources[which], contents[which], number)
         connection.commit()
         connection.execute("ANALYZE")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _copy(connection: sqlite3.Connection, group: dict, content: dict, copy: int, next_id: dict[str, int]) -> None:
-    tag = f"{copy:08x}"
-
-    def put(table: str, rows: list[dict]) -> None:
-        if rows:
-            marks = ",".join(f":{name}" for name in rows[0])
-            connection.executemany(f"INSERT INTO {table} ({','.join(rows[0])}) VALUES ({marks})", rows)
-
-    def numbered(table: str, rows: list[dict]) -> tuple[list[dict], dict[int, int]]:
-        first = next_id[table]
-        next_id[table] += len(rows)
-        fresh = [row | {"id": first + i} for i, row in enumerate(rows)]
-        return fresh, {row["id"]: first + i for i, row in enumerate(rows)}
-
-    kappa = KAPPAS[copy % len(KAPPAS)] if group["kappa"] != "null" else None
-    settings = json.loads(group["settings"])
-    if kappa is not None:
-        settings["kappa"] = [kappa] * len(settings["kappa"])
-    (new,), moved = numbered("groups", [group])
-    new |= {
-        "key": tag + group["key"][8:],
-        "name": f"{group['name']}-{copy}",
-        "kappa": json.dumps(kappa),
-        "settings": json.dumps(settings, sort_keys=True, separators=(",", ":")),
-    }
-    put("groups", [new])
-    runs, run_ids = numbered("runs", content["runs"])
-    put("runs", [row | {"hash": tag + row["hash"][8:], "group_id": new["id"]} for row in runs])
-    models, model_ids = numbered("models", content["models"])
-    put("models", [row | {"group_id": new["id"], "run_id": run_ids[row["run_id"]]} for row in models])
-    put("epochs", [row | {"model_id": model_ids[row["model_id"]]} for row in content["epochs"]])
-    checkpoints, _ = numbered("checkpoints", content["checkpoints"])
-    put(
-        "checkpoints",
-        [row | {"model_id": model_ids[row["model_id"]], "path": f"{row['path']}.{tag}"} for row in checkpoints],
-    )
-    results, _ = numbered("results", content["results"])
-    put(
-        "results",
-        [
-            row
-            | {"key": tag + row["key"][8:], "result_id": tag + row["result_id"][8:], "group_id": new["id"]}
-            | {side: row[side] and model_ids[row[side]] for side in ("model_a", "model_b")}
-            for row in results
-        ],
-    )
-    assert moved
 
 
 LISTINGS: dict[str, tuple[str, ...]] = {
@@ -175,7 +172,7 @@ def measure(folder: Path) -> Iterator[str]:
     bare = timed(lambda: subprocess.run([sys.executable, "-c", "import sqlalchemy"], check=True))
     yield f"{bare:6.2f} s  python -c 'import sqlalchemy'"
     for name, arguments in LISTINGS.items():
-        yield f"{timed(lambda arguments=arguments: nid(folder, *arguments)):6.2f} s  {name}"  # type: ignore[misc]
+        yield f"{timed(partial(nid, folder, *arguments)):6.2f} s  {name}"
     done = subprocess.run([sys.executable, "-c", READING], cwd=folder, check=True, capture_output=True, text=True)
     count, seconds = done.stdout.split()
     yield f"{float(seconds):6.2f} s  lab.results('lmc', columns={COLUMNS}): {count} records"

@@ -143,6 +143,12 @@ def every_parameter(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tupl
     return found
 
 
+# What is chosen by name is completed in every command that has it.
+CHOSEN = {"arch", "dataset", "symmetry", "norm", "activation", "optimizer", "device", "pairs", "align", "at"} | {
+    "similarity", "method", "solver", "split", "group", "kind", "against",
+}  # fmt: skip
+
+
 def test_every_completion_can_be_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no registry, none is offered; nothing raises."""
     monkeypatch.chdir(tmp_path)
@@ -150,6 +156,8 @@ def test_every_completion_can_be_called(tmp_path: Path, monkeypatch: pytest.Monk
     parameters = [found for name in COMMANDS for found in every_parameter(load(name), (name,))]
     context = typer.main.get_command(app).make_context("nid", [], resilient_parsing=True)
     called = set()
+    without = {(path, p.name) for path, p in parameters if p.name in CHOSEN and p._custom_shell_complete is None}
+    assert without == set()
     for path, parameter in parameters:
         if getattr(parameter, "_custom_shell_complete", None) is not None:
             parameter.shell_complete(context, "")

@@ -137,11 +137,11 @@ def test_files_are_written_whole_and_verified(tmp_path: Path) -> None:
 
 def test_sealed_files_notice_damage(tmp_path: Path) -> None:
     path = tmp_path / "sealed"
-    assert artifacts.read_sealed(path) is None
-    artifacts.write_sealed(path, b"content")
-    assert artifacts.read_sealed(path) == b"content"
+    assert files.read_sealed(path) is None
+    files.write_sealed(path, b"content")
+    assert files.read_sealed(path) == b"content"
     path.write_bytes(path.read_bytes()[:-1])
-    assert artifacts.read_sealed(path) is None
+    assert files.read_sealed(path) is None
 
 
 def test_a_lock_makes_the_second_wait_and_names_the_first(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Subspace coherence and anisotropy of a model's layers: one pass over the data a model."""
+"""Subspace coherence and anisotropy of a model's layers: one pass over the data for each model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nid_cli.registry.results import ResultKey
 
 
 def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> Iterator[tuple[ResultKey, Coherence]]:
-    """One pass over the data a model serves all its layers."""
+    """One pass over the data serves all layers of a model."""
     for group, epoch, model, batch in by_model(lab, missing, "coherence"):
         subspaces = Subspaces(lab, group, epoch, model, [key.parameters["layer"] for key in batch])
         constraint = lab.constraint(group)

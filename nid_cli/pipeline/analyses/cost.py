@@ -1,4 +1,4 @@
-"""What it costs a neuron to realize another's function, by two estimates: one pass over the data a model."""
+"""What it costs a neuron to realize another's function, by two estimates: one pass over the data for each model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 def compute(
     lab: Lab, missing: Sequence[ResultKey], parameters: Parameters
 ) -> Iterator[tuple[ResultKey, MahalanobisCost | RidgeCost]]:
-    """One pass over the data a model serves all its layers; one subspace a layer all its betas."""
+    """One pass over the data serves all layers of a model; one subspace serves all betas of a layer."""
     for group, epoch, model, batch in by_model(lab, missing, "cost"):
         subspaces = Subspaces(lab, group, epoch, model, [key.parameters["layer"] for key in batch])
         for layer in dict.fromkeys(key.parameters["layer"] for key in batch):

@@ -55,7 +55,7 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
 def _pair(
     lab: Lab, batch: list[ResultKey], states: list[State], ends: list[SplitMetrics], data: Data, advance: Advance
 ) -> list[Lmc]:
-    """The records of one pair, an alignment each."""
+    """The records of one pair, one for each alignment."""
     group, _ = batch[0].of_group
     graph, (a, b) = group.graph, states
     weights = torch.linspace(0, 1, batch[0].parameters["points"], dtype=torch.float64).tolist()

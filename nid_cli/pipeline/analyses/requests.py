@@ -20,7 +20,7 @@ from nid_cli.registry.selection import Selected, select_models
 from nid_cli.specs import Selection
 
 ALL_PAIRS = "all"
-# What experiments of their own are about.
+# Stands for the network of experiments that concern no model.
 NO_NETWORK = Graph(Description(inputs=(), calls=(), parameters={}, output=""))
 
 

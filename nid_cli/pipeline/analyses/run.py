@@ -19,7 +19,7 @@ from nid_cli.registry.database import Registry
 from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import ResultKey
 
-# Between the name of a field of arrays and the name of one of them.
+# Separates the name of a field of several arrays from the name of one of them.
 PART = "/"
 
 

@@ -1,4 +1,4 @@
-"""What ``nid cost`` and ``nid coherence`` share: one pass over the data a model, the subspaces of all its layers."""
+"""What ``nid cost`` and ``nid coherence`` share: the subspaces of a model's layers, from one pass over the data."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where tasks run: an engine takes tasks and gives their messages. ``local``: a process a model on this machine."""
+"""Where tasks run: an engine takes tasks and gives their messages. ``local``: one process for each model."""

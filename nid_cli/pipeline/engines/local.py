@@ -1,4 +1,4 @@
-"""Worker processes: one single-threaded process a model, data in shared memory, messages through a pipe."""
+"""Worker processes: one single-threaded process for each model, data in shared memory, messages through a pipe."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ BARRIERS = ("chord", "max", "mid")
 COSTS = ("matrix", "distribution", "scatter")
 # What a summary shows of a group, beside its training.
 SUMMARIZED = ("lmc", "match", "cost", "coherence")
-# More columns of panels than these are stamps.
+# With more columns of panels than these none can be read.
 MOST_COLUMNS = 8
 
 Gathered = tuple[Records, dict[str, Any]]

@@ -27,7 +27,7 @@ class MissingResults(NotFoundError):
 
 
 def recorded(context: Context, requests: Sequence[Request], *, compute: bool = False) -> list[Records]:
-    """The records of each request with their matrices, and with the settings of their groups.
+    """The records of each request with their matrices, the name of their analysis, and the settings of their groups.
 
     Args:
         compute: make what is missing instead of naming the command.
@@ -47,7 +47,10 @@ def recorded(context: Context, requests: Sequence[Request], *, compute: bool = F
         names = list(dict.fromkeys(key.group.name for keys in missing for key in keys if key.group))
         raise MissingResults(sum(map(len, missing)), sum(map(len, wanted)), commands, names)
     return [
-        with_settings(context, run(context, request, keys, matrices=True))
+        [
+            record | {"analysis": request.analysis}
+            for record in with_settings(context, run(context, request, keys, matrices=True))
+        ]
         for request, keys in zip(requests, wanted, strict=True)
     ]
 

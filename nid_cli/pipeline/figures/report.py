@@ -119,8 +119,21 @@ OVER_EPOCHS = tuple(
     for part in PARTS
     if part.key in _OVER_EPOCHS
 )
-# Figures whose results are another command's.
-ANALYSES = {"barrier": "lmc"}
+
+
+def _others() -> tuple[Part, ...]:
+    """The figures of groups that no part above shows, as their entries describe them."""
+    shown = {SUMMARY, *(part.figure for part in PARTS)}
+    return tuple(
+        Part(
+            key=name,
+            title=name.capitalize(),
+            figure=name,
+            description=f"{entry.description[:1].upper()}{entry.description[1:]}.",
+        )
+        for name, entry in FIGURES.items()
+        if name not in shown and entry.selectors
+    )
 
 
 def report(
@@ -158,7 +171,7 @@ def page_of(context: Context, selection: Selection, options: Options, *, compute
         list(select_models(connection, selection))  # what was named must be there
     if compute:
         context.torch_device()
-    parts = PARTS + (OVER_EPOCHS if selection.epochs != "last" else ())
+    parts = PARTS + _others() + (OVER_EPOCHS if selection.epochs != "last" else ())
     book = _Book()
     total = len(parts) + len(names)
     pictures = []
@@ -234,7 +247,7 @@ def _picture(
     drawn, chosen, problem = _drawn(context, part.figure, selection, options, compute)
     records = [record for record in drawn.records if "result_id" in record] if drawn else []
     for record in records:
-        book.add(record.get("part", ANALYSES.get(part.figure, part.figure)), record)
+        book.add(record["analysis"], record)
     given = {name: value for name, value in options.items() if value != entry.options[name]}
     lacking = problem if isinstance(problem, MissingResults) else None
     return Picture(

@@ -41,7 +41,7 @@ CONFIG = "config.yaml"
 CHECKPOINT = re.compile(r"checkpoint_epoch_(\d{1,9})_model_(\d{1,9})\.pt")
 LARGEST_CONFIG = 100_000
 DATASETS = ("mnist", "cifar10", "cifar100")
-# Their names of an mlp's tensors and of a resnet's, in ours.
+# The reference code's names of tensors, of an mlp and of a resnet, with ours.
 RENAMED = tuple(
     (re.compile(theirs), ours)
     for theirs, ours in (
@@ -277,7 +277,7 @@ def _load(content: bytes, file: Path) -> State:
         raise Refused(
             f"{file} holds more than tensors (or is damaged): it is not loaded, since it could run code"
         ) from None
-    except Exception as error:  # torch's reader meets whatever there is with whatever error
+    except Exception as error:  # torch's reader may raise anything
         raise Refused(f"{file} is truncated or damaged: {_first_line(error)}") from None
     state = loaded.get("model_state_dict") if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
@@ -325,7 +325,7 @@ def _fixed(graph: Graph, spec: RunSpec, state: State, file: Path) -> State:
 
 
 def num_fixed(graph: Graph, fixed: State, file: Path) -> tuple[int, ...]:
-    """Fixed weights a neuron of each layer, counted in the masks.
+    """Fixed weights of each neuron, layer by layer, counted in the masks.
 
     Raises:
         Refused: the rows of a mask differ in it.
@@ -340,7 +340,7 @@ def num_fixed(graph: Graph, fixed: State, file: Path) -> tuple[int, ...]:
 
 
 def _effective(graph: Graph, spec: RunSpec, plain: State, fixed: State) -> State:
-    """Effective weights, each layer with its own kappa (section 1)."""
+    """Effective weights, each layer with its own kappa (docs/science.md, 1)."""
     from nid_cli.nets.symmetry import fixed_of, rule_of
 
     rule = rule_of(spec.symmetry.name)

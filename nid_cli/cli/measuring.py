@@ -1,0 +1,85 @@
+"""What all commands of analyses share: the options that say how results are made and shown, and the call itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nid_cli.analysis.parameters import Parameters
+from nid_cli.cli import options, output
+from nid_cli.pipeline.analyses.catalog import ANALYSES
+from nid_cli.records import Record, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How an analysis is run, and in what form its results are given."""
+
+    force: bool = False
+    device: str = "auto"
+    registry: Path | None = None
+    data_dir: Path | None = None
+    as_json: bool = False
+    export: str | None = None
+    columns: str | None = None
+
+    @property
+    def in_full(self) -> bool:
+        """Whether whole records are given, not the table alone."""
+        return self.as_json or self.export is not None
+
+    def run(
+        self,
+        analysis: str,
+        parameters: Parameters,
+        table: Callable[[Sequence[Row]], None],
+        *,
+        kind: type[Record] | None = None,
+        matrices: bool = False,
+        **about: Any,
+    ) -> None:
+        """Gives the results of an analysis, computed where they are not recorded.
+
+        Args:
+            table: prints them for people.
+            kind: of the records, where the analysis has several.
+            matrices: whether the records have their large fields.
+            about: the selection and pairs of the :class:`Request`.
+
+        Raises:
+            UsageError: an export or a column that cannot be; the request cannot be.
+        """
+        from nid_cli.pipeline.analyses import run as pipeline
+        from nid_cli.pipeline.analyses.requests import Request
+
+        kinds = ANALYSES[analysis].records
+        output.check(self.export)
+        names = output.chosen_columns(self.columns, *kinds)
+        request = Request(analysis=analysis, parameters=parameters, **about)
+        with options.context(self.registry, self.data_dir, self.device) as context:
+            records = pipeline.run(context, request, force=self.force, matrices=matrices)
+        output.show(
+            kind or kinds[0],
+            records,
+            as_json=self.as_json,
+            export=self.export,
+            human=lambda: table(records),
+            columns=names,
+        )
+
+
+OPTIONS: dict[str, tuple[Any, Any]] = {
+    "force": (options.Force, False),
+    "device": (options.Device, "auto"),
+    "registry": (options.RegistryOption, None),
+    "data_dir": (options.DataDir, None),
+    "as_json": (options.Json, False),
+    "export": (options.Export, None),
+    "columns": (options.Columns, None),
+}
+# Has a command take these options where its parameter ``how`` stands: a :class:`Measuring`.
+measuring = options.bundle("how", OPTIONS, Measuring)
+# The same for experiments of their own, which read no data.
+measuring_alone = options.bundle("how", {n: own for n, own in OPTIONS.items() if n != "data_dir"}, Measuring)
