@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nid_cli.errors import UsageError, unknown
+from nid_cli.specs import DataSpec
 
 Parameters = Mapping[str, int | float]
 
@@ -24,7 +26,7 @@ class DatasetEntry:
     """One data set.
 
     ``shape`` and ``outputs`` give the input shape and the number of network outputs for given parameters;
-    ``loader`` is ``module:function``, imported only when the data are needed.
+    ``loader`` is ``module:function``, imported only when the data are needed. ``targets``: ``classes`` or ``labels``.
     """
 
     name: str
@@ -34,6 +36,7 @@ class DatasetEntry:
     outputs: Callable[[Parameters], int]
     parameters: Parameters = field(default_factory=dict)
     check: Callable[[Parameters], str | None] = lambda _: None
+    targets: str = "classes"
 
 
 def _images(name: str, description: str, shape: tuple[int, ...], outputs: int, loader: str) -> DatasetEntry:
@@ -72,6 +75,7 @@ def _subspace(name: str, description: str, outputs: str, **own: int | float) -> 
         outputs=lambda p: int(p[outputs]),
         parameters=own | _SAMPLES | _SEEDS,
         check=_check_subspace,
+        targets="labels" if outputs == "k" else "classes",
     )
 
 
@@ -139,6 +143,30 @@ def entry(name: str) -> DatasetEntry:
     if name not in CATALOG:
         raise unknown("data set", name, CATALOG)
     return CATALOG[name]
+
+
+class Measures(NamedTuple):
+    """What a network must fit: one sample's shape, the outputs that the targets need, what these are, and for inputs
+    that are whole numbers what they are below."""
+
+    shape: tuple[int, ...]
+    outputs: int
+    targets: str
+    vocabulary: int | None = None
+
+
+def measures_of(data: DataSpec) -> Measures:
+    """Of a data set of the catalogue, or of a file as its specification has them; nothing is read.
+
+    Raises:
+        UsageError: no such data set.
+    """
+    if data.content is not None:
+        if data.input_shape is None or data.outputs is None or data.targets is None:
+            raise UsageError(f"the data set {data.name} is a file of tensors without shape, outputs or targets")
+        return Measures(data.input_shape, data.outputs, data.targets, data.vocabulary)
+    known = entry(data.name)
+    return Measures(known.shape(data.parameters), known.outputs(data.parameters), known.targets)
 
 
 def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int | float]:

@@ -34,6 +34,7 @@ class Lab:
         self._data: dict[str, Data] = {}
         self._fingerprints: dict[str, str] = {}
         self._agreed: set[int] = set()
+        self._checked: set[int] = set()
 
     def _read(self, path: str, sha256: str) -> State:
         from nid_cli.nets.storage import from_bytes
@@ -85,12 +86,21 @@ class Lab:
         Raises:
             IntegrityError: the file is not the one that was recorded.
         """
+        self._check(group)
         checkpoint = model.checkpoints[epoch]
         state = self._state(checkpoint.path, checkpoint.sha256, group)
-        expected = group.graph.parameters
+        expected = group.graph.parameters | (group.graph.buffers if group.spec.network.graph else {})
         if any(name not in state or tuple(state[name].shape) != shape for name, shape in expected.items()):
             raise IntegrityError(f"checkpoint {checkpoint.path} does not hold the network of {group.name}")
         return state
+
+    def _check(self, group: Group) -> None:
+        """Holds a network that was taken in against what its description says, once, before it runs."""
+        from nid_cli.nets.bounds import check
+
+        if group.spec.network.graph is not None and group.id not in self._checked:
+            check(group.graph.description)
+            self._checked.add(group.id)
 
     def data(self, group: Group) -> Data:
         """The data set of a group, held against the fingerprint of its first use."""

@@ -108,7 +108,7 @@ def _already(
         metrics = runs.metrics_of(connection, [m.id for m in members])
     if name is not None and name != group.name:
         context.say(f"the group is already called {group.name}; nid group rename {group.name} {name} renames it")
-    wanted = {e for e in range(spec.epochs + 1) if e % save_every == 0}
+    wanted = {e for e in range(spec.length + 1) if e % save_every == 0}
     if not wanted <= set(members[0].checkpoints) and members[0].status == "complete":
         context.say("the checkpoints are those of the first training; --save-every acts on new models only")
     return Trained(group, members, metrics, problems=_failures(members))
@@ -149,7 +149,7 @@ def _train(
         by_model = {task.model_id: task for task in tasks}
         problems: list[str] = []
         context.say(
-            f"{group.name}: training {len(tasks)} of {seeds} models, {spec.epochs} epochs, "
+            f"{group.name}: training {len(tasks)} of {seeds} models, {spec.length} epochs, "
             + (f"{min(workers or _cores(), len(tasks))} at a time" if device.type == "cpu" else f"on {device}")
         )
         progress = _Progress(context, tasks)
@@ -299,7 +299,7 @@ class _Progress:
         self._whole()
 
     def _whole(self) -> None:
-        done = sum(self.epochs.values()) / max(1, *(task.spec.epochs for task in self.tasks.values()))
+        done = sum(self.epochs.values()) / max(1, *(task.spec.length for task in self.tasks.values()))
         self.context.progress(ALL_MODELS, done, len(self.tasks), f"{self.ended} of {len(self.tasks)} models done")
 
     def tell(self, message: Message) -> None:
@@ -307,7 +307,7 @@ class _Progress:
         from nid_cli.pipeline.training.member import EpochDone, Failed, Finished
 
         task = self.tasks[message.model_id]
-        total = task.spec.epochs
+        total = task.spec.length
         if isinstance(message, EpochDone):
             detail = f"loss {message.values['train_loss']:.4f}  accuracy {message.values['train_accuracy']:.2f} %"
             self.epochs[message.model_id] = message.epoch
