@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from nid_cli.data.catalog import measures_of
+from nid_cli.data.catalog import CATALOG, measures_of
 from nid_cli.errors import IntegrityError
-from nid_cli.nets import Graph, build
+from nid_cli.nets import ARCHITECTURES, Graph, build
 from nid_cli.nets.description import Description
 from nid_cli.nets.validation import validate
 from nid_cli.specs import SYMMETRIES, DataSpec, NetworkSpec, RunSpec
+
+# What nid itself can make, by selector; registries hold other architectures and data sets beside.
+KNOWN: dict[str, tuple[str, ...]] = {"arch": tuple(ARCHITECTURES), "dataset": tuple(CATALOG)}
 
 
 def network_of(network: NetworkSpec, data: DataSpec, symmetry: str, description: str | None = None) -> Graph:

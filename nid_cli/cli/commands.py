@@ -36,7 +36,8 @@ COMMANDS: dict[str, Entry] = {
     "register": Entry(
         module="nid_cli.cli.register",
         panel=TRAIN,
-        summary="Import runs: the reference code's run directories, and the groups of other registries.",
+        summary="Import models: state dictionaries of your own network, the reference code's runs, groups of other "
+        "registries.",
     ),
     "group": Entry(
         module="nid_cli.cli.group",

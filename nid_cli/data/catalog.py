@@ -19,6 +19,8 @@ TRAIN_SIZE = "train_size"
 # And this one: the share of the training set that becomes the validation split (0.1 where it is not given).
 VAL_SHARE = "val_share"
 COMMON: dict[str, type] = {TRAIN_SIZE: int, VAL_SHARE: float}
+# Of files of tensors that are data sets of their own (``data.file``).
+ENDINGS = (".safetensors", ".npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,11 @@ def entry(name: str) -> DatasetEntry:
     return CATALOG[name]
 
 
+def is_data_file(name: str) -> bool:
+    """Whether ``--dataset`` names a file of tensors."""
+    return name.endswith(ENDINGS)
+
+
 class Measures(NamedTuple):
     """What a network must fit: one sample's shape, the outputs that the targets need, what these are, and for inputs
     that are whole numbers what they are below."""
@@ -176,12 +183,28 @@ def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int 
         UsageError: an unknown parameter, a value of the wrong kind, or one that the data set cannot have.
     """
     known = entry(name)
-    resolved = dict(known.parameters)
+    resolved = _resolve(name, known.parameters, given)
+    if problem := known.check(resolved):
+        raise UsageError(f"{name}: {problem}")
+    return resolved
+
+
+def resolve_common(name: str, given: Mapping[str, object]) -> dict[str, int | float]:
+    """Those parameters that every data set takes, of a file of tensors.
+
+    Raises:
+        UsageError: see :func:`resolve_parameters`.
+    """
+    return _resolve(name, {}, given)
+
+
+def _resolve(name: str, defaults: Parameters, given: Mapping[str, object]) -> dict[str, int | float]:
+    resolved = dict(defaults)
     for raw, value in given.items():
         key = raw.replace("-", "_")
-        if key not in known.parameters and key not in COMMON:
-            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*known.parameters, *COMMON)])
-        kind = type(known.parameters[key]) if key in known.parameters else COMMON[key]
+        if key not in defaults and key not in COMMON:
+            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*defaults, *COMMON)])
+        kind = type(defaults[key]) if key in defaults else COMMON[key]
         try:
             number = kind(str(value))
         except ValueError:
@@ -192,6 +215,4 @@ def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int 
         resolved[key] = number
     if not 0 < resolved.get(VAL_SHARE, 0.1) < 1:
         raise UsageError(f"val-share must lie between 0 and 1, not {resolved[VAL_SHARE]}")
-    if problem := known.check(resolved):
-        raise UsageError(f"{name}: {problem}")
     return resolved

@@ -70,6 +70,10 @@ class Graph:
         self._labels = labels or {}
         self._space_labels = self._labels if space_labels is None else space_labels
 
+    def with_description(self, description: Description) -> Graph:
+        """The same gates and labels around another description."""
+        return Graph(description, self.gates, self._labels, self._space_labels)
+
     @property
     def calls(self) -> tuple[Call, ...]:
         """The calls in the order they run."""

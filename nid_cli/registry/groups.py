@@ -210,6 +210,12 @@ def names(connection: Connection) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def values_of(connection: Connection, column: str) -> list[str]:
+    """The architectures, data sets ... that there are groups of, sorted."""
+    query = select(groups.c[column]).where(groups.c.deleted_at.is_(None)).distinct().order_by(groups.c[column])
+    return list(connection.execute(query).scalars())
+
+
 def some_of(known: list[str]) -> str:
     """Names as a sentence gives them: a dozen at most."""
     return ", ".join([*known[:12], *(["..."] if len(known) > 12 else [])]) or "none"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nid_cli.errors import IntegrityError
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.datasets import load_data
 from nid_cli.registry import artifacts, groups
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
@@ -104,14 +105,12 @@ class Lab:
 
     def data(self, group: Group) -> Data:
         """The data set of a group, held against the fingerprint of its first use."""
-        from nid_cli.data.load import load
-
-        name, parameters = group.spec.data.name, group.spec.data.parameters
+        name = group.spec.data.name
         key = _data_key(group)
         if key not in self._data:
             self.context.progress("reading data", 0, 1, name)
             self._data.clear()  # one data set in memory at a time
-            data = load(name, parameters, self.context.data_folder)
+            data = load_data(self.registry, self.context, group.spec.data)
             self._fingerprints[key] = data.fingerprint()
             self._data[key] = data.to(self.device)
             self.context.progress("reading data", 1, 1, name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import RegistryError
 from nid_cli.graphs import graph_of
+from nid_cli.pipeline import datasets
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import recording, writing_files
@@ -25,6 +26,7 @@ from nid_cli.specs import RunSpec, derive_seed
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from nid_cli.data.file import DataFile
     from nid_cli.data.tensors import Data
     from nid_cli.pipeline.training.member import Message, Task
 
@@ -45,9 +47,19 @@ class Trained:
 
 
 def train(
-    context: Context, spec: RunSpec, *, seeds: int, save_every: int, name: str | None = None, workers: int | None = None
+    context: Context,
+    spec: RunSpec,
+    *,
+    seeds: int,
+    save_every: int,
+    name: str | None = None,
+    workers: int | None = None,
+    file: DataFile | None = None,
 ) -> Trained:
     """Trains members 1..``seeds`` of the run ``spec``, those that are missing; resumes what was cut off.
+
+    Args:
+        file: the data set, where it is a file of tensors.
 
     Raises:
         Interrupted: the user stopped it; the same call goes on.
@@ -63,8 +75,10 @@ def train(
         _bring_back(registry, spec, name, context)
         if done := _already(registry, spec, seeds, save_every, name, context):
             return done
-    data = _load(context, spec)  # before the registry is made: data that are not there leave nothing behind
+    data = _load(context, spec, file)  # before the registry is made: data that are not there leave nothing behind
     registry = open_for_writing(context.registry, create=True)
+    if file is not None:
+        datasets.keep(registry, file)
     lock = registry.file(locks.of_run(spec.hash))
     waiting = locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already"))
     with writing_files(registry, context), waiting:
@@ -81,15 +95,18 @@ def _bring_back(registry: Registry, spec: RunSpec, name: str | None, context: Co
         bring_back(registry, context, group.key, name)
 
 
-def _load(context: Context, spec: RunSpec) -> Data:
+def _load(context: Context, spec: RunSpec, file: DataFile | None) -> Data:
     from nid_cli.pipeline.engines.local import start_server
 
     if context.device in ("auto", "cpu"):
         start_server()
-    from nid_cli.data.load import load
+    from nid_cli.data.load import load, load_content
 
     context.progress("reading data", 0, 1, spec.data.name)
-    data = load(spec.data.name, spec.data.parameters, context.data_folder)
+    if file is None:
+        data = load(spec.data.name, spec.data.parameters, context.data_folder)
+    else:
+        data = load_content(spec.data.name, spec.data.parameters, file.content)
     context.progress("reading data", 1, 1, spec.data.name)
     return data
 
