@@ -45,6 +45,11 @@ COMMANDS: dict[str, Entry] = {
         summary="List, show, name and remove groups: models that may be interpolated and compared.",
         group=True,
     ),
+    "symmetries": Entry(
+        module="nid_cli.cli.symmetries",
+        panel=MEASURE,
+        summary="Derive which permutations leave a network unchanged, and prove it by running the network.",
+    ),
     "lmc": Entry(
         module="nid_cli.cli.lmc",
         panel=MEASURE,

@@ -69,7 +69,8 @@ def _chosen(path: Path, found: Any, key: str | None) -> dict[str, Tensor]:
     keys = some(map(str, found))
     if key is None and not _is_state(found):
         raise UsageError(f"{path} is no state dictionary; it has {keys or 'nothing'}", "--key names the one within it")
-    if key is not None:
+    # A file that is a state dictionary itself (an initialization, say) needs no key.
+    if key is not None and not (key not in found and _is_state(found)):
         if key not in found:
             raise UsageError(f"{path} has no {key!r}; it has {keys}")
         found = found[key]
