@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from nid_cli.data.catalog import entry
-from nid_cli.nets import Graph, build
+from nid_cli.data.catalog import CATALOG, measures_of
+from nid_cli.errors import IntegrityError
+from nid_cli.nets import ARCHITECTURES, Graph, build
+from nid_cli.nets.description import Description
+from nid_cli.nets.validation import validate
 from nid_cli.specs import SYMMETRIES, DataSpec, NetworkSpec, RunSpec
 
+# What nid itself can make, by selector; registries hold other architectures and data sets beside.
+KNOWN: dict[str, tuple[str, ...]] = {"arch": tuple(ARCHITECTURES), "dataset": tuple(CATALOG)}
 
-def network_of(network: NetworkSpec, data: DataSpec, symmetry: str) -> Graph:
+
+def network_of(network: NetworkSpec, data: DataSpec, symmetry: str, description: str | None = None) -> Graph:
     """The graph of an architecture for a data set, gated where the symmetry type asks for it.
+
+    Args:
+        description: the text that ``network.graph`` is the hash of, where the network was taken in.
 
     Raises:
         UsageError: the architecture cannot be so, or not for these data.
+        IntegrityError: the description is not the one that was recorded, or may not run.
     """
-    known = entry(data.name)
-    shape, outputs = known.shape(data.parameters), known.outputs(data.parameters)
+    if network.graph is not None:
+        if description is None:
+            raise IntegrityError(f"the description of the network {network.arch} is not there")
+        return _described(description, network.graph)
+    shape, outputs, *_ = measures_of(data)
     return build(network, shape, outputs, gated=SYMMETRIES[symmetry].gated)
 
 
-def graph_of(spec: RunSpec) -> Graph:
-    """The network of a specification."""
-    return network_of(spec.network, spec.data, spec.symmetry.name)
+@lru_cache(maxsize=16)
+def _described(text: str, expected: str) -> Graph:
+    described = Description.from_json(text, expected)
+    validate(described)
+    return Graph(described)
+
+
+def graph_of(spec: RunSpec, description: str | None = None) -> Graph:
+    """The network of a specification; see :func:`network_of`."""
+    return network_of(spec.network, spec.data, spec.symmetry.name, description)
 
 
 def architecture_of(spec: RunSpec) -> dict[str, Any]:
-    """The network of a specification as the registry's table of architectures describes it."""
-    known = entry(spec.data.name)
-    shape, outputs = known.shape(spec.data.parameters), known.outputs(spec.data.parameters)
+    """A native network as the registry's table of architectures describes it."""
+    shape, outputs, *_ = measures_of(spec.data)
     return spec.network.canonical() | {"input_shape": list(shape), "outputs": outputs}
 
 
-def fixed_share(spec: RunSpec) -> float | None:
+def fixed_share(spec: RunSpec, description: str | None = None) -> float | None:
     """The share of a network's weights (not biases) that is fixed; None where the symmetry type fixes none."""
     if spec.symmetry.num_fixed is None:
         return None
-    layers = graph_of(spec).weighted
+    layers = graph_of(spec, description).weighted
     fixed = sum(op.channels * count for op, count in zip(layers, spec.symmetry.num_fixed, strict=True))
     return fixed / sum(op.channels * op.fan_in for op in layers)

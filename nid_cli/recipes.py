@@ -100,14 +100,17 @@ RECIPES: dict[tuple[str, str], Settings] = {
 # Settings of a command that are no part of what a run is.
 CALL_SETTINGS = ("seeds", "save_every")
 # ``init`` follows from the symmetry type.
-KNOWN = (*(name for name in FIELDS if name != "init"), *CALL_SETTINGS)
+# So do the facts of a file of data, and of networks that were taken in.
+FACTS = ("init", "graph", "content", "input_shape", "outputs", "targets", "vocabulary")
+KNOWN = (*(name for name in FIELDS if name not in FACTS), *CALL_SETTINGS)
 
 
-def resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
+def resolve(options: Settings, file: DataSpec | None = None) -> tuple[RunSpec, dict[str, Any]]:
     """The full specification for what was given, and the settings of the call (seeds, save_every).
 
     Args:
         options: any of ``KNOWN``; what is missing comes from the recipe of (arch, dataset).
+        file: the data set, where it is a file of tensors (``data.file``).
 
     Raises:
         UsageError: an unknown name or a value that cannot be.
@@ -116,16 +119,16 @@ def resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
         if name not in KNOWN:
             raise unknown("setting", name, KNOWN)
     try:
-        return _resolve(options)
+        return _resolve(options, file)
     except (TypeError, ValueError, OverflowError) as error:  # a configuration file may hold anything
         raise UsageError(f"a setting has the wrong type: {error}") from None
 
 
-def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
-    arch, dataset = str(options.get("arch", "mlp")), str(options.get("dataset", "digits"))
+def _resolve(options: Settings, file: DataSpec | None) -> tuple[RunSpec, dict[str, Any]]:
+    arch, dataset = str(options.get("arch", "mlp")), file.name if file else str(options.get("dataset", "digits"))
     if arch not in ARCHITECTURES:
         raise unknown("architecture", arch, ARCHITECTURES)
-    if dataset not in CATALOG:
+    if file is None and dataset not in CATALOG:
         raise unknown("data set", dataset, CATALOG)
     values = {**_GENERAL[arch], **RECIPES.get((arch, dataset), {}), **options, "arch": arch, "dataset": dataset}
     values["symmetry"] = symmetry_name(values.get("symmetry", "standard"))
@@ -139,9 +142,12 @@ def _resolve(options: Settings) -> tuple[RunSpec, dict[str, Any]]:
         values["momentum"] = 0.0
     if not values["milestones"]:
         values["gamma"] = 1.0
-    values["data"] = resolve_parameters(dataset, values.get("data", {}))
+    data = file or DataSpec(name=dataset, parameters=resolve_parameters(dataset, values.get("data", {})))
+    if data.vocabulary is not None or data.targets == "positions":
+        raise UsageError(f"{arch} reads numbers and puts out one answer a sample, which the data set {dataset} is not")
+    values |= data.flat()
     network = NetworkSpec(**{name: values[name] for name in ("arch", "width", "depth", "norm", "activation")})
-    graph = network_of(network, DataSpec(name=dataset, parameters=values["data"]), values["symmetry"])
+    graph = network_of(network, data, values["symmetry"])
     takes = SYMMETRIES[values["symmetry"]].settings
     for name in ("kappa", "num_fixed"):
         if name not in takes and options.get(name) is not None:

@@ -17,6 +17,8 @@ from nid_cli.specs import ALIGNMENTS, Canonical
 Key = dict[str, Any]
 # The name of a network's output where layers are named.
 OUTPUT = "output"
+# Bytes of one covariance that is held in memory.
+LARGEST_COVARIANCE = 2**32
 # Of a convolution the ridge estimate takes so many patches where no --subsample is given.
 PATCHES = 20_000
 
@@ -48,6 +50,38 @@ def _known(what: str, names: Sequence[str], choices: Sequence[str]) -> None:
     for name in names:
         if name not in choices:
             raise unknown(what, name, choices)
+
+
+def _by_index(names: Sequence[str]) -> dict[str, str]:
+    return {name: name for name in names} | {str(index): name for index, name in enumerate(names)}
+
+
+def _chosen(layers: Sequence[str], known: dict[str, str], what: str = "layer") -> list[str]:
+    """The names of layers that were chosen by index, label or name."""
+    if wrong := [layer for layer in layers if layer not in known]:
+        names = list(dict.fromkeys(known.values()))
+        raise UsageError(f"there is no {what} {wrong[0]}; {what}s are 0 to {len(names) - 1}, or {', '.join(names)}")
+    return list(dict.fromkeys(known[layer] for layer in layers))
+
+
+def _refuse_wide(sizes: Sequence[tuple[str, int]]) -> None:
+    """Refuses covariances that would take more memory than ``LARGEST_COVARIANCE`` bytes.
+
+    Args:
+        sizes: name and inputs of each chosen layer, in the order of their indices.
+
+    Raises:
+        UsageError: one is too wide; the hint chooses the others.
+    """
+    wide = [(name, inputs) for name, inputs in sizes if 8 * inputs * inputs > LARGEST_COVARIANCE]
+    if wide:
+        name, inputs = wide[0]
+        others = [own for own, _ in sizes if own not in dict(wide)]
+        raise UsageError(
+            f"the covariance of the {inputs} inputs of {name} would take {8 * inputs**2 / 2**30:.1f} GiB "
+            f"(and its decomposition several times that), more than {LARGEST_COVARIANCE >> 30} GiB",
+            f"--layers {','.join(others)}" if others else "leave the layer out with --layers",
+        )
 
 
 def _is_share(explained_variance: float) -> None:
@@ -82,11 +116,12 @@ class LmcParameters(Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class MatchParameters(Parameters):
-    """``random``: so many random permutations for the baseline."""
+    """``random``: so many random permutations for the baseline. ``layers``: spaces, by label or name, None for all."""
 
     at: tuple[str, ...] = ("post_activation",)
     similarity: tuple[str, ...] = ("pearson",)
     random: int = 100
+    layers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _known("recording point", self.at, SITES)
@@ -96,8 +131,11 @@ class MatchParameters(Parameters):
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each recording site, similarity and hidden layer that has the site."""
+        labels = {str(space.label): space.name for space in graph.spaces}
+        known = {space.name: space.name for space in graph.spaces} | labels
+        chosen = set(known.values() if self.layers is None else _chosen(self.layers, known, "space"))
         for at, similarity, space in product(self.at, self.similarity, graph.spaces):
-            if at in space.sites:
+            if at in space.sites and space.name in chosen:
                 yield {"layer": space.name, "at": at, "similarity": similarity, "random": self.random}
 
 
@@ -143,24 +181,36 @@ class CostParameters(Parameters):
 
     def _layers(self, graph: Graph) -> list[str]:
         names = list(graph.layers)
-        if self.layers is None:
-            return names
-        known = dict(zip(names, names, strict=True)) | {str(index): name for index, name in enumerate(names)}
-        if wrong := [layer for layer in self.layers if layer not in known]:
-            raise UsageError(f"there is no layer {wrong[0]}; layers are 0 to {len(names) - 1}, or {', '.join(names)}")
-        return list(dict.fromkeys(known[layer] for layer in self.layers))
+        return names if self.layers is None else _chosen(self.layers, _by_index(names))
+
+    def check(self, graphs: Sequence[Graph]) -> None:
+        """Covariances must fit into memory."""
+        for graph in graphs:
+            _refuse_wide([(name, graph.layers[name].fan_in) for name in self._layers(graph)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoherenceParameters(Parameters):
-    """The share of the inputs' variance that a layer's principal subspace holds."""
+    """The share of the inputs' variance that a layer's principal subspace holds; ``layers`` by index or name (or
+    ``output``), None for all."""
 
     explained_variance: float = 0.9
+    layers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _is_share(self.explained_variance)
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each weighted layer, and one for the output."""
-        for layer in [*graph.layers, OUTPUT]:
+        for layer in self._layers(graph):
             yield {"layer": layer, "explained_variance": self.explained_variance}
+
+    def _layers(self, graph: Graph) -> list[str]:
+        names = [*graph.layers, OUTPUT]
+        return names if self.layers is None else _chosen(self.layers, _by_index(names))
+
+    def check(self, graphs: Sequence[Graph]) -> None:
+        """Covariances must fit into memory."""
+        for graph in graphs:
+            wide = {OUTPUT: graph.outputs} | {name: layer.fan_in for name, layer in graph.layers.items()}
+            _refuse_wide([(name, wide[name]) for name in self._layers(graph)])

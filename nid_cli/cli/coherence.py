@@ -40,15 +40,17 @@ def coherence(
     typer_context: typer.Context,
     chosen: Selection,
     explained_variance: options.ExplainedVariance = USUAL.explained_variance,
+    layers: options.LayersOption = None,
     *,
     how: Measuring,
 ) -> None:
     """Measure how coherent each layer's principal subspace is, and how anisotropic the masks are on it."""
     if typer_context.invoked_subcommand is not None:
-        if (chosen, how, explained_variance) != (Selection(), Measuring(), USUAL.explained_variance):
+        if (chosen, how, explained_variance, layers) != (Selection(), Measuring(), USUAL.explained_variance, None):
             raise UsageError("options of nid coherence synthetic belong behind the word synthetic")
         return
-    how.run("coherence", CoherenceParameters(explained_variance=explained_variance), _table, selection=chosen)
+    parameters = CoherenceParameters(explained_variance=explained_variance, layers=options.layers(layers))
+    how.run("coherence", parameters, _table, selection=chosen)
 
 
 def _table(records: Sequence[Row]) -> None:

@@ -36,13 +36,19 @@ COMMANDS: dict[str, Entry] = {
     "register": Entry(
         module="nid_cli.cli.register",
         panel=TRAIN,
-        summary="Import runs: the reference code's run directories, and the groups of other registries.",
+        summary="Import models: state dictionaries of your own network, the reference code's runs, groups of other "
+        "registries.",
     ),
     "group": Entry(
         module="nid_cli.cli.group",
         panel=TRAIN,
         summary="List, show, name and remove groups: models that may be interpolated and compared.",
         group=True,
+    ),
+    "symmetries": Entry(
+        module="nid_cli.cli.symmetries",
+        panel=MEASURE,
+        summary="Derive which permutations leave a network unchanged, and prove it by running the network.",
     ),
     "lmc": Entry(
         module="nid_cli.cli.lmc",

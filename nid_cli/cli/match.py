@@ -45,6 +45,9 @@ def match(
         ),
     ] = ",".join(USUAL.similarity),
     random: Annotated[int, typer.Option(metavar="N", help="Random permutations for the baseline.")] = USUAL.random,
+    layers: Annotated[
+        str | None, typer.Option("--layers", metavar="NAME[,NAME..]", help="Hidden layers, as records call them [all].")
+    ] = None,
     *,
     how: Measuring,
 ) -> None:
@@ -53,6 +56,7 @@ def match(
         at=tuple(some_of("recording point", at, SITES)),
         similarity=tuple(some_of("similarity", similarity, SIMILARITIES)),
         random=random,
+        layers=options.layers(layers),
     )
     how.run("match", parameters, _table, selection=chosen, pairs=pairs)
 

@@ -90,6 +90,23 @@ ExplainedVariance = Annotated[
     float, typer.Option("--explained-variance", metavar="P", help="Share of the inputs' variance in the subspace.")
 ]
 BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="MODEL", help="FILE.py:FUNCTION or package.module:FUNCTION, which returns a torch module."
+    ),
+]
+ModelArgs = Annotated[
+    list[str] | None,
+    typer.Option("--model-arg", metavar="KEY=VALUE", help="An argument of the function; repeatable."),
+]
+Input = Annotated[
+    str | None,
+    typer.Option("--input", metavar="3x64x64|16:100", help="One sample: numbers, or whole numbers below 100."),
+]
+DataParameters = Annotated[
+    list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="A parameter of the data set; repeatable.")
+]
 LayersOption = Annotated[
     str | None, typer.Option("--layers", metavar="0,1,NAME", help="Layers, by index or name [all].")
 ]
@@ -149,6 +166,21 @@ def indices(text: str | None, what: str) -> list[int] | None:
     if not all(part.strip().isdecimal() for part in text.split(",")):
         raise UsageError(f"{what} must be whole numbers like 0,2, not {text!r}")
     return list(dict.fromkeys(int(part) for part in text.split(",")))
+
+
+def parameters(given: Iterable[str]) -> dict[str, str]:
+    """``KEY=VALUE`` texts of a data set.
+
+    Raises:
+        UsageError: one is none.
+    """
+    found = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not separator or not key or not value:
+            raise UsageError(f"--data takes KEY=VALUE, not {text!r}")
+        found[key.replace("-", "_")] = value
+    return found
 
 
 def layers(text: str | None) -> tuple[str, ...] | None:

@@ -50,11 +50,13 @@ def show(
     export: str | None,
     human: Callable[[], None],
     columns: Sequence[str] | None = None,
+    summary: Row | None = None,
 ) -> None:
     """The result of a command: the export where one is asked for, and JSON or the table for people on stdout.
 
     Args:
         columns: only these in JSON and exports; a record that lacks one has None there.
+        summary: what the document of ``--json`` says beside its records.
     """
     shown: Sequence[Row] = records
     if columns is not None:
@@ -64,7 +66,7 @@ def show(
         if export == "-":
             return
     if as_json:
-        emit(document(kind.schema, shown))
+        emit(document(kind.schema, shown, summary))
     else:
         human()
 

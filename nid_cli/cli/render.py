@@ -40,9 +40,11 @@ def say(sentence: str) -> None:
         print("".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr, flush=True)
 
 
-def document(schema: str, records: Sequence[Row]) -> str:
+def document(schema: str, records: Sequence[Row], summary: Row | None = None) -> str:
     """One JSON document; NaN and infinities, which JSON lacks, become null."""
-    return json.dumps({"schema": schema, "records": [plain(r) for r in records]}, indent=2, allow_nan=False)
+    beside = {} if summary is None else {"summary": plain(summary)}
+    content = {"schema": schema, **beside, "records": [plain(r) for r in records]}
+    return json.dumps(content, indent=2, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from nid_cli.cli import options
-from nid_cli.data.catalog import CATALOG
-from nid_cli.errors import unknown
+from nid_cli.data.catalog import CATALOG, is_data_file
 from nid_cli.nets import ARCHITECTURES
 from nid_cli.specs import SYMMETRIES, Kappa, Selection, symmetry_name
 
@@ -65,15 +65,11 @@ def selection(
     """The selectors of a command as one value.
 
     Raises:
-        UsageError: an unknown name or an unreadable number.
+        UsageError: an unknown type or an unreadable number.
     """
-    for what, given, choices in (("architecture", arch, ARCHITECTURES), ("data set", dataset, CATALOG)):
-        for name in given or ():
-            if name not in choices:
-                raise unknown(what, name, choices)
     return Selection(
         arch=tuple(arch or ()),
-        dataset=tuple(dataset or ()),
+        dataset=tuple(Path(name).stem if is_data_file(name) else name for name in dataset or ()),
         symmetry=tuple(symmetry_name(s) for s in symmetry or ()),
         kappa=tuple(Kappa.parse(k) for k in kappa or ()),
         group=tuple(group or ()),

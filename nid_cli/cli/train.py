@@ -10,7 +10,7 @@ import typer
 
 from nid_cli import recipes
 from nid_cli.cli import options, output, render
-from nid_cli.data.catalog import CATALOG
+from nid_cli.data.catalog import CATALOG, is_data_file
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets import ARCHITECTURES
 from nid_cli.pipeline.context import Context
@@ -36,11 +36,13 @@ def train(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Data set [digits].", autocompletion=options.among(CATALOG)),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Data set [digits], or a .safetensors or .npz file of tensors.",
+            autocompletion=options.among(CATALOG),
+        ),
     ] = None,
-    data: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the data set; repeatable.")
-    ] = None,
+    data: options.DataParameters = None,
     symmetry: Annotated[
         str | None,
         typer.Option(
@@ -103,15 +105,21 @@ def train(
     }  # fmt: skip
     settings = _read(config) | {key: value for key, value in given.items() if value is not None}
     if data:
-        settings["data"] = settings.get("data", {}) | _parameters(data)
+        settings["data"] = settings.get("data", {}) | options.parameters(data)
     if workers is not None and workers < 1:
         raise UsageError(f"workers must be at least 1, not {workers}")
-    spec, call = recipes.resolve(settings)
+    named = str(settings.get("dataset", ""))
+    file = None
+    if is_data_file(named):
+        from nid_cli.data.file import read
+
+        file = read(Path(named), settings.get("data", {}))
+    spec, call = recipes.resolve(settings, file.spec if file else None)
     if dry_run:
         import tomli_w
 
         resolved = {k: v for k, v in (spec.to_dict() | call).items() if k in recipes.KNOWN and v is not None}
-        render.emit(tomli_w.dumps(resolved), end="")
+        render.emit(tomli_w.dumps(resolved | ({"dataset": named} if file else {})), end="")
         return
     from nid_cli.pipeline.training.train import train as run
 
@@ -124,7 +132,9 @@ def train(
             progress=progress,
             say=render.say,
         )
-        outcome = run(context, spec, seeds=call["seeds"], save_every=call["save_every"], name=name, workers=workers)
+        outcome = run(
+            context, spec, seeds=call["seeds"], save_every=call["save_every"], name=name, workers=workers, file=file
+        )
     records = [
         {
             **outcome.group.identity,
@@ -166,13 +176,3 @@ def _read(config: Path | None) -> dict[str, Any]:
     if not isinstance(values.get("data", {}), dict):
         raise UsageError(f"data in {config} must be a table of parameters")
     return {key.replace("-", "_"): value for key, value in values.items()}
-
-
-def _parameters(given: list[str]) -> dict[str, str]:
-    parameters = {}
-    for text in given:
-        key, separator, value = text.partition("=")
-        if not separator or not key or not value:
-            raise UsageError(f"--data takes KEY=VALUE, not {text!r}")
-        parameters[key.replace("-", "_")] = value
-    return parameters

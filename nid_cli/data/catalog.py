@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nid_cli.errors import UsageError, unknown
+from nid_cli.specs import DataSpec
 
 Parameters = Mapping[str, int | float]
 
@@ -17,6 +19,8 @@ TRAIN_SIZE = "train_size"
 # And this one: the share of the training set that becomes the validation split (0.1 where it is not given).
 VAL_SHARE = "val_share"
 COMMON: dict[str, type] = {TRAIN_SIZE: int, VAL_SHARE: float}
+# Of files of tensors that are data sets of their own (``data.file``).
+ENDINGS = (".safetensors", ".npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,7 @@ class DatasetEntry:
     """One data set.
 
     ``shape`` and ``outputs`` give the input shape and the number of network outputs for given parameters;
-    ``loader`` is ``module:function``, imported only when the data are needed.
+    ``loader`` is ``module:function``, imported only when the data are needed. ``targets``: ``classes`` or ``labels``.
     """
 
     name: str
@@ -34,6 +38,7 @@ class DatasetEntry:
     outputs: Callable[[Parameters], int]
     parameters: Parameters = field(default_factory=dict)
     check: Callable[[Parameters], str | None] = lambda _: None
+    targets: str = "classes"
 
 
 def _images(name: str, description: str, shape: tuple[int, ...], outputs: int, loader: str) -> DatasetEntry:
@@ -72,6 +77,7 @@ def _subspace(name: str, description: str, outputs: str, **own: int | float) -> 
         outputs=lambda p: int(p[outputs]),
         parameters=own | _SAMPLES | _SEEDS,
         check=_check_subspace,
+        targets="labels" if outputs == "k" else "classes",
     )
 
 
@@ -141,6 +147,35 @@ def entry(name: str) -> DatasetEntry:
     return CATALOG[name]
 
 
+def is_data_file(name: str) -> bool:
+    """Whether ``--dataset`` names a file of tensors."""
+    return name.endswith(ENDINGS)
+
+
+class Measures(NamedTuple):
+    """What a network must fit: one sample's shape, the outputs that the targets need, what these are, and for inputs
+    that are whole numbers what they are below."""
+
+    shape: tuple[int, ...]
+    outputs: int
+    targets: str
+    vocabulary: int | None = None
+
+
+def measures_of(data: DataSpec) -> Measures:
+    """Of a data set of the catalogue, or of a file as its specification has them; nothing is read.
+
+    Raises:
+        UsageError: no such data set.
+    """
+    if data.content is not None:
+        if data.input_shape is None or data.outputs is None or data.targets is None:
+            raise UsageError(f"the data set {data.name} is a file of tensors without shape, outputs or targets")
+        return Measures(data.input_shape, data.outputs, data.targets, data.vocabulary)
+    known = entry(data.name)
+    return Measures(known.shape(data.parameters), known.outputs(data.parameters), known.targets)
+
+
 def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int | float]:
     """All parameters of a data set: the defaults, overridden by ``given`` (strings or numbers; ``-`` reads as ``_``).
 
@@ -148,12 +183,28 @@ def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int 
         UsageError: an unknown parameter, a value of the wrong kind, or one that the data set cannot have.
     """
     known = entry(name)
-    resolved = dict(known.parameters)
+    resolved = _resolve(name, known.parameters, given)
+    if problem := known.check(resolved):
+        raise UsageError(f"{name}: {problem}")
+    return resolved
+
+
+def resolve_common(name: str, given: Mapping[str, object]) -> dict[str, int | float]:
+    """Those parameters that every data set takes, of a file of tensors.
+
+    Raises:
+        UsageError: see :func:`resolve_parameters`.
+    """
+    return _resolve(name, {}, given)
+
+
+def _resolve(name: str, defaults: Parameters, given: Mapping[str, object]) -> dict[str, int | float]:
+    resolved = dict(defaults)
     for raw, value in given.items():
         key = raw.replace("-", "_")
-        if key not in known.parameters and key not in COMMON:
-            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*known.parameters, *COMMON)])
-        kind = type(known.parameters[key]) if key in known.parameters else COMMON[key]
+        if key not in defaults and key not in COMMON:
+            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*defaults, *COMMON)])
+        kind = type(defaults[key]) if key in defaults else COMMON[key]
         try:
             number = kind(str(value))
         except ValueError:
@@ -164,6 +215,4 @@ def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int 
         resolved[key] = number
     if not 0 < resolved.get(VAL_SHARE, 0.1) < 1:
         raise UsageError(f"val-share must lie between 0 and 1, not {resolved[VAL_SHARE]}")
-    if problem := known.check(resolved):
-        raise UsageError(f"{name}: {problem}")
     return resolved

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors.torch import load as from_bytes
+
 from nid_cli.data.catalog import TRAIN_SIZE, VAL_SHARE, Parameters, entry
 from nid_cli.data.tensors import Data, RawData, Split, split_validation
 from nid_cli.errors import UsageError
@@ -26,10 +28,29 @@ def load(name: str, parameters: Parameters, folder: Path) -> Data:
     """
     module, function = entry(name).loader.split(":")
     loader: Callable[[Parameters, Path], RawData] = getattr(importlib.import_module(module), function)
-    raw = loader(parameters, folder)
+    return _finished(name, parameters, loader(parameters, folder))
+
+
+def load_content(name: str, parameters: Parameters, content: bytes) -> Data:
+    """A file of tensors (``data.file``) as data in memory.
+
+    Args:
+        content: the tensors as registries keep them.
+
+    Raises: see :func:`load`.
+    """
+    tensors = from_bytes(content)
+    train, test = (Split(tensors[f"{part}_inputs"], tensors[f"{part}_targets"]) for part in ("train", "test"))
+    val = Split(tensors["val_inputs"], tensors["val_targets"]) if "val_inputs" in tensors else None
+    return _finished(name, parameters, RawData(train, test), val)
+
+
+def _finished(name: str, parameters: Parameters, raw: RawData, val: Split | None = None) -> Data:
     # A copy, as the others are: else it alone would keep the whole of a mapped file in memory.
     test = Split(raw.test.inputs.clone(), raw.test.targets.clone())
-    train, val = split_validation(raw.train, parameters.get(VAL_SHARE, 0.1))
+    train = raw.train
+    if val is None:
+        train, val = split_validation(raw.train, parameters.get(VAL_SHARE, 0.1))
     if size := parameters.get(TRAIN_SIZE):
         if size > len(train):
             raise UsageError(f"train-size {size} exceeds the {len(train)} training samples of {name}")

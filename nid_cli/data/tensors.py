@@ -12,7 +12,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Split:
-    """``inputs`` (N x *shape; bytes or float32) and ``targets`` (N classes, or N x K labels in {0, 1} as float32)."""
+    """``inputs`` (N x *shape; bytes, float32 or int64) and ``targets``.
+
+    These are N classes, N x K labels in {0, 1} as float32, or N x T classes, one for each position (-100 does not
+    count).
+    """
 
     inputs: Tensor
     targets: Tensor
@@ -56,7 +60,9 @@ class Data:
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        """Raw inputs (bytes or floats) as normalized float32."""
+        """Raw inputs (bytes or floats) as normalized float32; whole numbers, which name things, as they are."""
+        if inputs.dtype == torch.int64:
+            return inputs
         if self.normalization is None:
             return inputs.to(torch.float32)
         x = inputs.to(torch.float32, copy=True)

@@ -37,9 +37,10 @@ def build(network: NetworkSpec, input_shape: tuple[int, ...], outputs: int, *, g
     if network.arch not in ARCHITECTURES:
         raise unknown("architecture", network.arch, ARCHITECTURES)
     architecture = ARCHITECTURES[network.arch]
+    assert network.width is not None and network.depth is not None
     if network.norm not in architecture.norms:
         raise unknown(f"norm for {network.arch}", network.norm, architecture.norms)
     if network.depth < architecture.min_depth or network.width < 1:
         raise UsageError(f"{network.arch} needs depth >= {architecture.min_depth} and width >= 1")
-    own = {name: value for name, value in vars(network).items() if name != "arch"}
+    own = {name: value for name, value in vars(network).items() if name not in ("arch", "graph")}
     return architecture.build(input_shape=input_shape, outputs=outputs, gated=gated, **own)

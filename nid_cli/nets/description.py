@@ -48,7 +48,8 @@ class Buffer:
 class Description:
     """A network. ``tied`` maps a parameter's further names to the one that it is stored under.
 
-    ``output`` names the call whose value is the network's.
+    ``output`` names the call whose value is the network's. ``pinned`` names spaces that are derived for it, but whose
+    permutation changed its outputs when that was tried (``nets.proof``): they are none.
     """
 
     inputs: tuple[Input, ...]
@@ -57,6 +58,7 @@ class Description:
     buffers: Mapping[str, Buffer] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
     output: str
+    pinned: tuple[str, ...] = ()
 
     @cached_property
     def text(self) -> str:
@@ -87,6 +89,7 @@ class Description:
                 },
                 "tied": dict(self.tied),
                 "output": self.output,
+                "pinned": list(self.pinned),
             }
         )
 
@@ -106,10 +109,11 @@ class Description:
                 f"the network's description is of version {str(data.get('version'))[:20]}, not {VERSION}",
                 "a newer nid may read it",
             )
-        if data.keys() != {"version", "inputs", "calls", "parameters", "buffers", "tied", "output"}:
+        if data.keys() != {"version", "inputs", "calls", "parameters", "buffers", "tied", "output", "pinned"}:
             raise IntegrityError("the network's description has other entries than a description has")
-        if not isinstance(data["inputs"], list) or not isinstance(data["calls"], list):
-            raise IntegrityError("the network's description has inputs or calls that are no list")
+        for part in ("inputs", "calls", "pinned"):
+            if not isinstance(data[part], list):
+                raise IntegrityError(f"the network's description has {part} that are no list")
         for part in ("parameters", "buffers", "tied"):
             if not isinstance(data[part], dict):
                 raise IntegrityError(f"the network's description has {part} that are no table")
@@ -120,6 +124,7 @@ class Description:
             buffers={name: _decode_buffer(kept) for name, kept in data["buffers"].items()},
             tied={name: _text(first) for name, first in data["tied"].items()},
             output=_text(data["output"]),
+            pinned=tuple(map(_text, data["pinned"])),
         )
         if expected is not None and described.hash != expected:
             raise IntegrityError("the network's description is not the one that was recorded: its SHA-256 differs")

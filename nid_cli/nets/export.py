@@ -31,11 +31,15 @@ from nid_cli.nets.validation import validate
 
 
 class Exported(NamedTuple):
-    """The network, its tensors in this module (constants of its code too), and sentences that the user should read."""
+    """The network, its tensors in this module (constants of its code too), and sentences that the user should read.
+
+    ``alike_in_training``: whether the module does in training what its calls do.
+    """
 
     description: Description
     state: dict[str, Tensor]
     notes: tuple[str, ...]
+    alike_in_training: bool = True
 
 
 def export(module: nn.Module, inputs: Sequence[Input]) -> Exported:
@@ -56,7 +60,8 @@ def export(module: nn.Module, inputs: Sequence[Input]) -> Exported:
     given = example(single)
     with _evaluating(module), _quiet(), torch.random.fork_rng(devices=()):
         pick = try_out(module, given, notes)
-        notes += left_out(module, given)
+        otherwise = left_out(module, given)
+        notes += otherwise
         # Attention drops within itself; where it is told not to, no trace of that is left.
         for part in module.modules():
             part.training = isinstance(part, nn.MultiheadAttention)
@@ -75,7 +80,7 @@ def export(module: nn.Module, inputs: Sequence[Input]) -> Exported:
             f"the network changes its own tensor {name} whenever it runs",
             "a network must give the same outputs for the same inputs; keep counters out of forward",
         )
-    return _described(module, program, single, calls, output, notes)
+    return _described(module, program, single, calls, output, notes)._replace(alike_in_training=not otherwise)
 
 
 def _described(

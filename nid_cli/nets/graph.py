@@ -63,17 +63,16 @@ class Graph:
         gates: Iterable[Gate] = (),
         labels: Mapping[str, int | str] | None = None,
         space_labels: Mapping[str, int | str] | None = None,
-        pinned: Iterable[str] = (),
     ) -> None:
-        """``labels``: what records call layers, and spaces, where not by their names.
-
-        ``pinned``: spaces that do not keep the function after all (``nets.proof``), by name.
-        """
+        """``labels``: what records call layers, and spaces, where not by their names."""
         self.description = description
         self.gates = tuple(gates)
         self._labels = labels or {}
         self._space_labels = self._labels if space_labels is None else space_labels
-        self._pinned = frozenset(pinned)
+
+    def with_description(self, description: Description) -> Graph:
+        """The same gates and labels around another description."""
+        return Graph(description, self.gates, self._labels, self._space_labels)
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -168,7 +167,7 @@ class Graph:
             fixed=gates,
             constant=constant - gates,
             tied=self.description.tied,
-        ).without(self._pinned)
+        ).without(self.description.pinned)
 
     @cached_property
     def spaces(self) -> tuple[PermutationSpace, ...]:

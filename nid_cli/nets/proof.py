@@ -139,11 +139,19 @@ class Agreement:
 
 
 def agree(
-    module: nn.Module, description: Description, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int = 0
+    module: nn.Module,
+    description: Description,
+    state: Mapping[str, Tensor],
+    inputs: Sequence[Tensor],
+    seed: int = 0,
+    training: bool = True,
 ) -> Agreement:
     """Runs the module and its description on the same inputs, in evaluation and one step in training (same seed).
 
     The module, whose output must be a tensor, stays as it is.
+
+    Args:
+        training: whether the step in training is held, too.
     """
     own = copy.deepcopy(module)
     named = dict(own.named_buffers())
@@ -151,16 +159,16 @@ def agree(
     given = {one.name: x for one, x in zip(description.inputs, inputs, strict=True)}
     stored = {name: tensor.clone() for name, tensor in state.items()}
     errors = []
-    for training in (False, True):
-        own.train(training)
+    for trains in (False, True) if training else (False,):
+        own.train(trains)
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(seed)
             theirs = own(*(x.clone() for x in inputs))
             torch.manual_seed(seed)
-            ours = run(plan, stored, given, (description.output,), training)[description.output]
+            ours = run(plan, stored, given, (description.output,), trains)[description.output]
         errors.append(relative_error(ours, theirs))
     statistics = [relative_error(stored[name], named[name]) for name in running_statistics(description)]
-    return Agreement(errors[0], errors[1], max(statistics, default=0.0))
+    return Agreement(errors[0], errors[-1], max(statistics, default=0.0))
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:

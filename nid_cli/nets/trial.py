@@ -45,6 +45,11 @@ def try_out(module: nn.Module, given: tuple[Tensor, ...], notes: list[str]) -> C
     return pick
 
 
+def only_tensor(output: Any) -> Any:
+    """The one tensor of what a module puts out."""
+    return _pick(output)[0](output)
+
+
 def left_out(module: nn.Module, given: tuple[Tensor, ...]) -> list[str]:
     """A sentence where training draws at random in another way than by dropout layers: the trace does not show it."""
     kept = {buffer: buffer.clone() for buffer in module.buffers()}

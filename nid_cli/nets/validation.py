@@ -136,6 +136,8 @@ def _stored(description: Description) -> None:
     if total > LARGEST_STATE:
         raise IntegrityError(f"the network stores more than {LARGEST_STATE >> 30} GiB")
     _tied(description.tied, tensors.keys())
+    for name in description.pinned:
+        _name(name)
 
 
 def _tied(tied: Mapping[str, str], stored: Iterable[str]) -> None:

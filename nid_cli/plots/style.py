@@ -97,7 +97,7 @@ def short_number(value: float) -> str:
 def label(record: Record, kappa: bool = True) -> str:
     """A group in words: ``W-MLP, $\\kappa = 1$``; without the kappa where an axis shows it."""
     symmetry, arch = str(record["symmetry"]), str(record["arch"])
-    name = PREFIXES.get(symmetry, f"{symmetry}-") + NETWORKS.get(arch, arch)
+    name = PREFIXES.get(symmetry, f"{symmetry}-") + NETWORKS.get(arch, literal(arch))
     numbers = Kappa.of(record["kappa"]).numbers
     if not numbers or not kappa:
         return name
@@ -148,7 +148,7 @@ def look(record: Record) -> dict[str, Any]:
 
 # How labels word a setting in which two groups differ, where its name and value alone would not do.
 WORDS: dict[str, Callable[[Any], str]] = {
-    "dataset": lambda v: DATASETS.get(v, str(v)),
+    "dataset": lambda v: DATASETS.get(v, literal(str(v))),
     "norm": lambda v: "no norm" if v == "none" else f"{v} norm",
     "activation": lambda v: ACTIVATIONS.get(v, str(v)),
     "depth": lambda v: f"depth {v}",
@@ -159,9 +159,11 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "weight_decay": lambda v: f"weight decay {number(v)}",
     "batch_size": lambda v: f"batch {v}",
     "epochs": lambda v: f"{v} epochs",
+    "graph": lambda v: f"network {v[:6]}",
+    "content": lambda v: f"data {v[:6]}",
 }
 # Said by the label itself, or by the share of fixed weights.
-SAID = ("arch", "symmetry", "kappa", "init", "data", "num_fixed")
+SAID = ("arch", "symmetry", "kappa", "init", "data", "num_fixed", "input_shape", "outputs", "targets", "vocabulary")
 PARAMETERS = {"k": "$k = {}$", "coherence": r"$\nu = {}$", "sep": "separation {}", "m": "$m = {}$", "d": "$d = {}$"}
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nid_cli.plots import coherence, cost_distribution, lmc, match, style, swaps, training
 from nid_cli.plots.rows import Record, Row
-from nid_cli.specs import ALIGNMENTS
+from nid_cli.specs import ALIGNMENTS, EXTERNAL
 
 # How alignments are dashed here (all curves have the group's colour), in the order of their table.
 DASHES = ("-", "--", ":", "-.", (0, (1, 2)))
@@ -53,24 +53,36 @@ def describe(records: Sequence[Record]) -> tuple[str, str]:
     models = {r[key] for r in records for key in ("model", "model_a", "model_b") if key in r}
     parameters = {name: value for name, value in settings["data"].items() if not name.endswith("_seed")}
     data = "".join(f", {style.parameter(name, value)}" for name, value in parameters.items())
-    title = f"{style.label(first)}, on {style.DATASETS.get(settings['dataset'], settings['dataset'])}"
-    norm = NORMS.get(settings["norm"], f"{settings['norm']} norm")
-    activation = style.ACTIVATIONS.get(settings["activation"], settings["activation"])
+    title = f"{style.label(first)}, on {style.WORDS['dataset'](settings['dataset'])}"
     said = [
         f"Group {style.literal(first['group'])}: {len(models)} model{'s' if len(models) > 1 else ''}, "
-        f"width {settings['width']}, depth {settings['depth']}, {norm}, {activation}{data}."
+        f"{_network(settings)}{data}."
     ]
     if first.get("fixed_share"):
         said.append(f"{100 * first['fixed_share']:.3g} % of the weights are fixed.")
-    said.append(
-        f"Trained for {settings['epochs']} epochs with {OPTIMIZERS[settings['optimizer']]}, learning rate "
-        f"{settings['lr']:g}, weight decay {settings['weight_decay']:g}, batches of {settings['batch_size']}."
-        if settings["epochs"]
-        else "Untrained."
-    )
+    said.append(_training_words(settings))
     measured = sorted({r["epoch"] for r in records if r["part"] != "training"})
     said.append(f"Measured at epoch {', '.join(map(str, measured))}.")
     return title, " ".join(said)
+
+
+def _network(settings: Mapping[str, Any]) -> str:
+    if settings.get("graph") is not None:
+        return f"a network taken in from torch ({settings['graph'][:12]})"
+    norm = NORMS.get(settings["norm"], f"{settings['norm']} norm")
+    activation = style.ACTIVATIONS.get(settings["activation"], settings["activation"])
+    return f"width {settings['width']}, depth {settings['depth']}, {norm}, {activation}"
+
+
+def _training_words(settings: Mapping[str, Any]) -> str:
+    if settings["optimizer"] == EXTERNAL:
+        return "Trained elsewhere."
+    if not settings["epochs"]:
+        return "Untrained."
+    return (
+        f"Trained for {settings['epochs']} epochs with {OPTIMIZERS[settings['optimizer']]}, learning rate "
+        f"{settings['lr']:g}, weight decay {settings['weight_decay']:g}, batches of {settings['batch_size']}."
+    )
 
 
 def draw(records: Sequence[Record], columns: int | None = None) -> Figure:

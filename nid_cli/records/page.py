@@ -22,11 +22,13 @@ from nid_cli.records.housekeeping import (
 )
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.symmetries import PermutationPlaces
 from nid_cli.records.synthetic import Synthetic
 from nid_cli.records.training import TrainedModel
 
 # Every kind of record, under the commands that give it, in the order of the page.
 KINDS: dict[str, tuple[type[Record], ...]] = {
+    "nid symmetries": (PermutationPlaces,),
     "nid lmc": (Lmc,),
     "nid match": (Match,),
     "nid cost": (MahalanobisCost, RidgeCost),

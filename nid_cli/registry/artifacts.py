@@ -11,6 +11,11 @@ from nid_cli.files import sha256
 RESUME = "resume.bin"
 
 
+def data_path(content: str) -> str:
+    """Where the tensors of a file of data lie, by their SHA-256."""
+    return f"data/{content}.safetensors"
+
+
 def read_verified(path: Path, expected: str) -> bytes:
     """The content of ``path``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, fields
@@ -11,12 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 
 from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
-from nid_cli.graphs import architecture_of, graph_of
+from nid_cli.graphs import architecture_of, fixed_share, graph_of
 from nid_cli.nets import Graph
 from nid_cli.registry.invocations import now
 from nid_cli.registry.tables import architectures, groups, inserted_id, models, results
 from nid_cli.specs import Kappa, RunSpec, Selection, canonical_json, stable_hash
 
+_EVERYTHING = select(groups, architectures.c.specification.label("architecture")).join(
+    architectures, architectures.c.id == groups.c.architecture_id
+)
 NAME = re.compile(r"\w[\w.,+=@-]{0,99}")
 # After the name of a removed group comes this and its id: no name that check_name admits, so that the name is free.
 REMOVED = "~"
@@ -35,6 +39,7 @@ class FixedFile:
 class Group:
     """One group as the registry knows it.
 
+    ``architecture``: what the registry has of its network: the description's text, where it was taken in.
     ``deleted_at``: when it was removed; such a group is found by its id or key alone.
     """
 
@@ -46,6 +51,7 @@ class Group:
     symmetry: str
     kappa: Kappa
     settings: str
+    architecture: str
     fixed_hash: str | None
     fixed_path: str | None
     fixed_sha256: str | None
@@ -69,7 +75,12 @@ class Group:
     @cached_property
     def graph(self) -> Graph:
         """The network of its members."""
-        return graph_of(self.spec)
+        return graph_of(self.spec, self.architecture)
+
+    @property
+    def fixed_share(self) -> float | None:
+        """The share of its weights that is fixed; None where its symmetry type fixes none."""
+        return fixed_share(self.spec, self.architecture)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -131,18 +142,20 @@ def find_or_create(
     fixed: FixedFile | None,
     data_fingerprint: str | None,
     name: str | None,
+    description: str | None = None,
 ) -> Group:
     """The group with these settings and fixed tensors, made where there is none, brought back where it was removed.
 
     Args:
         fixed: None for standard networks.
         name: for a new group; an existing one must already have it.
+        description: of a network that was taken in, its text.
 
     Raises:
         UsageError: the name is taken, or the group has another.
     """
     key = group_key(spec, fixed.hash if fixed else None)
-    row = connection.execute(select(groups).where(groups.c.key == key)).one_or_none()
+    row = connection.execute(_EVERYTHING.where(groups.c.key == key)).one_or_none()
     if row is not None and row.deleted_at is not None:
         return revive(connection, _group(row), name)
     if row is not None:
@@ -153,26 +166,11 @@ def find_or_create(
         return _group(row)
     if name is not None and connection.execute(select(groups.c.id).where(groups.c.name == name)).one_or_none():
         raise UsageError(f"the name {name} is taken by a group with other settings", "choose another --name")
-    architecture = architecture_of(spec)
-    architecture_hash = stable_hash(architecture)
-    architecture_id = connection.execute(
-        select(architectures.c.id).where(architectures.c.hash == architecture_hash)
-    ).scalar()
-    if architecture_id is None:
-        inserted = connection.execute(
-            architectures.insert().values(
-                hash=architecture_hash,
-                name=architecture["arch"],
-                specification=canonical_json(architecture),
-                parameter_count=graph_of(spec).parameter_count,
-            )
-        )
-        architecture_id = inserted_id(inserted)
     connection.execute(
         groups.insert().values(
             key=key,
             name=name or free_name(connection, _generated_name(spec)),
-            architecture_id=architecture_id,
+            architecture_id=_architecture(connection, spec, description),
             arch=spec.network.arch,
             dataset=spec.data.name,
             symmetry=spec.symmetry.name,
@@ -185,12 +183,36 @@ def find_or_create(
             created_at=now(),
         )
     )
-    return _group(connection.execute(select(groups).where(groups.c.key == key)).one())
+    return _group(connection.execute(_EVERYTHING.where(groups.c.key == key)).one())
+
+
+def _architecture(connection: Connection, spec: RunSpec, description: str | None) -> int:
+    """The id of the row of a network's architecture, made where there is none."""
+    text = canonical_json(architecture_of(spec)) if spec.network.graph is None else description
+    graph = graph_of(spec, text)  # it is held against its hash before it is written
+    assert text is not None
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    found: int | None = connection.execute(select(architectures.c.id).where(architectures.c.hash == digest)).scalar()
+    if found is not None:
+        return found
+    return inserted_id(
+        connection.execute(
+            architectures.insert().values(
+                hash=digest, name=spec.network.arch, specification=text, parameter_count=graph.parameter_count
+            )
+        )
+    )
 
 
 def names(connection: Connection) -> list[str]:
     """All names, sorted, without those of removed groups."""
     query = select(groups.c.name).where(groups.c.deleted_at.is_(None)).order_by(groups.c.name)
+    return list(connection.execute(query).scalars())
+
+
+def values_of(connection: Connection, column: str) -> list[str]:
+    """The architectures, data sets ... that there are groups of, sorted."""
+    query = select(groups.c[column]).where(groups.c.deleted_at.is_(None)).distinct().order_by(groups.c[column])
     return list(connection.execute(query).scalars())
 
 
@@ -205,7 +227,7 @@ def by_name(connection: Connection, name: str) -> Group:
     Raises:
         NotFoundError: there is none; the hint names the nearest, or all.
     """
-    query = select(groups).where(groups.c.name == name, groups.c.deleted_at.is_(None))
+    query = _EVERYTHING.where(groups.c.name == name, groups.c.deleted_at.is_(None))
     row = connection.execute(query).one_or_none()
     if row is not None:
         return _group(row)
@@ -225,7 +247,7 @@ def alike(connection: Connection, spec: RunSpec) -> list[str]:
 
 def by_id(connection: Connection, group_id: int) -> Group:
     """The group with this id."""
-    return _group(connection.execute(select(groups).where(groups.c.id == group_id)).one())
+    return _group(connection.execute(_EVERYTHING.where(groups.c.id == group_id)).one())
 
 
 def matching(query: Select[Any], selection: Selection) -> Select[Any]:
@@ -244,7 +266,7 @@ def matching(query: Select[Any], selection: Selection) -> Select[Any]:
 
 def all_groups(connection: Connection, selection: Selection | None = None) -> list[Group]:
     """Groups that match, in the order they were made."""
-    return [_group(row) for row in connection.execute(matching(select(groups), selection or Selection()))]
+    return [_group(row) for row in connection.execute(matching(_EVERYTHING, selection or Selection()))]
 
 
 def rename(connection: Connection, old: str, new: str) -> None:
@@ -280,7 +302,7 @@ def remove(connection: Connection, group: Group) -> None:
 
 def removed(connection: Connection) -> list[Group]:
     """The removed groups, in the order of their removal."""
-    query = select(groups).where(groups.c.deleted_at.is_not(None)).order_by(groups.c.deleted_at, groups.c.id)
+    query = _EVERYTHING.where(groups.c.deleted_at.is_not(None)).order_by(groups.c.deleted_at, groups.c.id)
     return [_group(row) for row in connection.execute(query)]
 
 
@@ -291,7 +313,7 @@ def original_name(group: Group) -> str:
 
 def by_key(connection: Connection, key: str) -> Group | None:
     """The group with this identity, removed or not."""
-    row = connection.execute(select(groups).where(groups.c.key == key)).one_or_none()
+    row = connection.execute(_EVERYTHING.where(groups.c.key == key)).one_or_none()
     return _group(row) if row is not None else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from nid_cli.registry.artifacts import RESUME
+from nid_cli.registry.artifacts import RESUME, data_path
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import original_name, removed
 from nid_cli.registry.runs import model_folder
 from nid_cli.registry.tables import checkpoints, groups, invocations, models, results, runs
 
-ROOMS = ("runs", "fixed", "results")
+ROOMS = ("runs", "fixed", "results", "data")
 # How long before its first row a command may have begun to write files.
 LEAD_S = 120
 
@@ -66,6 +67,8 @@ def recorded(connection: Connection) -> list[Recorded]:
     fixed = select(groups.c.name, groups.c.fixed_path, groups.c.fixed_sha256).where(groups.c.fixed_path.is_not(None))
     for one in connection.execute(fixed.group_by(groups.c.fixed_path)):
         add(one.fixed_path, one.fixed_sha256, "the file of the fixed tensors", one.name)
+    for content, name in _contents(connection).items():
+        add(data_path(content), content, "the file of the data", name)
     matrices = (
         select(results.c.artifact_path, results.c.artifact_sha256, results.c.result_id, results.c.kind, groups.c.name)
         .outerjoin(groups, groups.c.id == results.c.group_id)
@@ -74,6 +77,13 @@ def recorded(connection: Connection) -> list[Recorded]:
     for row in connection.execute(matrices):
         add(row.artifact_path, row.artifact_sha256, f"the file of {row.kind} result {row.result_id}", row.name)
     return found
+
+
+def _contents(connection: Connection) -> dict[str, str]:
+    """The SHA-256 of every data set that was a file of tensors, with a group of it."""
+    query = select(groups.c.settings, groups.c.name).where(groups.c.settings.contains('"content":"'))
+    found = {json.loads(row.settings).get("content"): row.name for row in connection.execute(query)}
+    return {content: name for content, name in found.items() if content}
 
 
 def files(registry: Registry) -> Iterator[tuple[str, os.stat_result]]:

@@ -106,10 +106,11 @@ def run_hash(connection: Connection, run_id: int) -> str:
 
 
 def models_by_source(connection: Connection, sha256s: Sequence[str]) -> dict[str, Model]:
-    """For each source file (by SHA-256) that was imported before, the model that it belongs to."""
+    """For each file of a run directory (by SHA-256) that was imported before, the model that it belongs to."""
     found: dict[str, int] = {}
     for start in range(0, len(sha256s), 500):
         query = select(checkpoints.c.source_sha256, checkpoints.c.model_id)
+        query = query.join(models, models.c.id == checkpoints.c.model_id).where(models.c.source_index.is_not(None))
         query = query.where(checkpoints.c.source_sha256.in_(sha256s[start : start + 500]))
         found.update({row.source_sha256: row.model_id for row in connection.execute(query)})
     owners = connection.execute(
@@ -119,6 +120,17 @@ def models_by_source(connection: Connection, sha256s: Sequence[str]) -> dict[str
     )
     by_id = {row.id: _model(row, {}) for row in owners}
     return {digest: by_id[model_id] for digest, model_id in found.items()}
+
+
+def sources_of(connection: Connection, group_id: int) -> dict[str, list[tuple[int, int]]]:
+    """For each file (by SHA-256) that a group's checkpoints were made of: (model id, epoch), of each."""
+    query = select(checkpoints.c.source_sha256, checkpoints.c.model_id, checkpoints.c.epoch)
+    query = query.join(models, models.c.id == checkpoints.c.model_id)
+    found: dict[str, list[tuple[int, int]]] = {}
+    for row in connection.execute(query.where(models.c.group_id == group_id)):
+        if row.source_sha256 is not None:
+            found.setdefault(row.source_sha256, []).append((row.model_id, row.epoch))
+    return found
 
 
 def add_model(

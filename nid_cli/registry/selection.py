@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from nid_cli.errors import NotFoundError
-from nid_cli.registry.groups import Group, all_groups, by_name, names
+from nid_cli.errors import NotFoundError, unknown
+from nid_cli.graphs import KNOWN
+from nid_cli.registry.groups import Group, all_groups, by_name, names, values_of
 from nid_cli.registry.runs import Model, models_of_groups
 from nid_cli.specs.selection import Selection, listed, parse_epochs, parse_numbers, parse_pairs
 
@@ -31,11 +32,26 @@ def select_groups(connection: Connection, selection: Selection) -> list[Group]:
     """The selected groups, in the order they were made; none may match.
 
     Raises:
-        NotFoundError: a group was named that does not exist.
+        NotFoundError: a group was named that does not exist. UsageError: an architecture or data set that nobody knows.
+    """
+    check(connection, selection)
+    return all_groups(connection, selection)
+
+
+def check(connection: Connection, selection: Selection) -> None:
+    """Refuses names that are nowhere.
+
+    Raises:
+        NotFoundError: a group that does not exist. UsageError: an architecture or data set that nobody knows.
     """
     for name in selection.group:
         by_name(connection, name)
-    return all_groups(connection, selection)
+    for column, what in (("arch", "architecture"), ("dataset", "data set")):
+        if strange := [name for name in getattr(selection, column) if name not in KNOWN[column]]:
+            here = [name for name in values_of(connection, column) if name not in KNOWN[column]]
+            for name in strange:
+                if name not in here:
+                    raise unknown(what, name, [*KNOWN[column], *here])
 
 
 def matching_groups(connection: Connection, selection: Selection) -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
+from nid_cli.registry import artifacts
 from nid_cli.registry import groups as group_rows
 from nid_cli.registry.tables import (
     architectures,
@@ -97,6 +99,8 @@ def plan(connection: Connection, rows: GroupRows) -> Plan:
     group = rows.group
     if group["fixed_path"]:
         files.append((group["fixed_path"], group["fixed_path"], group["fixed_sha256"]))
+    if content := json.loads(group["settings"]).get("content"):
+        files.append((artifacts.data_path(content), artifacts.data_path(content), content))
     return Plan(replace(rows, runs=own_runs, checkpoints=own_checkpoints), files)
 
 

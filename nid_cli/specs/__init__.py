@@ -6,6 +6,7 @@ from nid_cli.specs.inputs import InputText, parse_input
 from nid_cli.specs.kappa import Kappa
 from nid_cli.specs.run import (
     ACTIVATIONS,
+    EXTERNAL,
     FIELDS,
     NORMS,
     OPTIMIZERS,
@@ -24,6 +25,7 @@ SPLITS = ("train", "val", "test")
 __all__ = [
     "ACTIVATIONS",
     "ALIGNMENTS",
+    "EXTERNAL",
     "FIELDS",
     "NORMS",
     "OPTIMIZERS",

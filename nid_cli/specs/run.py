@@ -3,37 +3,54 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from nid_cli.errors import RegistryError, UsageError, unknown
-from nid_cli.specs.canonical import Canonical, called, name_of, stable_hash
+from nid_cli.specs.canonical import Canonical, called, later, name_of, stable_hash
 from nid_cli.specs.kappa import Kappa
 from nid_cli.specs.symmetries import SYMMETRIES
 
 NORMS = ("layer", "batch", "group", "none")
 ACTIVATIONS = ("gelu", "relu", "identity")
 OPTIMIZERS = ("adamw", "adam", "sgd")
+# Of networks that were trained elsewhere: how is not known.
+EXTERNAL = "external"
+HASH = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec(Canonical):
-    """The architecture; ``width`` and ``depth`` are its own (mlp: hidden units, linear layers; resnet: w, layers)."""
+    """The architecture; ``width`` and ``depth`` are its own (mlp: hidden units, linear layers; resnet: w, layers).
+
+    Of a network that was taken in from torch, ``graph`` is the hash of its description, and the four are None.
+    """
 
     arch: str
-    width: int
-    depth: int
-    norm: str
-    activation: str
+    width: int | None
+    depth: int | None
+    norm: str | None
+    activation: str | None
+    graph: str | None = later(None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec(Canonical):
-    """A data set of the catalogue with all its parameters."""
+    """A data set of the catalogue with all its parameters; or a file of tensors, by its ``content`` (SHA-256).
+
+    Of a file: its name without the ending, the shape of one sample, the number of outputs that its targets need, what
+    these are (``classes``, ``labels``, or ``positions``: a class for each), and what whole numbers as inputs are below.
+    """
 
     name: str = called("dataset")
     parameters: Mapping[str, int | float] = called("data")
+    content: str | None = later(None)
+    input_shape: tuple[int, ...] | None = later(None)
+    outputs: int | None = later(None)
+    targets: str | None = later(None)
+    vocabulary: int | None = later(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +69,25 @@ class SymmetrySpec(Canonical):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec(Canonical):
-    """The optimizer; its learning rate is multiplied by ``gamma`` at each epoch in ``milestones``."""
+    """The optimizer; its learning rate is multiplied by ``gamma`` at each epoch in ``milestones``.
+
+    Of a training elsewhere (``EXTERNAL``) nothing is known.
+    """
 
     name: str = called("optimizer")
-    lr: float
-    weight_decay: float
-    momentum: float
+    lr: float | None
+    weight_decay: float | None
+    momentum: float | None
     milestones: tuple[int, ...]
-    gamma: float
+    gamma: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """Everything that determines a training, member seeds aside: those are derived from ``seed``.
 
-    ``seed`` is None for imported runs, and where the specification is what the members of a group share.
+    ``seed`` is None for imported runs, and where the specification is what the members of a group share; ``epochs`` and
+    ``batch_size`` are None where networks were trained elsewhere.
 
     Raises:
         UsageError: a value that no run can have.
@@ -76,20 +97,28 @@ class RunSpec:
     data: DataSpec
     symmetry: SymmetrySpec
     optimizer: OptimizerSpec
-    epochs: int
-    batch_size: int
+    epochs: int | None
+    batch_size: int | None
     seed: int | None
 
     def __post_init__(self) -> None:
         network, symmetry, optimizer = self.network, self.symmetry, self.optimizer
+        for name, digest in (("graph", network.graph), ("content", self.data.content)):
+            if digest is not None and not (isinstance(digest, str) and HASH.fullmatch(digest)):
+                raise UsageError(f"{name} is no SHA-256: {str(digest)[:70]!r}")
+        own = (network.width, network.depth, network.norm, network.activation)
+        if network.graph is None and None in own:
+            raise UsageError("a network without a description has width, depth, norm and activation")
+        if optimizer.name != EXTERNAL and None in (self.epochs, self.batch_size, optimizer.lr, optimizer.gamma):
+            raise UsageError(f"a training by {optimizer.name} has epochs, batch-size, lr and gamma")
         for name, chosen, choices in (
             ("symmetry", symmetry.name, tuple(SYMMETRIES)),
             ("init", symmetry.init, tuple(SYMMETRIES)),
             ("norm", network.norm, NORMS),
             ("activation", network.activation, ACTIVATIONS),
-            ("optimizer", optimizer.name, OPTIMIZERS),
+            ("optimizer", optimizer.name, (*OPTIMIZERS, EXTERNAL)),
         ):
-            if chosen not in choices:
+            if chosen is not None and chosen not in choices:
                 raise unknown(name, chosen, choices)
         for name, count, least in (
             ("width", network.width, 1),
@@ -102,10 +131,10 @@ class RunSpec:
                 raise UsageError(f"{name} must be at least {least}, not {count}")
         Kappa.of(symmetry.kappa)
         for name, value in (("momentum", optimizer.momentum), ("weight-decay", optimizer.weight_decay)):
-            if not math.isfinite(value) or value < 0:
+            if value is not None and (not math.isfinite(value) or value < 0):
                 raise UsageError(f"{name} must be a number that is not negative, not {value}")
         for name, value in (("lr", optimizer.lr), ("gamma", optimizer.gamma)):
-            if not math.isfinite(value) or value <= 0:
+            if value is not None and (not math.isfinite(value) or value <= 0):
                 raise UsageError(f"{name} must be a number above 0, not {value}")
 
     @classmethod
@@ -142,6 +171,12 @@ class RunSpec:
     def shared(self) -> dict[str, Any]:
         """The canonical form of what all members of a group share, as keys cover it."""
         return {name: value for name, value in self.canonical().items() if name != "seed"}
+
+    @property
+    def length(self) -> int:
+        """The epochs of a training here."""
+        assert self.epochs is not None
+        return self.epochs
 
     @property
     def kappa(self) -> Kappa:

@@ -52,7 +52,7 @@ class Epoch:
 def train_model(
     graph: Graph, spec: RunSpec, data: Data, constraint: Constraint, gates: State, start: Snapshot, order_seed: int
 ) -> Iterator[Epoch]:
-    """Trains one model from ``start`` to ``spec.epochs``, yielding after each epoch (and first at epoch 0).
+    """Trains one model from ``start`` to ``spec.length``, yielding after each epoch (and first at epoch 0).
 
     The tensors of a yielded snapshot go on changing with the next epoch: copy or write what is to be kept. The order
     of the samples and their augmentation depend on ``order_seed`` and the epoch alone, so a training resumed at any
@@ -75,7 +75,7 @@ def train_model(
     if start.epoch == 0:
         began = time.perf_counter()
         yield epoch_event(0, began, {"train": evaluate(graph, full, data, "train")})
-    for epoch in range(start.epoch + 1, spec.epochs + 1):
+    for epoch in range(start.epoch + 1, spec.length + 1):
         began = time.perf_counter()
         optimizer.set_learning_rate(learning_rate(spec.optimizer, epoch))
         order = torch.randperm(

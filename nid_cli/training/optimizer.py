@@ -23,6 +23,7 @@ def learning_rate(spec: OptimizerSpec, epoch: int) -> float:
     As torch's MultiStepLR stepped at the end of each epoch, so milestone m acts from epoch m + 1 on.
     """
     reached = sum(1 for milestone in spec.milestones if milestone < epoch)
+    assert spec.lr is not None and spec.gamma is not None
     return spec.lr * spec.gamma**reached
 
 
@@ -32,11 +33,12 @@ class ConstrainedOptimizer:
     def __init__(self, spec: OptimizerSpec, parameters: Mapping[str, Tensor], constraint: Constraint) -> None:
         self.parameters = dict(parameters)
         self.constraint = constraint
+        assert spec.weight_decay is not None
         leaves = list(self.parameters.values())
         adam: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
         self.torch: torch.optim.Optimizer
         if spec.name == "sgd":
-            self.torch = torch.optim.SGD(leaves, momentum=spec.momentum, **adam)
+            self.torch = torch.optim.SGD(leaves, momentum=spec.momentum or 0.0, **adam)
         else:
             self.torch = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[spec.name](leaves, **adam)
         self.decoupled = spec.name == "adamw"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nid_cli.errors import IntegrityError
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.datasets import load_data
 from nid_cli.registry import artifacts, groups
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
@@ -34,6 +35,7 @@ class Lab:
         self._data: dict[str, Data] = {}
         self._fingerprints: dict[str, str] = {}
         self._agreed: set[int] = set()
+        self._checked: set[int] = set()
 
     def _read(self, path: str, sha256: str) -> State:
         from nid_cli.nets.storage import from_bytes
@@ -85,23 +87,30 @@ class Lab:
         Raises:
             IntegrityError: the file is not the one that was recorded.
         """
+        self._check(group)
         checkpoint = model.checkpoints[epoch]
         state = self._state(checkpoint.path, checkpoint.sha256, group)
-        expected = group.graph.parameters
+        expected = group.graph.parameters | (group.graph.buffers if group.spec.network.graph else {})
         if any(name not in state or tuple(state[name].shape) != shape for name, shape in expected.items()):
             raise IntegrityError(f"checkpoint {checkpoint.path} does not hold the network of {group.name}")
         return state
 
+    def _check(self, group: Group) -> None:
+        """Holds a network that was taken in against what its description says, once, before it runs."""
+        from nid_cli.nets.bounds import check
+
+        if group.spec.network.graph is not None and group.id not in self._checked:
+            check(group.graph.description)
+            self._checked.add(group.id)
+
     def data(self, group: Group) -> Data:
         """The data set of a group, held against the fingerprint of its first use."""
-        from nid_cli.data.load import load
-
-        name, parameters = group.spec.data.name, group.spec.data.parameters
+        name = group.spec.data.name
         key = _data_key(group)
         if key not in self._data:
             self.context.progress("reading data", 0, 1, name)
             self._data.clear()  # one data set in memory at a time
-            data = load(name, parameters, self.context.data_folder)
+            data = load_data(self.registry, self.context, group.spec.data)
             self._fingerprints[key] = data.fingerprint()
             self._data[key] = data.to(self.device)
             self.context.progress("reading data", 1, 1, name)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nid_cli.errors import NotFoundError
-from nid_cli.graphs import fixed_share
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.analyses.run import run
 from nid_cli.pipeline.context import Context
@@ -62,8 +61,8 @@ def with_settings(context: Context, records: Records) -> Records:
     """
     names = dict.fromkeys(record["group"] for record in records if "group" in record)
     with open_for_reading(context.registry).read() as connection:
-        specs = {name: groups.by_name(connection, name).spec for name in names}
-    facts = {name: {"settings": spec.settings(), "fixed_share": fixed_share(spec)} for name, spec in specs.items()}
+        found = [groups.by_name(connection, name) for name in names]
+    facts = {own.name: {"settings": own.spec.settings(), "fixed_share": own.fixed_share} for own in found}
     return sorted((record | facts.get(record.get("group", ""), {}) for record in records), key=order)
 
 

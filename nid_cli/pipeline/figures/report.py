@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import NidError, NotFoundError, UsageError
-from nid_cli.graphs import fixed_share
 from nid_cli.pipeline.analyses.requests import command_line
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures.draw import Drawn, check_target, draw, keep, render
@@ -294,7 +293,7 @@ def _group(context: Context, name: str, key: str, summary: Picture, book: _Book)
     """A group in full, its members with the numbers of their sources."""
     record = show_group(context, name)
     with open_for_reading(context.registry).read() as connection:
-        spec = groups.by_name(connection, name).spec
+        share = groups.by_name(connection, name).fixed_share
     members = [
         member | {"origin": book.source(member["lineage"], record["data_fingerprint"], member["lineage"]["started_at"])}
         for member in record["members"]
@@ -302,7 +301,7 @@ def _group(context: Context, name: str, key: str, summary: Picture, book: _Book)
     return record | {
         "key": key,
         "members": members,
-        "fixed_share": fixed_share(spec),
+        "fixed_share": share,
         "test_accuracy": [member["last"]["test_accuracy"] for member in members if member["last"]],
         "summary": summary,
     }

@@ -14,6 +14,7 @@ from nid_cli.registry import groups, invocations, listing, runs
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.runs import Model
+from nid_cli.registry.selection import check
 from nid_cli.specs import Selection
 
 
@@ -30,8 +31,7 @@ def list_groups(context: Context, selection: Selection) -> list[dict[str, Any]]:
     """Records of the selected groups, oldest first; an empty list where none matches."""
     registry = open_for_reading(context.registry)
     with registry.read() as connection:
-        for name in selection.group:
-            groups.by_name(connection, name)  # what was named must be there
+        check(connection, selection)  # what was named must be there
         return list(listing.summaries(connection, selection))
 
 

@@ -18,6 +18,7 @@ from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.records.housekeeping import Registered
 from nid_cli.registry import artifacts, groups, invocations, locks, runs, transfer
 from nid_cli.registry.database import Registry
+from nid_cli.registry.groups import Group
 from nid_cli.registry.location import FILE, FOLDER
 from nid_cli.registry.opening import open_copy, open_for_reading, open_for_writing
 
@@ -99,7 +100,9 @@ def transfer_group(
         were new.
     """
     with source.read() as connection:
-        rows = transfer.collect(connection, groups.by_name(connection, name).id)
+        group = groups.by_name(connection, name)
+        _refuse_strange(group)
+        rows = transfer.collect(connection, group.id)
     with target.read() as connection:
         plan = transfer.plan(connection, rows)
     for origin, destination, sha256 in plan.files:
@@ -108,6 +111,18 @@ def transfer_group(
             files.write_atomic(target.file(destination), content)
     with target.write() as connection:
         return transfer.insert(connection, plan, new_name or name)
+
+
+def _refuse_strange(group: Group) -> None:
+    """A network that was taken in is a stranger's until its description is seen to be one that may run.
+
+    Raises:
+        IntegrityError: it is not.
+    """
+    if group.spec.network.graph is not None:
+        from nid_cli.nets.bounds import check
+
+        check(group.graph.description)
 
 
 def export_group(context: Context, name: str, target: Path) -> dict[str, object]:

@@ -207,8 +207,13 @@ def _mlp(model: Mapping[str, Any], symmetry: str, dataset: str) -> NetworkSpec:
     for key, expected in (("input_dim", math.prod(known.shape({}))), ("output_dim", known.outputs({}))):
         if int(model[key]) != expected:
             raise Refused(f"{key} is {model[key]}, but {dataset} has {expected}")
-    sizes = {"width": int(model["hidden_dim"]), "depth": int(model["num_layers"])}
-    return NetworkSpec(arch="mlp", **sizes, norm=norm, activation=_activation(model, symmetry))
+    return NetworkSpec(
+        arch="mlp",
+        width=int(model["hidden_dim"]),
+        depth=int(model["num_layers"]),
+        norm=norm,
+        activation=_activation(model, symmetry),
+    )
 
 
 def _resnet(model: Mapping[str, Any], symmetry: str, dataset: str) -> NetworkSpec:
@@ -217,8 +222,8 @@ def _resnet(model: Mapping[str, Any], symmetry: str, dataset: str) -> NetworkSpe
         raise Refused(f"the norm {model['norm']!r} of a resnet cannot be imported", "layer, batch and null can")
     if int(model["num_classes"]) != (outputs := entry(dataset).outputs({})):
         raise Refused(f"num_classes is {model['num_classes']}, but {dataset} has {outputs}")
-    sizes = {"width": int(model["w"]), "depth": int(model["depth"])}
-    return NetworkSpec(arch="resnet", **sizes, norm=norms[model.get("norm")], activation="relu")
+    norm = norms[model.get("norm")]
+    return NetworkSpec(arch="resnet", width=int(model["w"]), depth=int(model["depth"]), norm=norm, activation="relu")
 
 
 ARCHITECTURES = {"mlp_mnist": _mlp, "resnet_cifar": _resnet}

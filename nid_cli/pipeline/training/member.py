@@ -39,7 +39,7 @@ class Task:
 
     def saved_at(self, epoch: int) -> bool:
         """Whether ``epoch`` leaves a checkpoint: the first, every ``save_every``-th and the last do."""
-        return epoch in (0, self.spec.epochs) or epoch % self.save_every == 0
+        return epoch in (0, self.spec.length) or epoch % self.save_every == 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import RegistryError
 from nid_cli.graphs import graph_of
+from nid_cli.pipeline import datasets
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import recording, writing_files
@@ -25,6 +26,7 @@ from nid_cli.specs import RunSpec, derive_seed
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from nid_cli.data.file import DataFile
     from nid_cli.data.tensors import Data
     from nid_cli.pipeline.training.member import Message, Task
 
@@ -45,9 +47,19 @@ class Trained:
 
 
 def train(
-    context: Context, spec: RunSpec, *, seeds: int, save_every: int, name: str | None = None, workers: int | None = None
+    context: Context,
+    spec: RunSpec,
+    *,
+    seeds: int,
+    save_every: int,
+    name: str | None = None,
+    workers: int | None = None,
+    file: DataFile | None = None,
 ) -> Trained:
     """Trains members 1..``seeds`` of the run ``spec``, those that are missing; resumes what was cut off.
+
+    Args:
+        file: the data set, where it is a file of tensors.
 
     Raises:
         Interrupted: the user stopped it; the same call goes on.
@@ -63,8 +75,10 @@ def train(
         _bring_back(registry, spec, name, context)
         if done := _already(registry, spec, seeds, save_every, name, context):
             return done
-    data = _load(context, spec)  # before the registry is made: data that are not there leave nothing behind
+    data = _load(context, spec, file)  # before the registry is made: data that are not there leave nothing behind
     registry = open_for_writing(context.registry, create=True)
+    if file is not None:
+        datasets.keep(registry, file)
     lock = registry.file(locks.of_run(spec.hash))
     waiting = locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already"))
     with writing_files(registry, context), waiting:
@@ -81,15 +95,18 @@ def _bring_back(registry: Registry, spec: RunSpec, name: str | None, context: Co
         bring_back(registry, context, group.key, name)
 
 
-def _load(context: Context, spec: RunSpec) -> Data:
+def _load(context: Context, spec: RunSpec, file: DataFile | None) -> Data:
     from nid_cli.pipeline.engines.local import start_server
 
     if context.device in ("auto", "cpu"):
         start_server()
-    from nid_cli.data.load import load
+    from nid_cli.data.load import load, load_content
 
     context.progress("reading data", 0, 1, spec.data.name)
-    data = load(spec.data.name, spec.data.parameters, context.data_folder)
+    if file is None:
+        data = load(spec.data.name, spec.data.parameters, context.data_folder)
+    else:
+        data = load_content(spec.data.name, spec.data.parameters, file.content)
     context.progress("reading data", 1, 1, spec.data.name)
     return data
 
@@ -108,7 +125,7 @@ def _already(
         metrics = runs.metrics_of(connection, [m.id for m in members])
     if name is not None and name != group.name:
         context.say(f"the group is already called {group.name}; nid group rename {group.name} {name} renames it")
-    wanted = {e for e in range(spec.epochs + 1) if e % save_every == 0}
+    wanted = {e for e in range(spec.length + 1) if e % save_every == 0}
     if not wanted <= set(members[0].checkpoints) and members[0].status == "complete":
         context.say("the checkpoints are those of the first training; --save-every acts on new models only")
     return Trained(group, members, metrics, problems=_failures(members))
@@ -149,7 +166,7 @@ def _train(
         by_model = {task.model_id: task for task in tasks}
         problems: list[str] = []
         context.say(
-            f"{group.name}: training {len(tasks)} of {seeds} models, {spec.epochs} epochs, "
+            f"{group.name}: training {len(tasks)} of {seeds} models, {spec.length} epochs, "
             + (f"{min(workers or _cores(), len(tasks))} at a time" if device.type == "cpu" else f"on {device}")
         )
         progress = _Progress(context, tasks)
@@ -299,7 +316,7 @@ class _Progress:
         self._whole()
 
     def _whole(self) -> None:
-        done = sum(self.epochs.values()) / max(1, *(task.spec.epochs for task in self.tasks.values()))
+        done = sum(self.epochs.values()) / max(1, *(task.spec.length for task in self.tasks.values()))
         self.context.progress(ALL_MODELS, done, len(self.tasks), f"{self.ended} of {len(self.tasks)} models done")
 
     def tell(self, message: Message) -> None:
@@ -307,7 +324,7 @@ class _Progress:
         from nid_cli.pipeline.training.member import EpochDone, Failed, Finished
 
         task = self.tasks[message.model_id]
-        total = task.spec.epochs
+        total = task.spec.length
         if isinstance(message, EpochDone):
             detail = f"loss {message.values['train_loss']:.4f}  accuracy {message.values['train_accuracy']:.2f} %"
             self.epochs[message.model_id] = message.epoch

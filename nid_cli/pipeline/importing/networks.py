@@ -1,0 +1,137 @@
+"""Networks of the user's code, taken in: exported, held against the module, their symmetries derived and proven."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nid_cli.errors import UsageError
+from nid_cli.nets.graph import Graph
+from nid_cli.pipeline.importing.models import build_module
+from nid_cli.specs import InputText
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nid_cli.nets.export import Exported
+    from nid_cli.nets.proof import Proof
+
+# Greatest relative difference between a module and the calls that it became.
+AGREEMENT = 1e-6
+
+
+@dataclass(frozen=True)
+class Symmetric:
+    """What is known of a network's symmetries: the spaces that hold, and how that was seen.
+
+    ``pinned``: reasons with how many axes of stored tensors each holds; ``seconds``: all of the work.
+    """
+
+    graph: Graph
+    error: float
+    moved: float
+    pinned: tuple[tuple[str, int], ...]
+    seconds: float
+
+    def sentence(self, name: str) -> str:
+        """For people."""
+        held = ", ".join(f"{reason} ({count})" for reason, count in self.pinned) or "nothing"
+        return (
+            f"{name}: {len(self.graph.spaces)} permutation spaces, {100 * self.moved:.1f} % of the parameters moved, "
+            f"error {self.error:.1e} in float64; pinned: {held}"
+        )
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """A network of the user's code as data; ``state`` are the tensors that his code gave it."""
+
+    symmetric: Symmetric
+    state: Mapping[str, Tensor]
+
+    @property
+    def text(self) -> str:
+        """The text of its description."""
+        return self.symmetric.graph.description.text
+
+
+def take_in(
+    reference: str, model_args: Mapping[str, Any], given: InputText, say: Callable[[str], None] = lambda _: None
+) -> TakenIn:
+    """Builds the module that ``reference`` names and makes it data.
+
+    Args:
+        given: what it reads.
+        say: told what the user should know.
+
+    Raises:
+        NotFoundError, UsageError: the module cannot be made, exported, or is not what its calls compute.
+    """
+    from nid_cli.nets.calls import Batch
+    from nid_cli.nets.description import Input
+    from nid_cli.nets.export import export
+
+    began = time.perf_counter()
+    module = build_module(reference, model_args)
+    dtype = "float32" if given.vocabulary is None else "int64"
+    exported = export(module, [Input("input", (Batch(), *given.shape), dtype, given.vocabulary)])
+    for note in exported.notes:
+        say(note)
+    _hold(module, exported)
+    symmetric = symmetries_of(Graph(exported.description), exported.state, began)
+    return TakenIn(symmetric, exported.state)
+
+
+def symmetries_of(graph: Graph, state: Mapping[str, Tensor], began: float | None = None) -> Symmetric:
+    """Derives a network's symmetries and tries them; spaces that do not hold are pinned.
+
+    Args:
+        state: where constants have their values from.
+    """
+    from nid_cli.nets.proof import prove
+
+    began = time.perf_counter() if began is None else began
+    derived = graph.symmetries
+    proof: Proof = prove(graph.description, state, derived)
+    if proof.at_fault:
+        pinned = tuple(sorted({*graph.description.pinned, *proof.at_fault}))
+        graph = graph.with_description(dataclasses.replace(graph.description, pinned=pinned))
+    reasons = Counter(dict(derived.pinned))
+    if graph.description.pinned:
+        reasons["does not keep the outputs when it is tried"] += len(graph.description.pinned)
+    return Symmetric(graph, proof.error, proof.moved, tuple(reasons.most_common()), time.perf_counter() - began)
+
+
+def _hold(module: nn.Module, exported: Exported) -> None:
+    """Runs the module and the calls that it became on the same inputs.
+
+    Raises:
+        UsageError: they differ.
+    """
+    from nid_cli.nets.example import example
+    from nid_cli.nets.proof import agree
+    from nid_cli.nets.trial import only_tensor
+
+    hook = module.register_forward_hook(lambda _module, _inputs, output: only_tensor(output))
+    try:
+        found = agree(
+            module.float(),
+            exported.description,
+            exported.state,
+            example(exported.description.inputs),
+            training=exported.alike_in_training,
+        )
+    finally:
+        hook.remove()
+    for how, error in (("in evaluation", found.evaluation), ("in training", found.training)):
+        if error > AGREEMENT:
+            raise UsageError(
+                f"the network as a list of calls differs from its module {how}, by {error:.1e} of the outputs",
+                "please report it with the module",
+            )
+    if found.statistics > AGREEMENT:
+        raise UsageError("the network's running statistics differ from those of its module after a step of training")
