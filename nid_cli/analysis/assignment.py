@@ -7,7 +7,7 @@ own; so the inner assignments of all pairs of heads come first, then one over he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -106,25 +106,31 @@ def ascend(
     similarity: Callable[[Family, Permutation], Similarity],
     start: Permutation,
     accept: Callable[[Family, float, Permutation, Permutation], bool],
+    touched: Callable[[Family], Collection[str]],
     order: Callable[[int], Sequence[int]] = range,
 ) -> Permutation:
     """Coordinate ascent: the families one after another, each solved for the others as they are, until none gains.
 
     Args:
         similarity: of a family, the other permutations given. accept: told the family, what the step gains by its
-            similarity, and the permutations before and after; whether the step is taken. order: of each round.
+            similarity, and the permutations before and after; whether the step is taken. touched: the spaces that a
+            family's similarity depends on; it is solved again only after one of them has moved. order: of each round.
     """
-    permutation, improved = dict(start), True
-    while improved:
-        improved = False
+    permutation = dict(start)
+    reads = [set(touched(family)) for family in chosen]
+    waiting = set(range(len(chosen)))
+    while waiting:
         for index in order(len(chosen)):
+            if index not in waiting:
+                continue
+            waiting.discard(index)
             family = chosen[index]
             given = similarity(family, permutation)
             found = solve(family, given)
             gain = given.value(family, found) - given.value(family, permutation)
             if gain > 0 and accept(family, gain, permutation, permutation | found):
                 permutation |= found
-                improved = True
+                waiting |= {other for other, own in enumerate(reads) if own & set(family.names)}
     return permutation
 
 

@@ -18,11 +18,11 @@ from nid_cli.analysis.assignment import (
     places,
     solve,
 )
-from nid_cli.analysis.moments import Unit, similarities, stream_moments, units_of
+from nid_cli.analysis.moments import CrossMoments, Unit, similarities, stream_moments, units_of
 from nid_cli.data.tensors import Data
 from nid_cli.nets.axes import leaves
 from nid_cli.nets.graph import Graph
-from nid_cli.nets.permutation import Permutation, identity
+from nid_cli.nets.permutation import Permutation, axis_index, identity, permute
 from nid_cli.nets.sites import SITES
 from nid_cli.records.match import Match
 from nid_cli.specs.alignments import ByActivations
@@ -73,13 +73,39 @@ def compare(
     sites: Collection[str],
     similarity: Collection[str],
 ) -> dict[str, Compared]:
-    """The similarities of all neurons at some sites, by each way to compare; one pass over the training set."""
+    """The similarities of all neurons at some sites, by each way to compare; one pass over the training set.
+
+    Values with a space on another axis too (the channels beside the hidden neurons over tokens of an MLP-Mixer) have
+    comparable samples only where that one is matched: for them there is a pass of its own, by what the first one found.
+    """
     units = units_of(graph, sites)
-    moments = stream_moments(graph, a, b, data, units)
-    return {
-        name: Compared(units, {key: similarities(found, name).cpu() for key, found in moments.items()})
-        for name in similarity
-    }
+    first = [unit for unit in units if not unit.beside]
+    moments = stream_moments(graph, a, b, data, first)
+    found = {name: Compared(first, _matrices(moments, name)) for name in similarity}
+    if not (later := [unit for unit in units if unit.beside]):
+        return found
+    for name, own in found.items():
+        matched = _align(graph, own, _last_sites(graph, own))
+        moved = permute(graph.symmetries.axes, b, matched)
+        matrices = dict(own.matrices)
+        for key, matrix in _matrices(stream_moments(graph, a, moved, data, later), name).items():
+            [unit] = [unit for unit in later if (unit.name, unit.site) == key]
+            source = axis_index(unit.tree, matched)
+            assert source is not None
+            matrices[key] = matrix[:, torch.argsort(source)]  # as B has them
+        found[name] = Compared(units, matrices)
+    return found
+
+
+def _matrices(moments: Mapping[tuple[str, str], CrossMoments], name: str) -> dict[tuple[str, str], Tensor]:
+    return {key: similarities(found, name).cpu() for key, found in moments.items()}
+
+
+def _last_sites(graph: Graph, compared: Compared) -> dict[str, str]:
+    """For each space that was recorded the last site at which it was."""
+    found = {(leaf.space, unit.site) for unit in compared.units for leaf in leaves(unit.tree)}
+    known = {space.name: [site for site in SITES if (space.name, site) in found] for space in graph.spaces}
+    return {name: own[-1] for name, own in known.items() if own}
 
 
 @dataclass(frozen=True)
@@ -198,17 +224,24 @@ def match_activations(
         for space in graph.spaces
         if space.sites
     }
-    compared = compare(graph, a, b, data, set(sites.values()), (similarity,))[similarity]
+    return _align(graph, compare(graph, a, b, data, set(sites.values()), (similarity,))[similarity], sites)
+
+
+def _align(graph: Graph, compared: Compared, sites: Mapping[str, str]) -> Permutation:
+    """Each space matched at its site; those without one stay."""
     chosen = [family for family in families(graph.spaces) if any(name in sites for name in family.names)]
     return _ascend(compared, chosen, sites, identity(graph.spaces))
 
 
 def _ascend(compared: Compared, chosen: Sequence[Family], sites: Mapping[str, str], start: Permutation) -> Permutation:
+    """What raises the mean similarities, families that are recorded together one after another."""
+    together = [names for unit in compared.units if len(names := {leaf.space for leaf in leaves(unit.tree)}) > 1]
     return ascend(
         chosen,
         lambda family, permutation: compared.of(family, permutation, sites),
         start,
         lambda family, gain, before, after: gain > IMPROVEMENT * family.outer.size,
+        lambda family: set().union(*(names for names in together if names & set(family.names))) - set(family.names),
     )
 
 

@@ -96,13 +96,15 @@ class Unit:
     """Neurons that are recorded together at a site: those of one space, or all combinations of several (heads x size).
 
     ``tree`` is made of these spaces alone; ``name`` names them. ``recordings``: the calls whose values have them, the
-    axis, and the positions (c, n) of the n neurons on it, c for each.
+    axis, and the positions (c, n) of the n neurons on it, c for each. ``beside``: the spaces of other axes of these
+    values; where some values have none, these alone are recorded.
     """
 
     name: str
     site: str
     tree: Leaf | Product
     recordings: list[tuple[str, int, Tensor]]
+    beside: frozenset[str]
 
     def samples(self, values: Mapping[str, Tensor], recording: tuple[str, int, Tensor]) -> Tensor:
         """The samples (rows x n) of one recording: every pixel or token of every sample is one, and every place."""
@@ -115,7 +117,7 @@ class Unit:
 
 def units_of(graph: Graph, sites: Collection[str]) -> list[Unit]:
     """What is recorded at some sites, the neurons of each space (or of several) at each once."""
-    found: dict[tuple[Tree, str], Unit] = {}
+    found: dict[tuple[Leaf | Product, str], list[tuple[frozenset[str], tuple[str, int, Tensor]]]] = {}
     for space in graph.spaces:
         for site, recordings in space.sites.items():
             if site not in sites:
@@ -127,11 +129,16 @@ def units_of(graph: Graph, sites: Collection[str]) -> list[Unit]:
                         continue  # each part once, with the first of its spaces
                     kept = tuple(dict.fromkeys(leaves(tree)))
                     reduced = kept[0] if len(kept) == 1 else Product(kept)
-                    unit = found.setdefault((reduced, site), Unit("+".join(own), site, reduced, []))
                     columns = positions(tree, *own)
                     assert columns is not None
-                    unit.recordings.append((recording.call, recording.axis, start + columns.flatten(1)))
-    return list(found.values())
+                    where = recording.call, recording.axis, start + columns.flatten(1)
+                    found.setdefault((reduced, site), []).append((recording.beside, where))
+    units = []
+    for (tree, site), each in found.items():
+        fewest = min((beside for beside, _ in each), key=len)
+        name = "+".join(dict.fromkeys(leaf.space for leaf in leaves(tree)))
+        units.append(Unit(name, site, tree, [where for beside, where in each if beside == fewest], fewest))
+    return units
 
 
 def _parts(tree: Tree, start: int = 0) -> list[tuple[Tree, int]]:

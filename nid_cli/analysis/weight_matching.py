@@ -35,8 +35,8 @@ def match_weights(
     """The permutation of B's neurons that brings its parameters nearest to A's, in squared distance.
 
     Coordinate descent: one linear assignment at a time, spaces in random order, until a whole round improves nothing.
-    The objective never falls. The first start is the identity; the second goes through the network from its inputs and
-    outputs on and matches each space by what is matched already; the others, up to ``restarts``, are random. Where B
+    The objective never falls. The first start goes through the network from its inputs and outputs on and matches each
+    space by what is matched already; the second is the identity; the others, up to ``restarts``, are random. Where B
     becomes A, no further start is tried.
     """
     problem = _Problem(graph, a, b)
@@ -47,7 +47,7 @@ def match_weights(
         # |A - P(B)|^2 = |A|^2 + |B|^2 - 2 sum <A, P(B)>: the nearest has the greatest objective.
         if best is None or found.objective > best.objective:
             best = found
-        if 2 * best.objective >= problem.scale * (1 - IMPROVEMENT):
+        if problem.is_attained(best.objective):
             break
     assert best is not None
     return best
@@ -99,8 +99,37 @@ class _Problem:
         self.spaces, self.families = graph.spaces, families(graph.spaces)
         self.a, self.b = a, b
         self.places = {family.names[0]: list(self._places(family)) for family in self.families}
+        # The spaces that decide about the numbers of each place, its own family aside; those of all places of a family.
+        self.needs = {
+            (own.names[0], *place): self._needs(own, *place) for own in self.families for place in self._of(own)
+        }
+        self.reads = {
+            own.names[0]: frozenset().union(*(self.needs[own.names[0], *place] for place in self._of(own)))
+            | self._squared(own)
+            for own in self.families
+        }
         # |A|^2 + |B|^2.
         self.scale = sum(float(side[name].double().square().sum()) for name in self.layouts for side in (a, b))
+
+    def _of(self, family: Family) -> list[tuple[str, int]]:
+        return self.places[family.names[0]]
+
+    def _needs(self, family: Family, name: str, axis: int) -> frozenset[str]:
+        trees = self.layouts[name].trees
+        others = {leaf.space for at, tree in enumerate(trees) if at != axis for leaf in leaves(tree)}
+        return frozenset(others | _beside(trees[axis], family)) - set(family.names)
+
+    def _squared(self, family: Family) -> frozenset[str]:
+        """Its own names, where one of its positions' gains depends on where the others are: not linear."""
+        names = [name for name, _ in self._of(family)]
+        twice = len(set(names)) < len(names)
+        return frozenset(
+            family.names if twice or any(_is_squared(t, family) for n in names for t in self.layouts[n].trees) else ()
+        )
+
+    def is_attained(self, objective: float) -> bool:
+        """Whether B has become A."""
+        return 2 * objective >= self.scale * (1 - IMPROVEMENT)
 
     def _places(self, family: Family) -> Iterator[tuple[str, int]]:
         for name, layout in self.layouts.items():
@@ -111,9 +140,9 @@ class _Problem:
     def starts(self, count: int, generator: Generator) -> Iterator[Permutation]:
         """Where descents begin."""
         if count > 0:
-            yield identity(self.spaces)
-        if count > 1:
             yield self._anchored()
+        if count > 1:
+            yield identity(self.spaces)
         for _ in range(count - 2):
             yield random(self.spaces, generator)
 
@@ -129,22 +158,15 @@ class _Problem:
         return permutation
 
     def _share_known(self, family: Family, matched: set[str]) -> float:
-        sizes = {place: self.a[place[0]].numel() for place in self.places[family.names[0]]}
-        known = sum(size for place, size in sizes.items() if self._is_known(family, place, matched))
+        sizes = {place: self.a[place[0]].numel() for place in self._of(family)}
+        known = sum(size for place, size in sizes.items() if self.needs[family.names[0], *place] <= matched)
         return known / max(1, sum(sizes.values()))
-
-    def _is_known(self, family: Family, place: tuple[str, int], matched: set[str]) -> bool:
-        """Whether all that a tensor's numbers at a place depend on, this family aside, is matched."""
-        name, axis = place
-        trees = self.layouts[name].trees
-        read = {leaf.space for at, tree in enumerate(trees) if at != axis for leaf in leaves(tree)}
-        return read | _beside(trees[axis], family) <= matched | set(family.names)
 
     def similarity(self, family: Family, permutation: Permutation, matched: set[str] | None = None) -> Similarity:
         """What a match of the family's positions adds, other spaces permuted: of tensors that are ``matched`` alone."""
         total = Similarity.empty(family)
-        for name, axis in self.places[family.names[0]]:
-            if matched is not None and not self._is_known(family, (name, axis), matched):
+        for name, axis in self._of(family):
+            if matched is not None and not self.needs[family.names[0], name, axis] <= matched:
                 continue
             layout = self.layouts[name]
             a, b = layout.see(self.a[name]), layout.see(self.b[name])
@@ -178,11 +200,14 @@ class _Problem:
     def descend(self, start: Permutation, generator: Generator) -> WeightMatch:
         """Coordinate descent from ``start``."""
         history = [self.objective(start)]
+        if self.is_attained(history[0]):
+            return WeightMatch(start, history[0], history)
         found = ascend(
             self.families,
             self.similarity,
             start,
             partial(self._accept, history),
+            lambda family: self.reads[family.names[0]],
             lambda count: torch.randperm(count, generator=generator).tolist(),
         )
         return WeightMatch(found, self.objective(found), history)
@@ -190,10 +215,9 @@ class _Problem:
     def _accept(
         self, history: list[float], family: Family, gain: float, before: Permutation, after: Permutation
     ) -> bool:
-        """A step that gains. Of a family on two axes of one tensor the similarity is linearized: the truth decides."""
-        names = [name for name, _ in self.places[family.names[0]]]
-        if len(set(names)) < len(names):
-            own = dict.fromkeys(names)
+        """A step that gains. Of a family that is in a tensor twice the similarity is linearized: the truth decides."""
+        if self._squared(family):
+            own = dict.fromkeys(name for name, _ in self._of(family))
             gain = self.objective(after, own) - self.objective(before, own)
         if gain <= IMPROVEMENT * self.scale:
             return False
@@ -207,6 +231,16 @@ def _beside(tree: Tree, family: Family) -> set[str]:
         own = {leaf.space for leaf in leaves(tree)}
         return own - set(family.names) if own & set(family.names) else set()
     return set().union(*(_beside(part, family) for part in getattr(tree, "parts", ())))
+
+
+def _is_squared(tree: Tree, family: Family) -> bool:
+    """Whether a product of an axis has spaces of a family more than once, one outer and one inner one aside."""
+    if not isinstance(tree, Product):
+        return any(_is_squared(part, family) for part in getattr(tree, "parts", ()))
+    found = [{leaf.space for leaf in leaves(part)} & set(family.names) for part in tree.parts]
+    outer = sum(family.outer.name in own for own in found)
+    inner = sum(bool(own - {family.outer.name}) for own in found)
+    return outer > 1 or inner > 1 or any(_is_squared(part, family) for part in tree.parts)
 
 
 def _reordered(tensor: Tensor, axis: int, tree: Tree, permutation: Permutation) -> Tensor:

@@ -80,7 +80,7 @@ _SHAPES = _names(
     "expand_as view_as reshape_as repeat tile stack cat concat concatenate hstack vstack dstack tril triu",
     "split_with_sizes chunk unfold constant_pad_nd pixel_shuffle pixel_unshuffle channel_shuffle",
     "native_channel_shuffle",
-    "broadcast_to swapaxes swapdims contiguous clone narrow diagonal diag_embed ravel block_diag",
+    "broadcast_to swapaxes swapdims contiguous clone alias narrow diagonal diag_embed ravel block_diag",
     "transpose: int",
     "movedim: int intlist",
     "moveaxis: int intlist",

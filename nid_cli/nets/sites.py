@@ -18,11 +18,12 @@ SUMS = ("add.Tensor", "sub.Tensor")
 
 @dataclass(frozen=True)
 class Recording:
-    """A value, the axis of it on which the neurons are, and what that axis is made of."""
+    """A value, the axis of it on which the neurons are, what that axis is made of, and the spaces of its other axes."""
 
     call: str
     axis: int
     tree: Tree
+    beside: frozenset[str] = frozenset()
 
 
 def recordings_of(calls: Sequence[Call], symmetries: Symmetries) -> dict[str, dict[str, tuple[Recording, ...]]]:
@@ -66,7 +67,8 @@ def _recording(call: Call, symmetries: Symmetries) -> Recording | None:
         return None
     neurons = row_of(call).neurons
     at = neurons % len(axes) if neurons is not None else own[-1]
-    return Recording(call.name, at, axes[at]) if at in own else None
+    beside = frozenset(leaf.space for other in own if other != at for leaf in leaves(axes[other]))
+    return Recording(call.name, at, axes[at], beside) if at in own else None
 
 
 def _sums(calls: Sequence[Call], symmetries: Symmetries) -> dict[str, list[Recording]]:

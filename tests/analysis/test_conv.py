@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from nid_cli.analysis import lmc, match, subspace
+from nid_cli.analysis import lmc, moments, subspace
 from nid_cli.analysis.cost import layer_constraint, realization_costs
 from nid_cli.analysis.lmc import Endpoint, check_function, segments
-from nid_cli.analysis.match import match_activations, stream_moments
+from nid_cli.analysis.match import match_activations
+from nid_cli.analysis.moments import stream_moments, units_of
 from nid_cli.analysis.subspace import principal_subspace, sample_inputs, stream_input_moments
 from nid_cli.analysis.weight_matching import match_weights
 from nid_cli.graphs import graph_of
@@ -15,7 +16,7 @@ from nid_cli.metrics import evaluate
 from nid_cli.nets import graph as graphs
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT
-from nid_cli.nets.permutation import permute
+from nid_cli.nets.permutation import permute, random
 from nid_cli.nets.symmetry import constraint, draw_fixed, rule_of
 from nid_cli.recipes import resolve
 from tests.analysis.conv_networks import image_data, trained_resnet
@@ -42,21 +43,21 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several batches, and several products within one."""
     monkeypatch.setattr(graphs, "BATCH_ENTRIES", 60_000)
     monkeypatch.setattr(subspace, "ROWS", 100)
-    monkeypatch.setattr(match, "ROWS", 100)
+    monkeypatch.setattr(moments, "ROWS", 100)
 
 
 def test_input_moments_are_those_of_explicit_patches(small_batches: None) -> None:
     graph, state = trained_resnet("batch", 1)
     data = image_data()
-    moments = stream_input_moments(graph, state, data)
-    assert len(moments) == len(graph.weighted) + 1
+    found = stream_input_moments(graph, state, data)
+    assert len(found) == len(graph.weighted) + 1
     for op in graph.weighted[:-1]:
-        values = data.train.inputs if op.inputs[0] == INPUT else None
+        values = data.train.inputs if op.source == INPUT else None
         if values is None:
-            values = record(graph, state, {INPUT: data.train.inputs}, (op.inputs[0],))[op.inputs[0]]
-        patches = explicit_patches(values.numpy(), op.kernel, op.stride)
+            values = record(graph, state, {INPUT: data.train.inputs}, (op.source,))[op.source]
+        patches = explicit_patches(values.numpy(), op.kernel[0], op.argument(3, 1)[0])
         expected = np.cov(patches.T, bias=True)
-        np.testing.assert_allclose(moments[op.name].covariance().numpy(), expected, atol=2e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(found[op.name].covariance().numpy(), expected, atol=2e-5 * np.abs(expected).max())
         # The neurons' outputs are products of these very rows with the rows of the flattened weight.
         outputs = record(graph, state, {INPUT: data.train.inputs}, (op.name,))[op.name]
         product = patches @ state[f"{op.name}.weight"].flatten(1).double().numpy().T
@@ -69,11 +70,12 @@ def test_costs_of_convolutions_equal_the_slow_form(symmetry: str) -> None:
     spec = small_spec(arch="resnet", norm="group", depth=8, width=1, symmetry=symmetry)
     kind = rule_of(symmetry)
     rule = constraint(kind, graph, draw_fixed(kind, graph, spec.symmetry.num_fixed, 0), spec.symmetry.kappa)
-    moments = stream_input_moments(graph, state, image_data())
+    inputs = stream_input_moments(graph, state, image_data())
     for name in ("stem.conv", "stage2.0.conv1", "stage3.0.shortcut.conv", "linear"):
-        weight = state[f"{name}.weight"].flatten(1)
-        fixed, mask = layer_constraint(name, weight, rule.pinned, rule.anchor)
-        space = principal_subspace(moments[name].covariance(), 0.9)
+        weight = state[f"{name}.weight"]
+        fixed, mask = layer_constraint(graph.layers[name], weight, rule.pinned, rule.anchor)
+        weight = weight.flatten(1)
+        space = principal_subspace(inputs[name].covariance(), 0.9)
         found = realization_costs(space, weight, fixed, mask)
         full = np.ones(weight.shape, dtype=bool) if mask is None else mask.numpy()
         slow = slow_costs(space.basis.numpy(), weight.double().numpy(), fixed.double().numpy(), full)
@@ -86,10 +88,10 @@ def test_costs_of_convolutions_equal_the_slow_form(symmetry: str) -> None:
 def test_matching_pools_all_recordings_and_pixels_of_a_stream(small_batches: None) -> None:
     (graph, a), (_, b) = trained_resnet("group", 1, depth=14), trained_resnet("group", 2, depth=14)
     data = image_data(40)
-    moments = stream_moments(graph, a, b, data, ("post_activation",))
-    assert len(moments) == len(graph.spaces)
+    found = stream_moments(graph, a, b, data, units_of(graph, ("post_activation",)))
+    assert len(found) == len(graph.spaces)
     for space in graph.spaces:
-        names = space.sites["post_activation"]
+        names = [own.call for own in space.sites["post_activation"]]
         rows = []
         for state in (a, b):
             values = record(graph, state, {INPUT: data.train.inputs}, names)
@@ -98,27 +100,26 @@ def test_matching_pools_all_recordings_and_pixels_of_a_stream(small_batches: Non
         with np.errstate(invalid="ignore"):
             expected = np.corrcoef(rows[0].T, rows[1].T)[: space.size, space.size :]
         expected = np.where(np.outer(*alive), expected, 0.0)
-        np.testing.assert_allclose(moments[space.name, "post_activation"].pearson().numpy(), expected, atol=2e-5)
+        np.testing.assert_allclose(found[space.name, "post_activation"].pearson().numpy(), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
 @pytest.mark.parametrize("depth", [8, 20])
 def test_planted_permutations_of_residual_networks_are_recovered(norm: str, depth: int) -> None:
     graph, a = trained_resnet(norm, 1, depth=depth)
-    generator = torch.Generator().manual_seed(3)
-    shuffle = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
-    planted = permute(graph, a, shuffle)
+    axes, shuffle = graph.symmetries.axes, random(graph.spaces, torch.Generator().manual_seed(3))
+    planted = permute(axes, a, shuffle)
     check_function(graph, a, planted, image_data())
     by_activations = match_activations(graph, a, planted, image_data())
-    moments = stream_moments(graph, a, a, image_data(), ("post_activation",))
+    own = stream_moments(graph, a, a, image_data(), units_of(graph, ("post_activation",)))
     for space in graph.spaces:
         # Neurons that never vary look alike.
-        varies = moments[space.name, "post_activation"].pearson().diagonal() > 0.5
+        varies = own[space.name, "post_activation"].pearson().diagonal() > 0.5
         assert torch.equal(shuffle[space.name][by_activations[space.name]][varies], torch.arange(space.size)[varies])
         assert varies.double().mean() > 0.8
     by_weights = match_weights(graph, a, planted, restarts=5)
     assert all(later > earlier for earlier, later in zip(by_weights.history, by_weights.history[1:], strict=False))
-    restored = permute(graph, planted, by_weights.permutation)
+    restored = permute(axes, planted, by_weights.permutation)
     assert all(torch.equal(restored[name], a[name]) for name in graph.parameters | graph.buffers)
 
 
@@ -135,17 +136,17 @@ def test_several_passes_of_few_networks_give_the_same_metrics(monkeypatch: pytes
 def test_batches_of_the_papers_networks_are_neither_one_picture_nor_too_large(depth: int) -> None:
     graph = graph_of(resolve({"arch": "resnet", "dataset": "cifar10", "depth": depth})[0])
     assert 16 <= graph.batch(2048) <= 64
-    recorded = sum(graph.sizes[op.name] for op in graph.ops if op.kind == "activation")
+    recorded = sum(graph.sizes[call.name] for call in graph.calls if call.function == "relu.default")
     assert graph.batch(1024, recorded) * recorded <= 4 * graphs.BATCH_ENTRIES
-    patches = max(map(graph.patches_size, graph.weighted))
+    patches = max(graph.rows_of(layer) * layer.fan_in for layer in graph.weighted)
     assert graph.batch(1024, patches) * patches <= 4 * graphs.BATCH_ENTRIES
 
 
 def test_sampled_patches_are_patches_of_the_validation_split() -> None:
     graph, state = trained_resnet("group", 1)
-    data, op = image_data(), graph.by_name["stage2.0.conv1"]
+    data, op = image_data(), graph.layers["stage2.0.conv1"]
     every = sample_inputs(graph, state, data, op, None, 0)
-    values = record(graph, state, {INPUT: data.val.inputs}, (op.inputs[0],))[op.inputs[0]]
+    values = record(graph, state, {INPUT: data.val.inputs}, (op.source,))[op.source]
     np.testing.assert_allclose(every.numpy(), explicit_patches(values.numpy(), 3, 2), atol=1e-5)
     some = sample_inputs(graph, state, data, op, 50, 0)
     rows = {row.numpy().tobytes(): i for i, row in enumerate(every)}
@@ -158,9 +159,10 @@ def test_a_segment_between_equal_or_permuted_networks_is_flat(small_batches: Non
     graph, a = trained_resnet("batch", 1)
     data = image_data()
     shuffle = {s.name: torch.arange(s.size).flip(0) for s in graph.spaces}
-    b = permute(graph, a, shuffle)
+    axes = graph.symmetries.axes
+    b = permute(axes, a, shuffle)
     back = {name: torch.argsort(index) for name, index in shuffle.items()}
-    ends = [Endpoint(b), Endpoint(permute(graph, b, back), back)]
+    ends = [Endpoint(b), Endpoint(permute(axes, b, back), back)]
     (apart,), (aligned,) = segments(graph, a, b, ends, [0.3], data)
     own = evaluate(graph, a, data, "train")
     assert aligned["train"].loss == pytest.approx(own.loss, rel=1e-5)

@@ -87,7 +87,7 @@ def test_layers_without_masks_solve_nothing(symmetry: str) -> None:
     state = initial_state(kind, graph, fixed, spec.symmetry.kappa, 2)
     rule = constraint(kind, graph, fixed, spec.symmetry.kappa)
     weight = state["linear.0.weight"]
-    part, mask = layer_constraint("linear.0", weight, rule.pinned, rule.anchor)
+    part, mask = layer_constraint(graph.layers["linear.0"], weight, rule.pinned, rule.anchor)
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(64, 9)))[0]
     fast = realization_costs(Subspace(torch.from_numpy(basis), 1.0), weight, part, mask)
     slow = slow_costs(basis, weight.double().numpy(), part.double().numpy(), np.ones((12, 64), dtype=bool))
@@ -105,7 +105,7 @@ def test_constraints_of_a_w_layer_are_found_again() -> None:
     fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 1)
     rule = constraint(kind, graph, fixed, spec.symmetry.kappa)
     state = initial_state(kind, graph, fixed, spec.symmetry.kappa, 2)
-    part, mask = layer_constraint("linear.1", state["linear.1.weight"], rule.pinned, rule.anchor)
+    part, mask = layer_constraint(graph.layers["linear.1"], state["linear.1.weight"], rule.pinned, rule.anchor)
     assert torch.equal(mask, fixed["linear.1.mask"]) and torch.equal(part, 0.5 * fixed["linear.1.fixed"])
 
 

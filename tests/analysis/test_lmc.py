@@ -41,7 +41,7 @@ def test_curves_equal_a_plain_evaluation_of_each_interpolated_network(norm: str,
     data = random_data()
     generator = torch.Generator().manual_seed(4)
     shuffle = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
-    ends = [Endpoint(b), Endpoint(permute(graph, b, shuffle), shuffle)]
+    ends = [Endpoint(b), Endpoint(permute(graph.symmetries.axes, b, shuffle), shuffle)]
     found = segments(graph, a, b, ends, WEIGHTS[1:-1], data)
     for end, row in zip(ends, found, strict=True):
         for weight, metrics in zip(WEIGHTS[1:-1], row, strict=True):
@@ -132,8 +132,7 @@ def test_interpolation_reproduces_its_ends() -> None:
 def test_a_permutation_that_changes_the_function_is_refused() -> None:
     graph, a = network(1)
     broken = a | {"linear.1.weight": a["linear.1.weight"].flip(0)}
-    check_function(
-        graph, a, permute(graph, a, {s.name: torch.arange(s.size).flip(0) for s in graph.spaces}), random_data()
-    )
+    flipped = {s.name: torch.arange(s.size).flip(0) for s in graph.spaces}
+    check_function(graph, a, permute(graph.symmetries.axes, a, flipped), random_data())
     with pytest.raises(FunctionChanged):
         check_function(graph, a, broken, random_data())

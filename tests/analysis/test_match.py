@@ -8,13 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nid_cli.analysis import match
-from nid_cli.analysis.match import CrossMoments, best_permutation, match_activations, match_layer, stream_moments
+from nid_cli.analysis import moments as streams
+from nid_cli.analysis.assignment import best_permutation
+from nid_cli.analysis.match import match_activations, match_layer
+from nid_cli.analysis.moments import CrossMoments, stream_moments, units_of
 from nid_cli.data.tensors import Data, Split
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, SITES
 from nid_cli.nets.mlp import mlp
-from nid_cli.nets.permutation import permute
+from nid_cli.nets.permutation import permute, random
 
 
 def network(seed: int, norm: str = "layer"):
@@ -38,14 +40,14 @@ def pearson_by_numpy(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def test_streamed_moments_equal_stored_activations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(match, "BATCH", 37)
+    monkeypatch.setattr(streams, "BATCH", 37)
     (graph, a), (_, b) = network(1), network(2)
     data = random_data()
-    moments = stream_moments(graph, a, b, data, SITES)
+    moments = stream_moments(graph, a, b, data, units_of(graph, SITES))
     assert len(moments) == 9
     for space in graph.spaces:
-        for point, (op,) in space.sites.items():
-            u, v = (record(graph, s, {INPUT: data.train.inputs}, (op,))[op].numpy() for s in (a, b))
+        for point, [own] in space.sites.items():
+            u, v = (record(graph, s, {INPUT: data.train.inputs}, (own.call,))[own.call].numpy() for s in (a, b))
             found = moments[space.name, point]
             np.testing.assert_allclose(found.pearson().numpy(), pearson_by_numpy(u, v), atol=2e-6)
             np.testing.assert_allclose(found.dot().numpy(), u.astype(np.float64).T @ v / len(u), atol=2e-6)
@@ -105,8 +107,8 @@ def test_a_planted_permutation_is_found(norm: str) -> None:
     """The reference code, which maximizes 1 - |correlation|, would find the worst partners."""
     graph, a = network(1, norm)
     generator = torch.Generator().manual_seed(5)
-    planted = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
-    b = permute(graph, a, planted)
+    axes = graph.symmetries.axes
+    b = permute(axes, a, random(graph.spaces, generator))
     found = match_activations(graph, a, b, random_data())
-    restored = permute(graph, b, found)
+    restored = permute(axes, b, found)
     assert all(torch.equal(restored[name], a[name]) for name in a)

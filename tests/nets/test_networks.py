@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from nid_cli.graphs import graph_of
+from nid_cli.nets.axes import Leaf, Pinned
 from nid_cli.nets.functional import forward, record
 from nid_cli.nets.graph import INPUT, SITES
 from nid_cli.nets.mlp import mlp
-from nid_cli.nets.permutation import identity, inverse, permute
+from nid_cli.nets.permutation import identity, inverse, permute, random
 from nid_cli.nets.storage import from_bytes, to_bytes
 from nid_cli.nets.symmetry import constraint, draw_fixed, fixed_hash, gates, initial_state, rule_of
 from nid_cli.specs import SYMMETRIES
@@ -18,7 +19,7 @@ from tests.conftest import small_spec
 def network(norm: str = "layer", activation: str = "gelu", gated: bool = False):
     graph = mlp(input_shape=(7,), width=6, depth=4, outputs=3, norm=norm, activation=activation, gated=gated)
     generator = torch.Generator().manual_seed(1)
-    shapes = graph.parameters | graph.buffers | graph.gates
+    shapes = graph.parameters | graph.buffers | {gate.tensor: (gate.channels,) * 2 for gate in graph.gates}
     state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     return graph, state | {name: torch.rand(graph.buffers[name]) + 0.5 for name in graph.buffers if "var" in name}
 
@@ -70,16 +71,16 @@ def test_a_permutation_leaves_the_function_unchanged_and_its_inverse_undoes_it(
     arch: str, norm: str, depth: int, symmetry: str
 ) -> None:
     graph, state, x = random_network(arch, norm, depth, symmetry)
-    before = forward(graph, state, x)
+    axes, before = graph.symmetries.axes, forward(graph, state, x)
     for seed in range(2):
-        generator = torch.Generator().manual_seed(seed)
-        shuffle = {s.name: torch.randperm(s.size, generator=generator) for s in graph.spaces}
-        shuffled = permute(graph, state, shuffle)
-        assert all(not torch.equal(shuffled[name], state[name]) for name in graph.axes if "bias" not in name)
+        shuffle = random(graph.spaces, torch.Generator().manual_seed(seed))
+        shuffled = permute(axes, state, shuffle)
+        assert all(not torch.equal(shuffled[name], state[name]) for name in axes if "bias" not in name)
         torch.testing.assert_close(forward(graph, shuffled, x), before)
-        restored = permute(graph, shuffled, inverse(shuffle))
+        restored = permute(axes, shuffled, inverse(graph.spaces, shuffle))
         assert all(torch.equal(restored[name], state[name]) for name in state)
-    assert all(torch.equal(permute(graph, state, identity(graph))[name], state[name]) for name in state)
+    same = permute(axes, state, identity(graph.spaces))
+    assert all(torch.equal(same[name], state[name]) for name in state)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,8 @@ def test_a_permutation_leaves_the_function_unchanged_and_its_inverse_undoes_it(
 )
 def test_a_permutation_changes_a_sigma_network(arch: str, norm: str, depth: int) -> None:
     graph, state, x = random_network(arch, norm, depth, "sigma")
-    shuffled = permute(graph, state, {s.name: torch.arange(s.size).flip(0) for s in graph.spaces})
+    flipped = {s.name: torch.arange(s.size).flip(0) for s in graph.spaces}
+    shuffled = permute(graph.symmetries.axes, state, flipped)
     assert graph.gated and not torch.allclose(forward(graph, shuffled, x), forward(graph, state, x), rtol=1e-2)
 
 
@@ -113,9 +115,15 @@ def test_residual_streams_share_one_permutation_and_pool_their_activations() -> 
     assert all(list(s.sites) == ["post_activation"] for s in streams.values())
     inner = next(s for s in graph.spaces if s.label == "stage2.1")
     assert tuple(inner.sites) == SITES and inner.size == 32
-    assert graph.axes["stage2.0.conv1.weight"] == ("stage2.0.conv1", "stem.conv", None, None)
-    assert graph.axes["stage2.0.shortcut.conv.weight"] == ("stage2.0.conv2", "stem.conv", None, None)
-    assert graph.axes["linear.weight"] == (None, "stage3.0.conv2")
+    outer, wide = streams["stream.1"], streams["stream.2"]
+    axes, pixel = graph.symmetries.axes, Pinned(3)
+    assert axes["stage2.0.conv1.weight"] == (Leaf(inner_of(graph, "stage2.0"), 32), Leaf(outer.name, 16), pixel, pixel)
+    assert axes["stage2.0.shortcut.conv.weight"] == (Leaf(wide.name, 32), Leaf(outer.name, 16), Pinned(1), Pinned(1))
+    assert axes["linear.weight"] == (Pinned(10), Leaf(streams["stream.3"].name, 64))
+
+
+def inner_of(graph, label: str) -> str:
+    return next(space.name for space in graph.spaces if space.label == label)
 
 
 def test_a_resnet_equals_torchs_modules() -> None:
@@ -151,8 +159,10 @@ def test_spaces_and_recording_points() -> None:
     graph, _ = network()
     assert [s.name for s in graph.spaces] == ["linear.0", "linear.1", "linear.2"]
     assert all(tuple(s.sites) == SITES for s in graph.spaces)
-    assert graph.axes["linear.0.weight"] == ("linear.0", None) and graph.axes["linear.3.weight"] == (None, "linear.2")
-    assert graph.axes["norm.1.bias"] == ("linear.1",) and graph.axes["linear.3.bias"] == (None,)
+    axes = graph.symmetries.axes
+    assert axes["linear.0.weight"] == (Leaf("linear.0", 6), Pinned(7))
+    assert axes["linear.3.weight"] == (Pinned(3), Leaf("linear.2", 6))
+    assert axes["norm.1.bias"] == (Leaf("linear.1", 6),) and axes["linear.3.bias"] == (Pinned(3),)
 
 
 def test_masks_have_exactly_num_fixed_zeros_a_row_and_are_shared_by_seed() -> None:
