@@ -87,7 +87,7 @@ class Branching(Pair):
 
 class Unknown(Pair):
     def forward(self, x):
-        return torch.linalg.svd(self.linear(x.flatten(1)))[0]
+        return torch.special.bessel_j0(self.linear(x.flatten(1)))
 
 
 def nothing():
