@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"specs"},
     "data": {"specs", "errors", "files", "lazy"},
     "nets": {"specs", "errors", "lazy"},
-    "graphs": {"specs", "data", "nets"},
+    "graphs": {"specs", "errors", "data", "nets"},
     "recipes": {"specs", "errors", "data", "nets", "graphs"},
     "metrics": {"data", "nets"},
     "training": {"specs", "errors", "data", "nets", "metrics"},

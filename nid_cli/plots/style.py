@@ -108,7 +108,7 @@ def label(record: Record, kappa: bool = True) -> str:
 def layer(name: int | str) -> str:
     """A layer in words: ``first layer`` for an mlp's 0, the stream's or block's own name elsewhere."""
     if not isinstance(name, int):
-        return "output" if name == "output" else str(name).replace("_", " ")
+        return name
     return f"{ORDINALS[name]} layer" if name < len(ORDINALS) else f"layer {name + 1}"
 
 

@@ -1,0 +1,142 @@
+"""Networks of a user's own: a file of code, their checkpoints, and data that fit them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+CODE = '''
+import torch
+from torch import nn
+
+
+class Conv(nn.Module):
+    """A convolution, a residual block with batch norms, a constant, a linear layer."""
+
+    def __init__(self, width=6, classes=10):
+        super().__init__()
+        self.stem = nn.Conv2d(1, width, 3, padding=1)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.head = nn.Linear(width, classes)
+        self.register_buffer("scale", torch.tensor([2.0]), persistent=False)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x)) * self.scale
+        x = torch.relu(x + self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
+        return self.head(x.mean((2, 3)))
+
+
+class Vit(nn.Module):
+    """One layer of attention over four patches."""
+
+    def __init__(self, d=8):
+        super().__init__()
+        self.patch = nn.Conv2d(1, d, 4, stride=4)
+        self.position = nn.Parameter(torch.randn(4, d))
+        self.layer = nn.TransformerEncoderLayer(d, 2, 12, batch_first=True, norm_first=True, activation="gelu")
+        self.head = nn.Linear(d, 10)
+
+    def forward(self, x):
+        return self.head(self.layer(self.patch(x).flatten(2).transpose(1, 2) + self.position).mean(1))
+
+
+class Tokens(nn.Module):
+    """A language model with tied embeddings."""
+
+    def __init__(self, vocabulary=12, d=8):
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, d)
+        self.layer = nn.TransformerEncoderLayer(d, 2, 16, batch_first=True, activation="gelu")
+        self.head = nn.Linear(d, vocabulary, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x):
+        return self.head(self.layer(self.embed(x)))
+
+
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1) + torch.randn_like(x.flatten(1)))
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)), x
+
+
+class Branching(Pair):
+    def forward(self, x):
+        x = self.linear(x.flatten(1))
+        return x if x.sum() > 0 else -x
+
+
+class Unknown(Pair):
+    def forward(self, x):
+        return torch.special.bessel_j0(self.linear(x.flatten(1)))
+
+
+def nothing():
+    return 3
+
+
+def raising():
+    raise RuntimeError("no weights here")
+'''
+
+
+def write_code(folder: Path) -> Path:
+    """``nets.py`` in a folder."""
+    path = folder / "nets.py"
+    path.write_text(CODE)
+    return path
+
+
+def module_of(path: Path) -> ModuleType:
+    """The file of code as a module of this process."""
+    spec = importlib.util.spec_from_file_location("own_nets", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def save_states(folder: Path, code: ModuleType, name: str, seeds: int = 2) -> list[Path]:
+    """State dictionaries of freshly made modules, with running statistics that are not the first ones."""
+    paths = []
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        module = getattr(code, name)()
+        for buffer, value in module.state_dict().items():
+            if buffer.endswith(("running_mean", "running_var")):
+                value.copy_(0.5 + torch.rand(value.shape))
+        paths.append(folder / f"{name.lower()}{seed}.pt")
+        torch.save(module.state_dict(), paths[-1])
+    return paths
+
+
+def words() -> dict[str, np.ndarray]:
+    """Sequences of tokens, a class for each position, the last of which does not count."""
+    inputs = np.random.default_rng(0).integers(0, 12, (90, 5))
+    targets = (inputs + 1) % 12
+    targets[:, -1] = -100
+    return {
+        "train_inputs": inputs[:60],
+        "train_targets": targets[:60],
+        "test_inputs": inputs[60:],
+        "test_targets": targets[60:],
+    }
