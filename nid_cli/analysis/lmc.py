@@ -141,6 +141,16 @@ def check_function(graph: Graph, original: State, permuted: State, data: Data) -
         FunctionChanged: they differ by more than rounding.
     """
     x, _ = next(data.batches("train", graph.batch(512)))
+    check_outputs(graph, original, permuted, x)
+
+
+@torch.no_grad()
+def check_outputs(graph: Graph, original: State, permuted: State, x: Tensor) -> None:
+    """The same for any inputs ``x``.
+
+    Raises:
+        FunctionChanged: the outputs differ by more than rounding.
+    """
     before, after = forward(graph, original, x), forward(graph, permuted, x)
     difference = (before - after).abs().max() / before.abs().max().clamp_min(1e-12)
     if not difference <= SAME_FUNCTION:
@@ -162,6 +172,11 @@ def distances(
         square += kept.square().sum().item()
         count += kept.numel()
     return square**0.5, (square / max(count, 1)) ** 0.5
+
+
+def inner_product(graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """sum <A, B> over all parameters."""
+    return sum(float((a[name].double() * b[name].double()).sum()) for name in graph.parameters)
 
 
 def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequence[float], middle: Metrics) -> Curve:

@@ -72,6 +72,11 @@ COMMANDS: dict[str, Entry] = {
         summary="Measure the coherence and anisotropy of a model's layers; or run the synthetic experiment.",
         group=True,
     ),
+    "align": Entry(
+        module="nid_cli.cli.align",
+        panel=MEASURE,
+        summary="Write a model's state dictionary, its neurons permuted to match another model of the group.",
+    ),
     "plot": Entry(
         module="nid_cli.cli.plot",
         panel=DRAW,

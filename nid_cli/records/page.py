@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from nid_cli.records.align import Aligned
 from nid_cli.records.base import Column, Record
 from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost, RidgeCost
@@ -34,6 +35,7 @@ KINDS: dict[str, tuple[type[Record], ...]] = {
     "nid cost": (MahalanobisCost, RidgeCost),
     "nid coherence": (Coherence,),
     "nid coherence synthetic": (Synthetic,),
+    "nid align": (Aligned,),
     "nid train": (TrainedModel,),
     "nid group": (GroupSummary, GroupDetails, GroupChange),
     "nid register": (Registered,),

@@ -16,12 +16,13 @@ class Alignment:
     """One way to align, by its ``name`` in options and records and its ``label`` in figures.
 
     ``function`` is ``module:name``; None leaves the second model as it is. ``parameters`` are part of a result's key.
-    ``reference``: who proposed it.
+    ``reads_data``: whether it looks at activations. ``reference``: who proposed it.
     """
 
     name: str
     label: str
     function: str | None = None
+    reads_data: bool = False
     reference: str = ""
     parameters: Canonical
 
@@ -36,9 +37,14 @@ class ByActivations(Canonical):
 
 @dataclass(frozen=True, kw_only=True)
 class ByWeights(Canonical):
-    """Starts of the coordinate descent, the identity and random permutations, and the seed of the latter."""
+    """How many starts the coordinate descent has, which, and the seed of the random ones.
+
+    ``starts``: "anchored" ones go from the inputs and outputs on, then the identity, then random permutations. Results
+    without it started from the identity.
+    """
 
     restarts: int = 5
+    starts: str = "anchored"
     seed: int = later(0)
 
 
@@ -55,6 +61,7 @@ ALIGNMENTS: dict[str, Alignment] = {
             name="activation",
             label="aligned by activations",
             function="nid_cli.analysis.match:align_by_activations",
+            reads_data=True,
             reference="Li et al. 2016; Ainsworth et al. 2023, section 3.1",
             parameters=ByActivations(),
         ),

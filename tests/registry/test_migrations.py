@@ -117,6 +117,12 @@ def test_hashes_and_keys_of_older_registries_are_those_of_today(frozen: Path) ->
         assert json.loads(group["settings"]) == spec.shared()
 
 
+def started_from_the_identity(path: Path) -> list[str]:
+    """Alignments by weights, which have had another first start since: they are computed anew, not taken for today's."""
+    every = [row for row in rows(path)["results"] if row["kind"] == "lmc"]
+    return [row["result_id"] for row in every if json.loads(row["record"])["align"] == "weight"]
+
+
 ASKED = {
     "lmc": (("--points", "3"), ("--points", "4", "--align", "weight")),
     "match": ((),),
@@ -132,9 +138,10 @@ def test_results_of_older_registries_are_found_by_todays_keys(frozen: Path) -> N
         for call in calls:
             done = records(execute(frozen, analysis, *call, "--json"))
             found |= {r["result_id"]: r for r in done}
-    assert before.keys() <= found.keys()
+    lost = before.keys() - found.keys()
+    assert all(before[i] == "lmc" for i in lost) and lost == set(started_from_the_identity(path))
     assert all(
         found[i]["train_accuracy_mid"] == found[i]["train_accuracy"][1]
         for i, kind in before.items()
-        if kind == "lmc" and len(found[i]["lambdas"]) == 3
+        if i not in lost and kind == "lmc" and len(found[i]["lambdas"]) == 3
     )

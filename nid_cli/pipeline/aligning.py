@@ -1,0 +1,175 @@
+"""``nid align``: a model permuted to match another of its group, as a state dictionary for whoever merges it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nid_cli import files
+from nid_cli.errors import IntegrityError, UsageError, unknown
+from nid_cli.lazy import resolve
+from nid_cli.pipeline.context import Context
+from nid_cli.records.align import Aligned
+from nid_cli.registry import invocations
+from nid_cli.registry.opening import open_for_writing
+from nid_cli.registry.selection import select_models
+from nid_cli.specs import ALIGNMENTS, Selection
+
+if TYPE_CHECKING:
+    from nid_cli.nets.functional import State
+    from nid_cli.nets.graph import Graph
+    from nid_cli.nets.permutation import Permutation
+
+FORMATS = (".safetensors", ".pt", ".pth")
+SCHEMA = "nid.permutation/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be aligned (``models``: the first one, and the one that is permuted) and written where.
+
+    ``epoch``: None is the last that both have.
+
+    Raises:
+        UsageError: it cannot be.
+    """
+
+    group: str
+    models: tuple[int, int]
+    align: str
+    epoch: int | None
+    out: Path
+    permutation: Path | None
+
+    def __post_init__(self) -> None:
+        known = [name for name, alignment in ALIGNMENTS.items() if alignment.function]
+        if self.align not in known:
+            raise unknown("alignment", self.align, known)
+        if self.models[0] == self.models[1]:
+            raise UsageError(f"model {self.models[0]} is aligned with itself already", "name two models: --models 1,2")
+        endings: tuple[tuple[str, Path | None, tuple[str, ...]], ...] = (
+            ("--out", self.out, FORMATS),
+            ("--permutation", self.permutation, (".json",)),
+        )
+        for option, path, suffixes in endings:
+            if path is None:
+                continue
+            if path.suffix not in suffixes:
+                raise UsageError(f"{option} {str(path)!r} must end in {' or '.join(suffixes)}")
+            if not path.absolute().parent.is_dir():
+                raise UsageError(f"the folder of {option} {str(path)!r} does not exist", "make it first")
+
+
+def align(context: Context, order: Order) -> dict[str, Any]:
+    """Writes the second model, permuted to match the first, and the permutation; returns the record.
+
+    Raises:
+        NotFoundError: no such group, model or epoch. UsageError: the group has no permutation symmetries.
+        IntegrityError: a checkpoint is not what was recorded.
+    """
+    from nid_cli.analysis.lmc import distances, inner_product
+    from nid_cli.nets.permutation import permute
+    from nid_cli.pipeline.analyses.lab import Lab
+
+    registry = open_for_writing(context.registry)
+    numbers = ",".join(map(str, order.models))
+    epochs = "last" if order.epoch is None else str(order.epoch)
+    with registry.read() as connection:
+        [chosen] = select_models(connection, Selection(group=(order.group,), models=numbers, epochs=epochs))
+    group, [epoch] = chosen.group, chosen.epochs
+    graph, alignment = group.graph, ALIGNMENTS[order.align]
+    if graph.gated:
+        raise UsageError(
+            f"{group.name} cannot be aligned: its fixed gates tie neurons to their places, a permutation changes the "
+            "function",
+            "groups of the other symmetry types can",
+        )
+    models = {model.number: model for model in chosen.models}
+    members = [models[number] for number in order.models]
+    lab = Lab(registry, context)
+    a, b = (lab.model(group, model, epoch) for model in members)
+    data = lab.data(group) if alignment.reads_data else None
+    permutation: Permutation = resolve(str(alignment.function))(graph, a, b, data, alignment.parameters)
+    aligned = permute(graph.symmetries.axes, b, permutation)
+    _check(graph, b, aligned, f"{group.name}, model {order.models[1]}")
+    sha256 = files.write_atomic(order.out.absolute(), _content(_dictionary(graph, aligned), order.out.suffix))
+    record = Aligned(
+        models=order.models,
+        align=order.align,
+        distance_before=distances(graph, a, b, {})[0],
+        distance_after=distances(graph, a, aligned, {})[0],
+        objective_before=inner_product(graph, a, b),
+        objective_after=inner_product(graph, a, aligned),
+        moved=_moved(permutation),
+        path=str(order.out),
+        sha256=sha256,
+    )
+    if (target := order.permutation) is not None:
+        own = {"group": group.name, "epoch": epoch, **record.values(), "spaces": _spaces(graph, permutation)}
+        inputs = [{"model": m.number, "sha256": m.checkpoints[epoch].sha256, "seeds": m.seeds} for m in members]
+        origin = {"parameters": alignment.parameters.flat(), "inputs": inputs} | _origin(context)
+        text = json.dumps({"schema": SCHEMA, **own, **origin}, allow_nan=False) + "\n"
+        written = files.write_atomic(target.absolute(), text.encode())
+        record = replace(record, permutation_path=str(target), permutation_sha256=written)
+    return {"group": group.name, "epoch": epoch, **record.values()}
+
+
+def _origin(context: Context) -> dict[str, Any]:
+    return {"command": list(context.argv), "versions": invocations.versions(), "made_at": invocations.now()}
+
+
+def _check(graph: Graph, before: State, after: State, name: str) -> None:
+    """The permuted network must compute what it computed, whatever its inputs are."""
+    from nid_cli.analysis.lmc import FunctionChanged, check_outputs
+    from nid_cli.nets.example import example
+
+    device = next(iter(before.values())).device
+    [x] = example(graph.description.inputs, graph.batch(64))
+    try:
+        check_outputs(graph, before, after, x.to(device))
+    except FunctionChanged as error:
+        raise IntegrityError(f"permuting {name} changed its function: {error}", "please report this") from None
+
+
+def _dictionary(graph: Graph, state: State) -> State:
+    """What the network's own module would save: its parameters under all their names, and its buffers."""
+    described = graph.description
+    names = [*graph.parameters, *(name for name in graph.buffers if described.buffers[name].persistent)]
+    found = {name: state[name].detach().cpu().contiguous() for name in names}
+    return found | {name: found[first] for name, first in described.tied.items()}
+
+
+def _content(state: State, suffix: str) -> bytes:
+    import torch
+
+    from nid_cli.nets.storage import to_bytes
+
+    if suffix == ".safetensors":  # where each name has bytes of its own
+        return to_bytes({name: tensor.clone() for name, tensor in state.items()})
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def _moved(permutation: Permutation) -> float:
+    import torch
+
+    places = [(index != torch.arange(index.shape[-1])).flatten() for index in permutation.values()]
+    return float(torch.cat(places).double().mean()) if places else 0.0
+
+
+def _spaces(graph: Graph, permutation: Permutation) -> Mapping[str, Any]:
+    """By label, with new[i] = old[permutation[i]]; of a space inside of another a list for each of its positions."""
+    labels = {space.name: str(space.label) for space in graph.spaces}
+    return {
+        labels[space.name]: {
+            "size": space.size,
+            "depends_on": None if space.depends_on is None else labels[space.depends_on],
+            "permutation": permutation[space.name].tolist(),
+        }
+        for space in graph.spaces
+    }
