@@ -23,6 +23,7 @@ TABLES = {
     "analysis": "nid_cli/pipeline/analyses/catalog.py",
     "command": "nid_cli/cli/commands.py",
     "figure": "nid_cli/pipeline/figures/table.py",
+    "engine": "nid_cli/pipeline/engines/__init__.py",
 }
 
 
@@ -134,6 +135,20 @@ def test_the_report_has_all_of_them(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     assert "mlp-toy-toy-k0.5" in page and "Sizes of layers." in page
     assert "Toy: 12 results" in page and '.results("toy"' in page.replace("&#34;", '"')
+
+
+def test_an_engine_trains_the_same_models(tmp_path: Path) -> None:
+    call = ("train", "--width", "4", "--depth", "2", "--epochs", "1", "--seeds", "2", "--device", "cpu", "--json")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    ours = python(tmp_path / "ours", "-m", "nid_cli", *call)
+    theirs = python(tmp_path / "theirs", "-m", "tests.toys.engine", *call)
+    assert "2 models, 1 epoch, 2 at a time" in ours.stderr or "2 models, 1 epoch, 1 at a time" in ours.stderr
+    ready, told = theirs.stderr.splitlines()
+    assert ready == "the toy engine is ready" and told.endswith("training 2 of 2 models, 1 epoch, backwards")
+    assert records(ours) == records(theirs) != []
+    for file in (tmp_path / "ours/.nid/runs").rglob("*.safetensors"):
+        assert (tmp_path / "theirs" / file.relative_to(tmp_path / "ours")).read_bytes() == file.read_bytes()
 
 
 def test_the_page_on_contributing_names_each_table() -> None:
