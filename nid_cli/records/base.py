@@ -77,6 +77,11 @@ class Record:
         return (*cls.about, *_columns(cls), *((LINEAGE,) if RESULT in cls.about else ()))
 
     @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The fields that older records may lack, with the values that those are read with (large ones excepted)."""
+        return {name: value for name, value in _defaults(cls) if name not in cls.large()}
+
+    @classmethod
     def large(cls) -> frozenset[str]:
         """The names of the columns that are kept apart."""
         return frozenset(column.name for column in _columns(cls) if column.large)
@@ -93,6 +98,19 @@ def _columns(kind: type, prefix: str = "", words: str = "", title: str = "{}") -
         yield Column(
             prefix + (said["name"] or declared.name), str(declared.type), meaning, said["unit"], titled, said["large"]
         )
+
+
+def _defaults(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The defaults of fields by the names of their columns; a part that may be None has None in all of its own."""
+    for declared in fields(kind):
+        if "nested" in declared.metadata:
+            part, inner = declared.metadata["nested"], prefix + declared.metadata["prefix"]
+            if declared.default is None:
+                yield from ((column.name, None) for column in _columns(part, inner))
+            else:
+                yield from _defaults(part, inner)
+        elif declared.default is not MISSING:
+            yield prefix + (declared.metadata["name"] or declared.name), declared.default
 
 
 def _values(kind: type, record: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -32,13 +32,13 @@ class GroupDetails(GroupSummary):
 
     settings: dict[str, Any] = column("The specification that its members share")
     data_fingerprint: str | None = column("SHA-256 of the data that its numbers are measured on; None where none are")
-    results: int = column("How many results hang on it")
+    results: int = column("How many results it has")
     members: list[dict[str, Any]] = column("Its models: status, seeds, source, last metrics, checkpoints, lineage")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupChange(Record):
-    """What became of a group that was renamed, noted on, removed, restored or exported; only what applies is there."""
+    """What became of a group that was renamed, restored or exported, or got a note; only what applies is there."""
 
     schema = "nid.group/1"
     about = (NAME,)
