@@ -126,6 +126,11 @@ def test_a_figure_is_listed_drawn_exported_and_names_what_it_needs(folder: Path)
     assert "run: nid toy --power 5" in missing.stderr
     [record] = records(nid(folder, "plot", "toy", "--power", "3", "--out", "toy.pdf", "--json"))
     assert len(record["result_ids"]) == 12 and (folder / "toy.pdf").read_bytes()[:4] == b"%PDF"
+    sizes = sorted(r["size"] for r in records(nid(folder, "toy", "--power", "3", "--json")))
+    bounds = ("--sizes", f"{sizes[3]},{sizes[6]}", "--export", "-")
+    few = records(nid(folder, "plot", "toy", "--power", "3", "--out", "toy.pdf", *bounds))
+    assert sorted(row["size"] for row in few) == sizes[3:7]
+    assert "sizes must be like" in nid(folder, "plot", "toy", "--sizes", "1,x", "--out", "toy.pdf", code=2).stderr
     shown = nid(folder, "plot", "toy", "--help").stdout
     assert "--power " in shown and "--word " in shown and "nid plot toy --out toy.pdf" in shown
 

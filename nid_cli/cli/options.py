@@ -115,7 +115,10 @@ ExplainedVariance = Annotated[
 ]
 BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
 LayersOption = Annotated[
-    str | None, typer.Option("--layers", metavar="0,1,NAME", help="Layers, by index or name [all].")
+    str | None,
+    typer.Option(
+        "--layers", metavar="0,1,NAME", help="Layers, by index or name [all].", autocompletion=complete_layers
+    ),
 ]
 
 

@@ -30,10 +30,12 @@ class GroupSummary(Record):
 class GroupDetails(GroupSummary):
     """One group in full, as ``nid group show`` gives it."""
 
-    settings: dict[str, Any] = column("The specification that its members share")
+    settings: dict[str, Any] = column("The specification that its members share", kind="dict")
     data_fingerprint: str | None = column("SHA-256 of the data that its numbers are measured on; None where none are")
     results: int = column("How many results it has")
-    members: list[dict[str, Any]] = column("Its models: status, seeds, source, last metrics, checkpoints, lineage")
+    members: list[dict[str, Any]] = column(
+        "Its models: status, seeds, source, last metrics, checkpoints, lineage", kind="list[dict]"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, false, func, null, select
+from sqlalchemy import Connection, Select, case, false, func, null, select
 
 from nid_cli.registry.results import about, sides
 from nid_cli.registry.tables import groups, results
@@ -92,7 +92,7 @@ def _query(names: Sequence[str]) -> Select[Any]:
 
 
 def _read(
-    rows: Sequence[Row[Any]], names: Sequence[str], defaults: Mapping[str, Any]
+    rows: Sequence[Sequence[Any]], names: Sequence[str], defaults: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, list[Any]]]:
     """The keys of the rows of :func:`_query`, and by column their values."""
     stored, fields = _split(names)
@@ -107,7 +107,7 @@ def _read(
             _value(row[place], usual) if record is None else record.get(name, usual)
             for row, record in zip(rows, records, strict=True)
         ]
-    return [str(row.key) for row in rows], {name: found[name] for name in names}
+    return [str(row[0]) for row in rows], {name: found[name] for name in names}
 
 
 def _value(text: str | None, usual: Any) -> Any:
