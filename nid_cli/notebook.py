@@ -102,16 +102,17 @@ class Archive:
         """Some columns of the results that fit; those in files of their own need whole records."""
         import pandas as pd
 
-        from nid_cli.registry.columns import LINEAGE, read_columns
+        from nid_cli.registry.columns import read_columns
 
-        kinds = ANALYSES[analysis].records
-        declared = {column.name: column for kind in kinds for column in kind.columns()}
+        what = ANALYSES[analysis]
+        declared = dict.fromkeys(column.name for kind in what.records for column in kind.columns())
         if wrong := [name for name in (*names, *where) if name not in declared]:
             raise unknown(f"field of {analysis}", wrong[0], declared)
-        if any(declared[name].large or name == LINEAGE for name in (*names, *where)):
+        if not what.whole.isdisjoint((*names, *where)):
             return self.results(analysis, **where, **_selectors(selection)).reindex(columns=names)
         with self._registry.read() as connection:
-            found = read_columns(connection, analysis, list(dict.fromkeys([*names, *where])), selection)
+            asked = list(dict.fromkeys([*names, *where]))
+            found = read_columns(connection, analysis, asked, selection, what.defaults)
         wanted = [(found[name], _several(value)) for name, value in where.items()]
         count = len(next(iter(found.values()), ()))
         fitting = [i for i in range(count) if all(own[i] in values or own[i] == values for own, values in wanted)]
@@ -120,7 +121,7 @@ class Archive:
 
     def _recorded(self, analysis: str, selection: Selection | None) -> list[dict[str, Any]]:
         with self._registry.read() as connection:
-            return results.of_kind(connection, analysis, selection)
+            return results.of_kind(connection, analysis, selection, ANALYSES[analysis].complete)
 
     def _frame(self, records: Iterable[dict[str, Any]]) -> pd.DataFrame:
         import pandas as pd

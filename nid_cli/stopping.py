@@ -31,7 +31,7 @@ def was_requested() -> bool:
 
 
 def listen() -> None:
-    """Has the signals of this process stop it. What nohup protects from a closing terminal stays protected."""
+    """Makes the signals of this process stop it. What nohup protects from a closing terminal stays protected."""
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)

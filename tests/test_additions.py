@@ -23,6 +23,7 @@ TABLES = {
     "analysis": "nid_cli/pipeline/analyses/catalog.py",
     "command": "nid_cli/cli/commands.py",
     "figure": "nid_cli/pipeline/figures/table.py",
+    "engine": "nid_cli/pipeline/engines/__init__.py",
 }
 
 
@@ -125,6 +126,11 @@ def test_a_figure_is_listed_drawn_exported_and_names_what_it_needs(folder: Path)
     assert "run: nid toy --power 5" in missing.stderr
     [record] = records(nid(folder, "plot", "toy", "--power", "3", "--out", "toy.pdf", "--json"))
     assert len(record["result_ids"]) == 12 and (folder / "toy.pdf").read_bytes()[:4] == b"%PDF"
+    sizes = sorted(r["size"] for r in records(nid(folder, "toy", "--power", "3", "--json")))
+    bounds = ("--sizes", f"{sizes[3]},{sizes[6]}", "--export", "-")
+    few = records(nid(folder, "plot", "toy", "--power", "3", "--out", "toy.pdf", *bounds))
+    assert sorted(row["size"] for row in few) == sizes[3:7]
+    assert "sizes must be like" in nid(folder, "plot", "toy", "--sizes", "1,x", "--out", "toy.pdf", code=2).stderr
     shown = nid(folder, "plot", "toy", "--help").stdout
     assert "--power " in shown and "--word " in shown and "nid plot toy --out toy.pdf" in shown
 
@@ -134,6 +140,20 @@ def test_the_report_has_all_of_them(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     assert "mlp-toy-toy-k0.5" in page and "Sizes of layers." in page
     assert "Toy: 12 results" in page and '.results("toy"' in page.replace("&#34;", '"')
+
+
+def test_an_engine_trains_the_same_models(tmp_path: Path) -> None:
+    call = ("train", "--width", "4", "--depth", "2", "--epochs", "1", "--seeds", "2", "--device", "cpu", "--json")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    ours = python(tmp_path / "ours", "-m", "nid_cli", *call)
+    theirs = python(tmp_path / "theirs", "-m", "tests.toys.engine", *call)
+    assert "2 models, 1 epoch, 2 at a time" in ours.stderr or "2 models, 1 epoch, 1 at a time" in ours.stderr
+    ready, told = theirs.stderr.splitlines()
+    assert ready == "the toy engine is ready" and told.endswith("training 2 of 2 models, 1 epoch, backwards")
+    assert records(ours) == records(theirs) != []
+    for file in (tmp_path / "ours/.nid/runs").rglob("*.safetensors"):
+        assert (tmp_path / "theirs" / file.relative_to(tmp_path / "ours")).read_bytes() == file.read_bytes()
 
 
 def test_the_page_on_contributing_names_each_table() -> None:

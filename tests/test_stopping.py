@@ -138,7 +138,7 @@ def test_the_fork_server_does_not_complain() -> None:
 import os, signal, time
 from nid_cli.pipeline.engines import local
 try:
-    local.start_server()
+    local.Local().prepare()
     time.sleep(0.3)
     os.killpg(0, signal.SIGINT)
     time.sleep(1)

@@ -21,6 +21,8 @@ OUTPUT = "output"
 LARGEST_COVARIANCE = 2**32
 # Of a convolution the ridge estimate takes so many patches where no --subsample is given.
 PATCHES = 20_000
+# The parameters of the ridge estimate alone that all betas share.
+RIDGE = ("neurons", "solver", "iterations", "subsample")
 
 
 class Parameters(Canonical):
@@ -40,6 +42,10 @@ class Parameters(Canonical):
         Raises:
             UsageError: it makes no sense for them.
         """
+
+    def common(self, *expanded: str) -> Key:
+        """What the keys of all its results share: the canonical form without the fields of which each has its own."""
+        return {name: value for name, value in self.canonical().items() if name not in expanded}
 
     def chosen(self) -> dict[str, Any]:
         """The fields whose values are not the default ones."""
@@ -105,8 +111,9 @@ class LmcParameters(Parameters):
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
         variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
+        common = self.common("align", "bn_reset") | variant
         for name in self.align:
-            yield {"align": name, "points": self.points, **variant, **ALIGNMENTS[name].parameters.canonical()}
+            yield {"align": name, **common, **ALIGNMENTS[name].parameters.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Some group must have batch norms where they are to be reset."""
@@ -134,9 +141,10 @@ class MatchParameters(Parameters):
         labels = {str(space.label): space.name for space in graph.spaces}
         known = {space.name: space.name for space in graph.spaces} | labels
         chosen = set(known.values() if self.layers is None else _chosen(self.layers, known, "space"))
+        common = self.common("at", "similarity", "layers")
         for at, similarity, space in product(self.at, self.similarity, graph.spaces):
             if at in space.sites and space.name in chosen:
-                yield {"layer": space.name, "at": at, "similarity": similarity, "random": self.random}
+                yield common | {"layer": space.name, "at": at, "similarity": similarity}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,15 +177,14 @@ class CostParameters(Parameters):
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each layer, and for ridge for each beta."""
+        common = self.common("layers", "betas")
         for layer in self._layers(graph):
-            common = {"layer": layer, "explained_variance": self.explained_variance, "method": self.method}
             if self.method != "ridge":
-                yield common
+                yield {name: value for name, value in common.items() if name not in RIDGE} | {"layer": layer}
                 continue
             usual = PATCHES if graph.layers[layer].patches or graph.rows_of(graph.layers[layer]) > 1 else None
-            fit = {"neurons": self.neurons, "solver": self.solver, "iterations": self.iterations}
             for beta in dict.fromkeys(self.betas):
-                yield common | fit | {"subsample": self.subsample or usual, "beta": beta}
+                yield common | {"layer": layer, "subsample": self.subsample or usual, "beta": beta}
 
     def _layers(self, graph: Graph) -> list[str]:
         names = list(graph.layers)
@@ -203,7 +210,7 @@ class CoherenceParameters(Parameters):
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each weighted layer, and one for the output."""
         for layer in self._layers(graph):
-            yield {"layer": layer, "explained_variance": self.explained_variance}
+            yield {"layer": layer, **self.common("layers")}
 
     def _layers(self, graph: Graph) -> list[str]:
         names = [*graph.layers, OUTPUT]

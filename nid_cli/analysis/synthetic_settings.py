@@ -84,7 +84,7 @@ class SyntheticSettings(Parameters):
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each pair of students; the experiment needs no network of the registry."""
-        common = {name: value for name, value in self.flat().items() if name not in SIZE}
+        common = self.common(*SIZE)
         cases = product(self.families, range(1, self.copies + 1), range(self.outer_seeds), range(self.num_pairs))
         for case in cases:
             yield common | dict(zip(CASE, case, strict=True))

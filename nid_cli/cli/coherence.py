@@ -11,7 +11,7 @@ import typer
 from nid_cli.analysis.parameters import CoherenceParameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.cli import options, render, summary
-from nid_cli.cli.commands import COMMANDS, Group
+from nid_cli.cli.commands import COMMANDS, CommandGroup
 from nid_cli.cli.measuring import Measuring, measuring, measuring_alone
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
@@ -19,7 +19,7 @@ from nid_cli.records import Coherence, Row, Synthetic
 from nid_cli.specs import Selection
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     help=COMMANDS["coherence"].summary,
     rich_markup_mode=None,
     invoke_without_command=True,

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from nid_cli.errors import unknown
+
 TRAIN, MEASURE, DRAW, LOOK_AFTER = "Train and import", "Measure", "Draw", "Look after"
 
 
@@ -112,7 +114,7 @@ def load(name: str) -> Any:
     return command
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """Commands whose help lists them in panels, with summaries that are never cut off."""
 
     def panels(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
@@ -140,7 +142,7 @@ class Group(TyperGroup):
             super().format_help(ctx, formatter)
 
 
-def _drawn(group: Group, ctx: Any) -> str:
+def _drawn(group: CommandGroup, ctx: Any) -> str:
     from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
@@ -160,7 +162,7 @@ def _drawn(group: Group, ctx: Any) -> str:
     return captured.get()
 
 
-class Lazy(Group):
+class Lazy(CommandGroup):
     """The commands of ``COMMANDS``, each imported when it is run; listing and completing them imports nothing."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -176,5 +178,7 @@ class Lazy(Group):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is to run, or whose options are completed."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            raise unknown("command", args[0], COMMANDS)
         name, _, rest = super().resolve_command(ctx, args)
         return (name, load(name), rest) if name in COMMANDS else (name, None, rest)

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from nid_cli.cli import options, output, render
-from nid_cli.cli.commands import COMMANDS, Group
+from nid_cli.cli.commands import COMMANDS, CommandGroup
 from nid_cli.errors import IntegrityError
 from nid_cli.pipeline.context import Context
 from nid_cli.records import Record
 from nid_cli.records.housekeeping import Finding, RegistryPath, Tidied
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     help=COMMANDS["db"].summary,
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render, selectors
-from nid_cli.cli.commands import COMMANDS, Group
+from nid_cli.cli.commands import COMMANDS, CommandGroup
 from nid_cli.errors import NidError
 from nid_cli.pipeline.context import Context
 from nid_cli.records.group import GroupChange, GroupDetails, GroupSummary
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     help=COMMANDS["group"].summary,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -78,6 +78,7 @@ def show(name: options.GroupName, registry: options.RegistryOption = None, as_js
 
     def human() -> None:
         simple = {k: v for k, v in record.items() if not isinstance(v, dict) and k not in ("members", "kappa")}
+        simple = {"checkpointed epochs" if k == "epochs" else k: v for k, v in simple.items()}
         render.table(("field", "value"), list((simple | record["settings"] | {"name": record["name"]}).items()))
         last = ("train_accuracy", "val_accuracy", "test_accuracy")
         rows = [

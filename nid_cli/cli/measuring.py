@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nid_cli.analysis.parameters import Parameters
-from nid_cli.cli import options, output
+from nid_cli.cli import options, output, render
 from nid_cli.pipeline.analyses.catalog import ANALYSES
 from nid_cli.records import Record, Row
 
@@ -59,15 +59,15 @@ class Measuring:
         names = output.chosen_columns(self.columns, *kinds)
         request = Request(analysis=analysis, parameters=parameters, **about)
         with options.context(self.registry, self.data_dir, self.device) as context:
-            records = pipeline.run(context, request, force=self.force, matrices=matrices)
-        output.show(
-            kind or kinds[0],
-            records,
-            as_json=self.as_json,
-            export=self.export,
-            human=lambda: table(records),
-            columns=names,
-        )
+            records = pipeline.run(context, request, force=self.force, matrices=matrices, columns=names)
+
+        def human() -> None:
+            if names is None:
+                table(records)
+            else:
+                render.table(names, [[output.flat(record)[name] for name in names] for record in records])
+
+        output.show(kind or kinds[0], records, as_json=self.as_json, export=self.export, human=human, columns=names)
 
 
 OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -79,7 +79,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "export": (options.Export, None),
     "columns": (options.Columns, None),
 }
-# Has a command take these options where its parameter ``how`` stands: a :class:`Measuring`.
+# Makes a command take these options where its parameter ``how`` stands: a :class:`Measuring`.
 measuring = options.bundle("how", OPTIONS, Measuring)
 # The same for experiments of their own, which read no data.
 measuring_alone = options.bundle("how", {n: own for n, own in OPTIONS.items() if n != "data_dir"}, Measuring)

@@ -51,6 +51,25 @@ def complete_groups() -> list[str]:
         return []
 
 
+def complete_layers(incomplete: str) -> list[str]:
+    """The names of the layers of networks that are in the registry, as a comma list."""
+    from nid_cli.pipeline.housekeeping.group import layer_names
+
+    try:
+        return several(layer_names(Context()))(incomplete)
+    except NidError:
+        return []
+
+
+def complete_columns(typer_context: typer.Context, incomplete: str) -> list[str]:
+    """The fields of the records that the command at hand gives, as a comma list."""
+    from nid_cli.pipeline.analyses.catalog import ANALYSES
+
+    command = typer_context.command_path.partition(" ")[2]
+    kinds = [kind for analysis in ANALYSES.values() if analysis.command == command for kind in analysis.records]
+    return several(dict.fromkeys(column.name for kind in kinds for column in kind.columns()))(incomplete)
+
+
 RegistryOption = Annotated[
     Path | None,
     typer.Option("--registry", metavar="FILE", help="The registry [nearest .nid/registry.db, or NID_REGISTRY]."),
@@ -72,7 +91,12 @@ Export = Annotated[
 ]
 Columns = Annotated[
     str | None,
-    typer.Option("--columns", metavar="NAME[,NAME..]", help="Only these fields of the records, in this order."),
+    typer.Option(
+        "--columns",
+        metavar="NAME[,NAME..]",
+        help="Only these fields of the records, in this order.",
+        autocompletion=complete_columns,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what the registry has already.")]
 
@@ -108,14 +132,17 @@ DataParameters = Annotated[
     list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="A parameter of the data set; repeatable.")
 ]
 LayersOption = Annotated[
-    str | None, typer.Option("--layers", metavar="0,1,NAME", help="Layers, by index or name [all].")
+    str | None,
+    typer.Option(
+        "--layers", metavar="0,1,NAME", help="Layers, by index or name [all].", autocompletion=complete_layers
+    ),
 ]
 
 
 def bundle(
     name: str, declared: Mapping[str, tuple[Any, Any]], make: Callable[..., Any]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Has a command take many options where its parameter ``name`` stands: the value that ``make`` gives of them.
+    """Makes a command take many options where its parameter ``name`` stands: the value that ``make`` gives of them.
 
     Args:
         declared: each option's annotation and default, by the name that ``make`` has for it.

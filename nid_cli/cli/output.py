@@ -38,7 +38,7 @@ def chosen_columns(text: str | None, *kinds: type[Record]) -> list[str] | None:
     Raises:
         UsageError: a name that is none of them.
     """
-    declared = {column.name for kind in kinds for column in kind.columns()}
+    declared = dict.fromkeys(column.name for kind in kinds for column in kind.columns())
     return None if text is None else some_of("column", text, declared)
 
 
@@ -55,18 +55,15 @@ def show(
     """The result of a command: the export where one is asked for, and JSON or the table for people on stdout.
 
     Args:
-        columns: only these in JSON and exports; a record that lacks one has None there.
+        columns: the order of the export's columns, where it is not that of the declaration.
         summary: what the document of ``--json`` says beside its records.
     """
-    shown: Sequence[Row] = records
-    if columns is not None:
-        shown = [{name: record.get(name) for name in columns} for record in records]
     if export is not None:
-        write_rows(kind.schema, shown, export, columns or [column.name for column in kind.columns()])
+        write_rows(kind.schema, records, export, columns or [column.name for column in kind.columns()])
         if export == "-":
             return
     if as_json:
-        emit(document(kind.schema, shown, summary))
+        emit(document(kind.schema, records, summary))
     else:
         human()
 

@@ -11,15 +11,16 @@ import typer
 
 from nid_cli.analysis.catalog import METHODS, SIMILARITIES
 from nid_cli.cli import options, output, render, report
-from nid_cli.cli.commands import COMMANDS, Group
+from nid_cli.cli.commands import COMMANDS, CommandGroup
 from nid_cli.cli.selectors import SELECTORS, selection
+from nid_cli.errors import UsageError
 from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.figures.table import FIGURES, REPORT, REPORT_NEEDS, FigureEntry
 from nid_cli.records.figures import FigureFile, FigureListing
 from nid_cli.specs import ALIGNMENTS, SPLITS
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     help=COMMANDS["plot"].summary,
     rich_markup_mode=None,
     invoke_without_command=True,
@@ -38,13 +39,14 @@ def _figures(
     if not listed:
         render.say(typer_context.get_help())
         raise typer.Exit(2)
-    listed_ones = [(name, kind.needs, kind.description) for name, kind in FIGURES.items()]
-    listed_ones.append(("report", REPORT_NEEDS, REPORT))
-    records = [{"figure": name, "needs": needs, "description": shown} for name, needs, shown in listed_ones]
-    rows = [(name, "; ".join(needs), shown) for name, needs, shown in listed_ones]
+    listing = [
+        *(FigureListing(figure=n, needs=list(kind.needs), description=kind.description) for n, kind in FIGURES.items()),
+        FigureListing(figure="report", needs=list(REPORT_NEEDS), description=REPORT),
+    ]
+    rows = [(one.figure, "; ".join(one.needs), one.description) for one in listing]
     output.show(
         FigureListing,
-        records,
+        [one.values() for one in listing],
         as_json=as_json,
         export=None,
         human=lambda: render.table(("figure", "needs", "shows"), rows),
@@ -115,10 +117,18 @@ OWN: dict[str, Any] = {
     "overlay": Annotated[
         str | None,
         typer.Option(
-            "--overlay", metavar="paper|FILE.json", help="Others' values as crosses: the paper's, or an --export."
+            "--overlay",
+            metavar="paper|FILE.json",
+            help="Others' values as crosses: the paper's, or an --export.",
+            autocompletion=options.among(("paper",)),
         ),
     ],
-    "across": _text("--across", "layer|PARAMETER", "Columns of panels: layers, or a parameter of the data."),
+    "across": _text(
+        "--across",
+        "layer|PARAMETER",
+        "Columns of panels: layers, or a parameter of the data.",
+        options.among(("layer",)),
+    ),
     "method": _text("--method", ",".join(METHODS), "Which estimates.", options.several(METHODS)),
     "layers": options.LayersOption,
     "betas": _text("--betas", "B[,B..]", "Ridge: temperatures."),
@@ -173,7 +183,7 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
 
         output.check(given["export"])
         chosen = selection(**{n: given[n] for n in kind.selectors})
-        own = {n: READ[n](given[n]) if n in READ else given[n] for n in kind.options}
+        own = {n: _reader(n, usual)(given[n]) for n, usual in kind.options.items()}
         with options.context(given["registry"], given["data_dir"], given["device"]) as context:
             record, rows = plot(
                 context,
@@ -202,7 +212,7 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
     own = {
         option: (
             OWN.get(f"{name}.{option}") or OWN.get(option) or _plain(option, default),
-            SHOWN.get(option, default),
+            SHOWN.get(option, ",".join(map(str, default)) if isinstance(default, tuple) else default),
         )
         for option, default in kind.options.items()
     }
@@ -216,9 +226,28 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
 
 
 def _plain(option: str, default: Any) -> Any:
-    """An option that ``OWN`` does not describe: of the type of its default, or text."""
-    kind: Any = str | None if default is None else type(default)
+    """An option that ``OWN`` does not describe: of the type of its default, or text (of several, a comma list)."""
+    kind: Any = str | None if default is None else str if isinstance(default, tuple) else type(default)
     return Annotated[kind, typer.Option(f"--{option.replace('_', '-')}", help="An option of this figure.")]
+
+
+def _reader(option: str, default: Any) -> Callable[[Any], Any]:
+    """How an option is read: as ``READ`` says, a comma list as values of the type of its default's first."""
+    if option in READ:
+        return READ[option]
+    if not isinstance(default, tuple):
+        return lambda value: value
+    kind = type(default[0]) if default else str
+
+    def read(text: str) -> tuple[Any, ...]:
+        try:
+            return tuple(kind(part.strip()) for part in text.split(","))
+        except ValueError:
+            raise UsageError(
+                f"{option.replace('_', '-')} must be like {','.join(map(str, default))}, not {text!r}"
+            ) from None
+
+    return read
 
 
 def _examples(name: str) -> str:

@@ -39,7 +39,15 @@ Groups = Annotated[
 Models = Annotated[
     str | None, typer.Option("--models", metavar="1,2,5-8", help="Only these models [all complete ones].")
 ]
-Epochs = Annotated[str, typer.Option("--epochs", metavar="last|all|0,5|0:100:5", help="Which checkpoints.")]
+Epochs = Annotated[
+    str,
+    typer.Option(
+        "--epochs",
+        metavar="last|all|0,5|0:100:5",
+        help="Which checkpoints.",
+        autocompletion=options.among(("last", "all")),
+    ),
+]
 
 # Each selector with its default.
 SELECTORS: dict[str, tuple[Any, Any]] = {
@@ -78,5 +86,5 @@ def selection(
     )
 
 
-# Has a command take all selectors where its parameter ``chosen`` stands: their :class:`Selection`.
+# Makes a command take all selectors where its parameter ``chosen`` stands: their :class:`Selection`.
 selecting = options.bundle("chosen", SELECTORS, selection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,12 @@ from nid_cli.data.catalog import CATALOG, is_data_file
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets import ARCHITECTURES
 from nid_cli.pipeline.context import Context
-from nid_cli.records.training import TrainedModel
-from nid_cli.specs import ACTIVATIONS, NORMS, OPTIMIZERS, SYMMETRIES
+from nid_cli.records.training import SplitMetrics, TrainedModel
+from nid_cli.specs import ACTIVATIONS, NORMS, OPTIMIZERS, SPLITS, SYMMETRIES
+
+if TYPE_CHECKING:
+    from nid_cli.pipeline.training.train import Trained
+    from nid_cli.registry.runs import Model
 
 EXAMPLES = options.examples(
     "nid train --symmetry w --kappa 1 --seeds 4",
@@ -135,18 +139,7 @@ def train(
         outcome = run(
             context, spec, seeds=call["seeds"], save_every=call["save_every"], name=name, workers=workers, file=file
         )
-    records = [
-        {
-            **outcome.group.identity,
-            "model": m.number,
-            "status": m.status,
-            "trained_now": m.number in outcome.trained,
-            "epochs": sorted(m.checkpoints),
-            "seeds": m.seeds,
-            **{k: v for k, v in (outcome.metrics[m.id] or [{}])[-1].items() if k != "seconds"},
-        }
-        for m in outcome.models
-    ]
+    records = [_record(outcome, model) for model in outcome.models]
     output.show(TrainedModel, records, as_json=as_json, export=None, human=lambda: _table(records))
     if not outcome.trained:
         render.say(f"{outcome.group.name}: all {len(records)} models are trained already; nothing to do")
@@ -154,6 +147,19 @@ def train(
         render.say(f"error: {problem}")
     if outcome.problems:
         raise typer.Exit(1)
+
+
+def _record(outcome: Trained, model: Model) -> dict[str, Any]:
+    last: dict[str, Any] = (outcome.metrics[model.id] or [{}])[-1]
+    record = TrainedModel(
+        status=model.status,
+        trained_now=model.number in outcome.trained,
+        epochs=sorted(model.checkpoints),
+        seeds=model.seeds,
+        epoch=last.get("epoch"),
+        **{s: SplitMetrics(loss=last.get(f"{s}_loss"), accuracy=last.get(f"{s}_accuracy")) for s in SPLITS},
+    )
+    return {**outcome.group.identity, "model": model.number, **record.values()}
 
 
 def _table(records: list[dict[str, Any]]) -> None:

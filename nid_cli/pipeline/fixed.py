@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_fixed(registry: Registry, tensors: State) -> FixedFile | None:
-    """Has the tensors on disk, written only where they are not; None where nothing is fixed."""
+    """Writes the tensors where they are not on disk yet; None where nothing is fixed."""
     from nid_cli.nets.storage import to_bytes
     from nid_cli.nets.symmetry import fixed_hash
 

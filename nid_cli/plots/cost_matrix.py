@@ -1,4 +1,4 @@
-"""Matrices of swap costs as images: a row of panels a group, one colour scale a row, which shows the sign."""
+"""Matrices of swap costs as images: for each group a row of panels, with a colour scale that shows the sign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a record is: one frozen dataclass for each schema, whose fields say what they hold and in what unit.
+"""What a record is: one frozen dataclass for each kind of record, whose fields say what they hold and in what unit.
 
 Exports, CSV headers, tables and ``docs/records.md`` are made from these declarations alone.
 """
@@ -41,11 +41,17 @@ def column(
     *,
     title: str = "",
     name: str = "",
+    kind: str = "",
     large: bool = False,
     default: Any = MISSING,
 ) -> Any:
-    """Declares a field of a record; ``meaning`` is one sentence, ``name`` the column's where it is not the field's."""
-    said = {"meaning": meaning, "unit": unit, "title": title, "name": name, "large": large}
+    """Declares a field of a record; ``meaning`` is one sentence.
+
+    Args:
+        name: the column's, where it is not the field's.
+        kind: the type of what exports hold, where it is not that of the field.
+    """
+    said = {"meaning": meaning, "unit": unit, "title": title, "name": name, "kind": kind, "large": large}
     return field(default=default, metadata=said)
 
 
@@ -77,22 +83,44 @@ class Record:
         return (*cls.about, *_columns(cls), *((LINEAGE,) if RESULT in cls.about else ()))
 
     @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The fields that older records may lack, with the values that those are read with (large ones excepted)."""
+        return {name: value for name, value in _defaults(cls) if name not in cls.large()}
+
+    @classmethod
     def large(cls) -> frozenset[str]:
         """The names of the columns that are kept apart."""
         return frozenset(column.name for column in _columns(cls) if column.large)
 
 
-def _columns(kind: type, prefix: str = "", words: str = "", title: str = "{}") -> Iterator[Column]:
+def _columns(
+    kind: type, prefix: str = "", words: str = "", title: str = "{}", optional: bool = False
+) -> Iterator[Column]:
+    """The columns of a dataclass; ``optional``: those of a part that may be None, whose columns all are None then."""
     for declared in fields(kind):
         said = declared.metadata
         if "nested" in said:
-            yield from _columns(said["nested"], prefix + said["prefix"], said["words"], said["title"])
+            absent = optional or declared.default is None
+            yield from _columns(said["nested"], prefix + said["prefix"], said["words"], said["title"], absent)
             continue
+        shown = said["kind"] or str(declared.type)
+        shown += " | None" if optional and "None" not in shown else ""
         meaning = f"{said['meaning']} ({words})." if words else f"{said['meaning']}."
         titled = title.format(said["title"]) if said["title"] else ""
-        yield Column(
-            prefix + (said["name"] or declared.name), str(declared.type), meaning, said["unit"], titled, said["large"]
-        )
+        yield Column(prefix + (said["name"] or declared.name), shown, meaning, said["unit"], titled, said["large"])
+
+
+def _defaults(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The defaults of fields by the names of their columns; a part that may be None has None in all of its own."""
+    for declared in fields(kind):
+        if "nested" in declared.metadata:
+            part, inner = declared.metadata["nested"], prefix + declared.metadata["prefix"]
+            if declared.default is None:
+                yield from ((column.name, None) for column in _columns(part, inner))
+            else:
+                yield from _defaults(part, inner)
+        elif declared.default is not MISSING:
+            yield prefix + (declared.metadata["name"] or declared.name), declared.default
 
 
 def _values(kind: type, record: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

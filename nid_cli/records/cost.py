@@ -8,8 +8,13 @@ from typing import Any
 from nid_cli.records.base import MODEL, Record, column, nested
 from nid_cli.records.subspace import SubspaceSummary
 
-# n x n arrays: row i realizes the function of column j.
+# An n x n array: row i realizes the function of column j.
 Matrix = Any
+
+
+def matrix(meaning: str) -> Any:
+    """Declares a :data:`Matrix`."""
+    return column(meaning, kind="list[list[float]]", large=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +49,10 @@ class MahalanobisCost(_LayerCost):
     swap: Spread = spread("swap_squared", "squared swap cost", "swap cost²")
     infeasible: Spread = spread("residual", "part that cannot be realized", "residual")
     centers: Spread = spread("center_distance", "distance of the fixed parts", "center distance")
-    cost_squared: Matrix = column("Squared cost for neuron i to realize neuron j", large=True)
-    swap_squared: Matrix = column("Squared cost for neurons i and j to swap their functions", large=True)
-    residual: Matrix = column("Length of what neuron i cannot realize of neuron j at any cost", large=True)
-    center_distance: Matrix = column("Distance of the projected fixed parts of neurons i and j", large=True)
+    cost_squared: Matrix = matrix("Squared cost for neuron i to realize neuron j")
+    swap_squared: Matrix = matrix("Squared cost for neurons i and j to swap their functions")
+    residual: Matrix = matrix("Length of what neuron i cannot realize of neuron j at any cost")
+    center_distance: Matrix = matrix("Distance of the projected fixed parts of neurons i and j")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +70,15 @@ class RidgeCost(_LayerCost):
     swap: Spread = spread("swap_squared", "squared swap cost", "swap cost²")
     objectives: Spread = spread("objective", "objective of the fits", "objective")
     errors: Spread = spread("mse", "mean squared error of the fits", "mse")
-    cost_squared: Matrix = column("Squared norm of the fitted trainable weights: the squared cost", large=True)
-    swap_squared: Matrix = column("Squared cost for neurons i and j to swap their functions", large=True)
-    objective: Matrix = column("The fit's objective: mse / beta + squared norm", large=True)
-    mse: Matrix = column("The fit's mean squared error", large=True)
-    weight_norm: Matrix = column("Norm of the fitted effective weight", large=True)
-    target_norm: Any = column("Norm of each neuron's own effective weight (n)", large=True)
-    gradient_norm: Matrix = column("Norm of the objective's gradient at the fit", large=True)
-    iterations: Matrix = column("Iterations of the fit that was kept", large=True)
-    residual: Matrix = column("Length of what neuron i cannot realize of neuron j at any cost", large=True)
-    center_distance: Matrix = column("Distance of the projected fixed parts of neurons i and j", large=True)
-    mahalanobis_cost_squared: Matrix = column("The Mahalanobis estimate of the squared cost", large=True)
-    mahalanobis_swap_squared: Matrix = column("The Mahalanobis estimate of the squared swap cost", large=True)
+    cost_squared: Matrix = matrix("Squared norm of the fitted trainable weights: the squared cost")
+    swap_squared: Matrix = matrix("Squared cost for neurons i and j to swap their functions")
+    objective: Matrix = matrix("The fit's objective: mse / beta + squared norm")
+    mse: Matrix = matrix("The fit's mean squared error")
+    weight_norm: Matrix = matrix("Norm of the fitted effective weight")
+    target_norm: Any = column("Norm of each neuron's own effective weight (n)", kind="list[float]", large=True)
+    gradient_norm: Matrix = matrix("Norm of the objective's gradient at the fit")
+    iterations: Matrix = matrix("Iterations of the fit that was kept")
+    residual: Matrix = matrix("Length of what neuron i cannot realize of neuron j at any cost")
+    center_distance: Matrix = matrix("Distance of the projected fixed parts of neurons i and j")
+    mahalanobis_cost_squared: Matrix = matrix("The Mahalanobis estimate of the squared cost")
+    mahalanobis_swap_squared: Matrix = matrix("The Mahalanobis estimate of the squared swap cost")

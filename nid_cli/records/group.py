@@ -30,15 +30,17 @@ class GroupSummary(Record):
 class GroupDetails(GroupSummary):
     """One group in full, as ``nid group show`` gives it."""
 
-    settings: dict[str, Any] = column("The specification that its members share")
+    settings: dict[str, Any] = column("The specification that its members share", kind="dict")
     data_fingerprint: str | None = column("SHA-256 of the data that its numbers are measured on; None where none are")
-    results: int = column("How many results hang on it")
-    members: list[dict[str, Any]] = column("Its models: status, seeds, source, last metrics, checkpoints, lineage")
+    results: int = column("How many results it has")
+    members: list[dict[str, Any]] = column(
+        "Its models: status, seeds, source, last metrics, checkpoints, lineage", kind="list[dict]"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupChange(Record):
-    """What became of a group that was renamed, noted on, removed, restored or exported; only what applies is there."""
+    """What became of a group that was renamed, restored or exported, or got a note; only what applies is there."""
 
     schema = "nid.group/1"
     about = (NAME,)

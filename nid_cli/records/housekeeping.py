@@ -43,7 +43,7 @@ class Tidied(Record):
 
     kind: str = column("group, superseded, leftover or orphan")
     what: str = column("The group, or the file")
-    bytes: int = column("Size of the file")
+    bytes: int = column("Size of the file", "bytes")
     removed: bool = column("Whether it is gone")
 
 
@@ -76,7 +76,7 @@ class BackedUp(Record):
 
     path: str = column("The backup")
     groups: int = column("How many groups it holds")
-    bytes: int = column("Its size")
+    bytes: int = column("Its size", "bytes")
     sha256: str = column("Its SHA-256")
 
 

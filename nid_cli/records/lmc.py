@@ -16,10 +16,12 @@ class Curve:
     loss: list[float] = column("Mean loss at each lambda", "nats")
     accuracy: list[float] = column("Accuracy at each lambda", "%")
     loss_barrier: float = column(
-        "Greatest rise of the loss above the chord between the ends (Entezari et al. 2022)", title="loss barrier"
+        "Greatest rise of the loss above the chord between the ends (Entezari et al. 2022)",
+        "nats",
+        title="loss barrier",
     )
-    loss_barrier_max: float = column("Greatest rise of the loss above the worse end")
-    loss_barrier_mid: float = column("Loss at 1/2 minus the mean of the ends (Frankle et al. 2020)")
+    loss_barrier_max: float = column("Greatest rise of the loss above the worse end", "nats")
+    loss_barrier_mid: float = column("Loss at 1/2 minus the mean of the ends (Frankle et al. 2020)", "nats")
     error_barrier: float = column(
         "Greatest rise of the error (100 - accuracy) above the chord between the ends", "pp", title="error barrier"
     )
@@ -50,6 +52,7 @@ class Lmc(Record):
     normalized_distance: float | None = column("The distance over the root of their number", default=None)
     permutation: Mapping[str, Any] | None = column(
         "The alignment: for each hidden layer the neuron of the second model that takes each place",
+        kind="dict[str, list[int]] | None",
         large=True,
         default=None,
     )

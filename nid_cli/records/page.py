@@ -52,8 +52,12 @@ test holds it to them.
 
 `--json` prints one document `{"schema": "nid.lmc/1", "records": [...]}`, and `--export FILE` writes the same records as
 `.json`, `.jsonl`, `.csv` or `.parquet`. Fields marked *large* are matrices, or values by neuron, in files of their own:
-`nid cost` puts them into `--json` and `--export`, a notebook's `lab.results(...)` always has them. In a `.csv` a record
-with matrices is one row for each pair of neurons (`i`, `j`, from 0). Numbers that are no numbers (NaN) are null.
+`nid cost` puts them into `--json` and `--export`, `--columns` those that it names, and a notebook's `lab.results(...)`
+always has them. In a `.csv` a record with matrices is one row for each pair of neurons (`i`, `j`, from 0). NaN is
+written as null.
+
+The rows that the `--export` of a figure writes (`nid.plot.NAME/1`) are not listed here. They are what it shows: means
+(`_mean`) and standard deviations (`_sd`) of the fields below, with the results behind them (`result_ids`).
 """
 
 
@@ -63,10 +67,11 @@ def markdown() -> str:
 
 
 def _chapter(command: str, kinds: tuple[type[Record], ...]) -> Iterator[str]:
-    yield f"## `{command}`: `{kinds[0].schema}`\n"
+    schemas = dict.fromkeys(kind.schema for kind in kinds)
+    yield f"## `{command}`: {', '.join(f'`{schema}`' for schema in schemas)}\n"
     for kind in kinds:
         said = " ".join(kind.__doc__.split()) if kind.__doc__ else ""
-        yield f"{said}\n"
+        yield (f"`{kind.schema}`: {said}\n" if len(schemas) > 1 else f"{said}\n")
         yield "| field | type | unit | meaning |\n|---|---|---|---|"
         yield from (_row(column) for column in kind.columns())
         yield ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, false, func, null, select
+from sqlalchemy import Connection, Select, case, false, func, null, select
 
 from nid_cli.registry.results import about, sides
 from nid_cli.registry.tables import groups, results
@@ -15,9 +15,6 @@ from nid_cli.specs import Selection
 
 # From this version on SQLite takes single values out of JSON as they stand there.
 TAKES_VALUES = sqlite3.sqlite_version_info >= (3, 38)
-
-# A column of every record, put together from many.
-LINEAGE = "lineage"
 
 _A, _B = sides()
 # Columns that are not within the record.
@@ -36,45 +33,83 @@ STORED: dict[str, Any] = {
 
 
 def read_columns(
-    connection: Connection, kind: str, names: Sequence[str], selection: Selection | None
+    connection: Connection,
+    kind: str,
+    names: Sequence[str],
+    selection: Selection | None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> dict[str, list[Any]]:
     """The values of some columns over all results of one analysis about the selected groups, oldest first.
 
     Args:
         names: of ``STORED``, or fields of the records (those in files of their own and the lineage excepted).
         selection: None: results that are about no group.
+        defaults: what stands for a field that a record does not have; None for those that are not in it.
 
     Returns:
-        by column one value for each result; None where a record does not have the field.
+        by column one value for each result.
     """
-    fields = [name for name in names if name not in STORED]
+    query = _query(names).where(results.c.kind == kind, about(selection)).order_by(results.c.id)
+    _, found = _read(connection.execute(query).all(), names, defaults or {})
+    return found
+
+
+def columns_of(
+    connection: Connection, keys: Sequence[str], names: Sequence[str], defaults: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Some columns of single results, in the order of ``keys``; those not recorded are left out.
+
+    Args:
+        names, defaults: as in :func:`read_columns`.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(keys), 500):  # SQLite bounds the variables of one statement
+        rows = connection.execute(_query(names).where(results.c.key.in_(keys[start : start + 500]))).all()
+        read, columns = _read(rows, names, defaults or {})
+        found |= {key: {name: columns[name][i] for name in names} for i, key in enumerate(read)}
+    return [found[key] for key in keys if key in found]
+
+
+def _split(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of ``STORED``, and fields of records."""
+    return [name for name in names if name in STORED], [name for name in names if name not in STORED]
+
+
+def _query(names: Sequence[str]) -> Select[Any]:
+    """Rows of the key, the whole record where single values cannot be taken of it, and what the names stand for."""
+    stored, fields = _split(names)
     # A record that holds a NaN is no JSON to SQLite: it is read whole, as all are where single values cannot be taken.
     readable = func.json_valid(results.c.record) == 1 if TAKES_VALUES else false()
     whole = case((readable, null()), else_=results.c.record) if fields else null()
     taken = [results.c.record.op("->")(f'$."{name}"') if TAKES_VALUES else null() for name in fields]
-    stored = [name for name in names if name in STORED]
-    query = (
-        select(whole, *(STORED[name] for name in stored), *(case((readable, value)) for value in taken))
+    return (
+        select(results.c.key, whole, *(STORED[name] for name in stored), *(case((readable, value)) for value in taken))
         .select_from(results)
         .outerjoin(groups, groups.c.id == results.c.group_id)
         .outerjoin(_A, _A.c.id == results.c.model_a)
         .outerjoin(_B, _B.c.id == results.c.model_b)
-        .where(results.c.kind == kind, about(selection))
-        .order_by(results.c.id)
     )
-    rows = connection.execute(query).all()
-    found = {name: [row[place] for row in rows] for place, name in enumerate(stored, 1)}
+
+
+def _read(
+    rows: Sequence[Sequence[Any]], names: Sequence[str], defaults: Mapping[str, Any]
+) -> tuple[list[str], dict[str, list[Any]]]:
+    """The keys of the rows of :func:`_query`, and by column their values."""
+    stored, fields = _split(names)
+    found = {name: [row[place] for row in rows] for place, name in enumerate(stored, 2)}
     if "kappa" in found:
         known = {text: json.loads(text) for text in set(found["kappa"]) if text is not None}
         found["kappa"] = [known.get(text) for text in found["kappa"]]
-    records = [None if row[0] is None else json.loads(row[0]) for row in rows] if fields else []
-    for place, name in enumerate(fields, 1 + len(stored)):
+    records = [None if row[1] is None else json.loads(row[1]) for row in rows] if fields else []
+    for place, name in enumerate(fields, 2 + len(stored)):
+        usual = defaults.get(name)
         found[name] = [
-            _value(row[place]) if record is None else record.get(name)
+            _value(row[place], usual) if record is None else record.get(name, usual)
             for row, record in zip(rows, records, strict=True)
         ]
-    return {name: found[name] for name in names}
+    return [str(row[0]) for row in rows], {name: found[name] for name in names}
 
 
-def _value(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+def _value(text: str | None, usual: Any) -> Any:
+    """A value that was taken out of JSON: no text where the record does not have it."""
+    return usual if text is None else json.loads(text)

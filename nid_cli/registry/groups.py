@@ -216,7 +216,7 @@ def values_of(connection: Connection, column: str) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def some_of(known: list[str]) -> str:
+def in_a_sentence(known: list[str]) -> str:
     """Names as a sentence gives them: a dozen at most."""
     return ", ".join([*known[:12], *(["..."] if len(known) > 12 else [])]) or "none"
 
@@ -235,7 +235,7 @@ def by_name(connection: Connection, name: str) -> Group:
         raise NotFoundError(f"the group {name!r} was removed on {gone[-1].deleted_at}", f"nid group restore {name}")
     known = names(connection)
     problem = unknown("group", name, known)
-    raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {some_of(known)}")
+    raise NotFoundError(f"there is no group {name!r}", problem.hint or f"groups here: {in_a_sentence(known)}")
 
 
 def alike(connection: Connection, spec: RunSpec) -> list[str]:
@@ -289,7 +289,7 @@ def set_note(connection: Connection, name: str, note: str) -> None:
 
 
 def count_results(connection: Connection, group: Group) -> int:
-    """How many results hang on a group."""
+    """How many results a group has."""
     query = select(func.count()).select_from(results).where(results.c.group_id == group.id)
     return int(connection.execute(query).scalar_one())
 

@@ -17,7 +17,7 @@ from nid_cli.registry.groups import original_name, removed
 from nid_cli.registry.runs import model_folder
 from nid_cli.registry.tables import checkpoints, groups, invocations, models, results, runs
 
-ROOMS = ("runs", "fixed", "results", "data")
+FOLDERS = ("runs", "fixed", "results", "data")
 # How long before its first row a command may have begun to write files.
 LEAD_S = 120
 
@@ -87,12 +87,12 @@ def _contents(connection: Connection) -> dict[str, str]:
 
 
 def files(registry: Registry) -> Iterator[tuple[str, os.stat_result]]:
-    """Paths within the folder, with what the file system says: all of its rooms, and unfinished files beside them.
+    """Paths within the folder, with what the file system says: all of ``FOLDERS``, and unfinished files beside them.
 
     Links are not followed.
     """
-    for room in ROOMS:
-        top = registry.file(room)
+    for own in FOLDERS:
+        top = registry.file(own)
         for folder, below, names in os.walk(top):
             links = [name for name in below if Path(folder, name).is_symlink()]
             for name in sorted([*names, *links]):

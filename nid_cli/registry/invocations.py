@@ -1,4 +1,4 @@
-"""Where rows come from: one invocation a command, with versions, machine, and the state of the working folder."""
+"""Where rows come from: each command is an invocation, with versions, machine, and state of the working folder."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def running(connection: Connection) -> list[Running]:
 
 
 def abandon(connection: Connection, invocation_ids: Collection[int]) -> None:
-    """Closes invocations whose process ended without a word (now is as good as any end), and their trainings."""
+    """Closes invocations whose process is gone and recorded no end (now is as good as any), and their trainings."""
     query = invocations.update().where(invocations.c.id.in_(invocation_ids), invocations.c.status == "running")
     connection.execute(query.values(status="interrupted", ended_at=func.coalesce(invocations.c.ended_at, now())))
     _interrupt_trainings(connection)

@@ -19,7 +19,10 @@ FEW = 500
 
 
 def summaries(connection: Connection, selection: Selection) -> Iterator[dict[str, Any]]:
-    """``nid.group/1`` of the selected groups, in the order they were made; models whose training is gone as such."""
+    """``nid.group/1`` of the selected groups, in the order they were made.
+
+    Models whose training process is gone count as interrupted.
+    """
     columns = (groups.c.id, groups.c.name, groups.c.arch, groups.c.dataset, groups.c.symmetry, groups.c.kappa)
     query = select(*columns, groups.c.fixed_hash, groups.c.note, groups.c.created_at)
     rows = connection.execute(matching(query, selection)).all()
@@ -76,3 +79,9 @@ def _epochs(connection: Connection, chosen: Collection[int] | None) -> dict[int,
     )
     query = select(shared.c.group_id, func.group_concat(shared.c.epoch)).group_by(shared.c.group_id)
     return {row[0]: sorted(map(int, row[1].split(","))) for row in connection.execute(query)}
+
+
+def one_of_each_architecture(connection: Connection) -> list[int]:
+    """The id of the first group of each architecture."""
+    first = select(func.min(groups.c.id)).where(groups.c.deleted_at.is_(None)).group_by(groups.c.architecture_id)
+    return list(connection.execute(first).scalars())

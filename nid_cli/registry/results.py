@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -132,22 +132,32 @@ _joined = (
 )
 
 
-def records(connection: Connection, keys: Sequence[str]) -> list[dict[str, Any]]:
+# Gives a record of an older program what it lacks.
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _as_recorded(values: dict[str, Any]) -> dict[str, Any]:
+    return values
+
+
+def records(connection: Connection, keys: Sequence[str], complete: Complete = _as_recorded) -> list[dict[str, Any]]:
     """The full records of results, in the order of ``keys``; those not recorded are left out."""
     found = {}
     for start in range(0, len(keys), 500):
         query = _joined.where(results.c.key.in_(keys[start : start + 500]))
-        found.update({row.key: _full(row) for row in connection.execute(query)})
+        found.update({row.key: _full(row, complete) for row in connection.execute(query)})
     return [found[key] for key in keys if key in found]
 
 
-def of_kind(connection: Connection, kind: str, selection: Selection | None) -> list[dict[str, Any]]:
+def of_kind(
+    connection: Connection, kind: str, selection: Selection | None, complete: Complete = _as_recorded
+) -> list[dict[str, Any]]:
     """All recorded results of one analysis, oldest first; about which groups, see :func:`about`."""
     query = _joined.where(results.c.kind == kind, about(selection)).order_by(results.c.id)
-    return [_full(row) for row in connection.execute(query)]
+    return [_full(row, complete) for row in connection.execute(query)]
 
 
-def _full(row: Row[Any]) -> dict[str, Any]:
+def _full(row: Row[Any], complete: Complete) -> dict[str, Any]:
     sides = [x for x in ("a", "b") if getattr(row, f"number_{x}") is not None]
     names = {1: ["model"], 2: ["model_a", "model_b"]}.get(len(sides), [])
     seeds = [{"init": getattr(row, f"init_seed_{x}"), "order": getattr(row, f"order_seed_{x}")} for x in sides]
@@ -156,7 +166,7 @@ def _full(row: Row[Any]) -> dict[str, Any]:
         **(_identity(row) if row.name else {}),
         **({"epoch": row.epoch} if sides else {}),
         **{name: getattr(row, f"number_{x}") for name, x in zip(names, sides, strict=True)},
-        **json.loads(row.record),
+        **complete(json.loads(row.record)),
         **({ARTIFACT: (row.artifact_path, row.artifact_sha256)} if row.artifact_path else {}),
         "lineage": {
             "parameters": json.loads(row.parameters),

@@ -15,7 +15,7 @@ import typer
 
 from nid_cli.cli.app import app
 from nid_cli.cli.commands import COMMANDS, load
-from tests.conftest import Run
+from tests.conftest import Run, execute
 
 WORDS = ["train", "register", "group", "lmc", "match", "cost", "coherence", "align", "plot", "db", "doctor"]
 
@@ -119,6 +119,11 @@ def completed(words: str, folder: Path, **environment: str) -> tuple[list[str], 
         ("nid match --at post_linear,post_n", ["post_linear,post_norm"]),
         ("nid plot barrier --kind m", ["max", "mid"]),
         ("nid plot tr", ["training"]),
+        ("nid lmc --columns group,model", ["group,model_a", "group,model_b"]),
+        ("nid coherence synthetic --columns barrier", ["barrier_mid", "barrier_peak"]),
+        ("nid plot lmc --overlay ", ["paper"]),
+        ("nid plot cost --across ", ["layer"]),
+        ("nid match --epochs ", ["last", "all"]),
     ],
 )
 def test_shells_are_offered_what_there_is_without_heavy_imports(
@@ -127,6 +132,20 @@ def test_shells_are_offered_what_there_is_without_heavy_imports(
     offered, imported = completed(words, tmp_path)
     assert offered == expected
     assert "sqlalchemy" not in imported and "torch" not in imported, imported
+
+
+def test_names_of_layers_are_completed(lab: Path) -> None:
+    assert completed("nid cost --layers linear.0,linear.", lab)[0] == [
+        "linear.0,linear.1", "linear.0,linear.2", "linear.0,linear.3"
+    ]  # fmt: skip
+
+
+def test_a_mistyped_command_is_told_the_nearest_one(tmp_path: Path) -> None:
+    for wrong, right in (("trian", "train"), ("coherance", "coherence")):
+        done = execute(tmp_path, wrong, "--json")
+        assert done.returncode == 2 and f"hint: did you mean {right}?" in done.stderr and wrong in done.stderr
+    done = execute(tmp_path, "zzz")
+    assert done.returncode == 2 and "choose from train, register" in done.stderr and "hint" not in done.stderr
 
 
 def test_names_of_groups_are_completed(lab: Path) -> None:
@@ -146,6 +165,7 @@ def every_parameter(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tupl
 # What is chosen by name is completed in every command that has it.
 CHOSEN = {"arch", "dataset", "symmetry", "norm", "activation", "optimizer", "device", "pairs", "align", "at"} | {
     "similarity", "method", "solver", "split", "group", "kind", "against",
+    "columns", "layers", "overlay", "across", "epochs",
 }  # fmt: skip
 
 
@@ -156,7 +176,8 @@ def test_every_completion_can_be_called(tmp_path: Path, monkeypatch: pytest.Monk
     parameters = [found for name in COMMANDS for found in every_parameter(load(name), (name,))]
     context = typer.main.get_command(app).make_context("nid", [], resilient_parsing=True)
     called = set()
-    without = {(path, p.name) for path, p in parameters if p.name in CHOSEN and p._custom_shell_complete is None}
+    words = [(path, p) for path, p in parameters if p.name in CHOSEN and p.type.name == "text"]  # else a number
+    without = {(path, p.name) for path, p in words if p._custom_shell_complete is None}
     assert without == set()
     for path, parameter in parameters:
         if getattr(parameter, "_custom_shell_complete", None) is not None:

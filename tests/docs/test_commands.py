@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nid_cli.pipeline.engines import ENGINES
 from tests.benchmarks.kills import reference_run
 from tests.docs.pages import PAGES, calls, parts
 
@@ -64,24 +65,14 @@ def call(arguments: list[str]) -> None:
         target.write_text(out.getvalue())
 
 
-def in_this_process(tasks: list[Any], data: Any, workers: int) -> Iterator[Any]:
-    """An engine without worker processes, which take longer to start than these networks to train."""
-    import torch
-
-    from nid_cli.pipeline.training.member import train_member
-
-    for task in tasks:
-        yield from train_member(task, data, torch.device("cpu"))
-
-
 @contextlib.contextmanager
 def at_work(folder: Path) -> Iterator[None]:
     """Where command lines run: in ``folder``, whose data are in DIR."""
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("NID_DATA_DIR", "DIR")
         patch.delenv("NID_REGISTRY", raising=False)
-        patch.setattr("nid_cli.pipeline.engines.local.train_in_workers", in_this_process)
-        patch.setattr("nid_cli.pipeline.engines.local.start_server", lambda: None)
+        # Worker processes take longer to start than these networks to train.
+        patch.setitem(ENGINES, "cpu", ENGINES["cuda"])
         yield
 
 

@@ -6,13 +6,17 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from nid_cli import open_registry
 from nid_cli.errors import UsageError
-from nid_cli.registry import columns
+from nid_cli.pipeline.analyses.catalog import ANALYSES
+from nid_cli.records import MahalanobisCost, Match, RidgeCost
+from nid_cli.records.base import column, nested
+from nid_cli.registry import artifacts, columns, results
 from nid_cli.registry.database import Registry
 from nid_cli.registry.results import of_kind
 from nid_cli.specs import Selection
@@ -129,3 +133,92 @@ def test_a_large_column_is_exported_where_it_is_asked_for(terminal: Terminal) ->
     assert some == {"swap_squared": whole["swap_squared"]} and len(some["swap_squared"]) == whole["neurons"]
     [without] = terminal.records(*asked, "--columns", "beta,layer")
     assert without == {"beta": None, "layer": 0}
+
+
+def test_a_permutation_that_is_asked_for_is_read_from_its_file(terminal: Terminal) -> None:
+    asked = ("lmc", "--points", "4", "--align", "none,weight", "--group", "mlp-digits-standard")
+    found = terminal.records(*asked, "--columns", "align,permutation")
+    assert {record["align"] for record in found} == {"none", "weight"}
+    for record in found:
+        assert (record["permutation"] is None) == (record["align"] == "none")
+    [one] = [record["permutation"] for record in found if record["align"] == "weight"]
+    assert list(one) == ["0"] and sorted(one["0"]) == list(range(len(one["0"])))
+    frame = open_registry(terminal.database).results("lmc", columns=["permutation"], align="weight")
+    assert one["0"] in [permutation["0"].tolist() for permutation in frame["permutation"]]
+
+
+def test_a_command_reads_no_more_than_the_columns(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither whole records nor files: what is not asked for may be broken."""
+    asked = ("cost", "--models", "1", "--layers", "0", "--group", "baseline")
+    [whole] = terminal.records(*asked)
+    monkeypatch.setattr(results, "records", None)
+    monkeypatch.setattr(artifacts, "read_verified", None)
+    [some] = terminal.records(*asked, "--columns", "swap_squared_median,group,kappa")
+    assert some == {name: whole[name] for name in ("swap_squared_median", "group", "kappa")}
+    monkeypatch.undo()
+    monkeypatch.chdir(terminal.folder)
+    for file in (terminal.folder / ".nid/results").iterdir():
+        file.unlink()
+    assert terminal.records(*asked, "--columns", "layer,lineage") == [{"layer": 0, "lineage": whole["lineage"]}]
+    assert terminal(*asked, "--columns", "swap_squared", "--json") == 5
+
+
+def test_columns_are_those_of_the_table_too(terminal: Terminal) -> None:
+    asked = ("lmc", "--points", "3", "--group", "baseline")
+    [record, *_] = terminal.records(*asked)
+    assert terminal(*asked, "--columns", "model_b,group,reason") == 0
+    head, first, *_ = terminal.printed.splitlines()
+    assert head.split("\t") == ["model_b", "group", "reason"]
+    assert first.split("\t") == [str(record["model_b"]), "baseline", "-"]
+
+
+def test_an_unknown_column_names_the_others_in_their_order(terminal: Terminal) -> None:
+    assert terminal("match", "--columns", "nothing") == 2
+    names = [column.name for column in Match.columns()]
+    assert f"choose from {', '.join(names)}" in terminal.errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """A part that was declared later."""
+
+    weight: float = column("A weight", default=1.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown(Match):
+    """What a result has that is written after some fields were declared."""
+
+    repaired: bool = column("Whether it was repaired", default=False)
+    extra: Extra | None = nested(Extra, prefix="extra_", default=None)
+    other: Extra = nested(Extra, prefix="other_")
+
+
+def test_records_that_lack_a_later_field_have_its_default(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ("match", "--group", "baseline")
+    [before, *_] = terminal.records(*asked)
+    monkeypatch.setitem(ANALYSES, "match", replace(ANALYSES["match"], records=(Grown,)))
+    later = {"repaired": False, "extra_weight": None, "other_weight": 1.5}
+    [after, *_] = terminal.records(*asked)
+    assert after == before | later
+    [some, *_] = terminal.records(*asked, "--columns", "repaired,optimal,other_weight,extra_weight")
+    assert some == {name: after[name] for name in ("repaired", "optimal", "other_weight", "extra_weight")}
+    lab = open_registry(terminal.database)
+    whole, alone = lab.results("match", repaired=False), lab.results("match", columns=[*later], repaired=False)
+    assert len(whole) == len(alone) > 0
+    assert whole["other_weight"].tolist() == alone["other_weight"].tolist() == [1.5] * len(whole)
+    assert alone["repaired"].tolist() == [False] * len(whole)
+
+
+def test_a_later_field_of_one_kind_of_record_is_not_given_to_another(terminal: Terminal) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Fit(RidgeCost):
+        restarts: int = column("Restarts", default=1)
+
+    grown = replace(ANALYSES["cost"], records=(MahalanobisCost, Fit))
+    assert grown.defaults == {} and "restarts" in grown.whole
+    with Registry(terminal.database).read() as connection:
+        [mahalanobis, *_] = of_kind(connection, "cost", Selection(), grown.complete)
+    assert "restarts" not in mahalanobis
+    own = {column.name: 0 for column in RidgeCost.columns()}
+    assert grown.complete(own) == own | {"restarts": 1}

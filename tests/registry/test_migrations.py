@@ -118,7 +118,7 @@ def test_hashes_and_keys_of_older_registries_are_those_of_today(frozen: Path) ->
 
 
 def started_from_the_identity(path: Path) -> list[str]:
-    """Alignments by weights, which have had another first start since: they are computed anew, not taken for today's."""
+    """Alignments by weights, which have another first start since: they are computed anew."""
     every = [row for row in rows(path)["results"] if row["kind"] == "lmc"]
     return [row["result_id"] for row in every if json.loads(row["record"])["align"] == "weight"]
 

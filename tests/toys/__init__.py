@@ -47,7 +47,7 @@ def add() -> None:
         description="sizes of layers",
         needs=("nid toy",),
         gather="tests.toys:gather",
-        options={"power": 2, "word": None},
+        options={"power": 2, "word": None, "sizes": (0.0, 1e9)},
     )
     # As the file nid_cli/plots/toy.py would be.
     figure: Any = ModuleType("nid_cli.plots.toy")
@@ -129,15 +129,17 @@ def gather(context: Any, selection: Selection, options: Mapping[str, Any], compu
     [records] = recorded(
         context, [Request(analysis="toy", parameters=parameters, selection=selection)], compute=compute
     )
-    return records, {}
+    return records, {"sizes": options["sizes"]}
 
 
-def table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the figure shows."""
-    return [{name: record[name] for name in ("group", "model", "layer", "size")} for record in records]
+def table(records: Sequence[Mapping[str, Any]], sizes: tuple[float, float]) -> list[dict[str, Any]]:
+    """What the figure shows: sizes between two bounds."""
+    low, high = sizes
+    shown = [record for record in records if low <= record["size"] <= high]
+    return [{name: record[name] for name in ("group", "model", "layer", "size")} for record in shown]
 
 
-def draw(records: Sequence[Mapping[str, Any]], columns: int | None = None) -> Any:
+def draw(records: Sequence[Mapping[str, Any]], sizes: tuple[float, float], columns: int | None = None) -> Any:
     """The figure: a line for each group."""
     from nid_cli.plots import style
     from nid_cli.plots.rows import cells

@@ -7,10 +7,12 @@ report) reads it here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters, Parameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
-from nid_cli.records.base import Record
+from nid_cli.records.base import LINEAGE, Record
 from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
@@ -43,6 +45,35 @@ class Analysis:
     def large(self) -> frozenset[str]:
         """The fields of its records that are kept in files of their own."""
         return frozenset().union(*(record.large() for record in self.records))
+
+    def complete(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A record with the fields that were declared after it was made, at their defaults."""
+        for required, defaults in self._kinds:
+            if required <= values.keys():
+                return values | {name: usual for name, usual in defaults.items() if name not in values}
+        return values
+
+    @cached_property
+    def _kinds(self) -> list[tuple[frozenset[str], dict[str, Any]]]:
+        """For each kind of its records the fields that all of them have, and the defaults of the others."""
+        known = []
+        for kind in self.records:
+            about, defaults = {column.name for column in kind.about}, kind.defaults()
+            own = {column.name for column in kind.columns() if column != LINEAGE} - about - kind.large()
+            known.append((frozenset(own - defaults.keys()), defaults))
+        return known
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of fields that are the same in all kinds of its records."""
+        first, *others = (defaults for _, defaults in self._kinds)
+        return {name: value for name, value in first.items() if all(own.get(name, ...) == value for own in others)}
+
+    @cached_property
+    def whole(self) -> frozenset[str]:
+        """The columns that are read from whole records alone."""
+        several = {name for _, own in self._kinds for name in own if own[name] is not None} - self.defaults.keys()
+        return self.large | several | {LINEAGE.name}
 
 
 ANALYSES: dict[str, Analysis] = {

@@ -8,13 +8,14 @@ from typing import Any
 
 from nid_cli import files
 from nid_cli.lazy import resolve
-from nid_cli.pipeline.analyses.catalog import ANALYSES
+from nid_cli.pipeline.analyses.catalog import ANALYSES, Analysis
 from nid_cli.pipeline.analyses.lab import Lab
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.records.base import Record
 from nid_cli.registry import artifacts, invocations, results
+from nid_cli.registry.columns import columns_of
 from nid_cli.registry.database import Registry
 from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import ResultKey
@@ -35,6 +36,7 @@ def run(
     *,
     force: bool = False,
     matrices: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """The records that a request asks for, in order; those not in the registry (or all, by ``force``) are computed.
 
@@ -43,6 +45,7 @@ def run(
     Args:
         keys: what ``request.keys`` gave, where that was asked before.
         matrices: put the arrays that lie in files of their own back into the records (they can be large).
+        columns: only these, in this order, and no more is read than they take; None where a record lacks one.
 
     Raises:
         Interrupted: the user stopped it. UsageError, NotFoundError: the request cannot be.
@@ -62,9 +65,22 @@ def run(
                 invocation = call.begin(connection, origin)
             for key, record in compute(lab, missing, request.parameters):
                 _record(lab, key, record, invocation)
+    return _found(registry, request.what, texts, matrices, columns)
+
+
+def _found(
+    registry: Registry, what: Analysis, texts: Sequence[str], matrices: bool, columns: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """The recorded results of these keys."""
     with registry.read() as connection:
-        found = results.records(connection, texts)
-    return [with_matrices(registry, record, matrices) for record in found]
+        if columns is not None and what.whole.isdisjoint(columns):
+            return columns_of(connection, texts, columns, what.defaults)
+        found = results.records(connection, texts, what.complete)
+    if columns is None:
+        return [with_matrices(registry, record, matrices) for record in found]
+    large = not what.large.isdisjoint(columns)
+    whole = (with_matrices(registry, record, large) for record in found)
+    return [{name: record.get(name) for name in columns} for record in whole]
 
 
 def _record(lab: Lab, key: ResultKey, record: Record, invocation: int) -> None:

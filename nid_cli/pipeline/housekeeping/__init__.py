@@ -1,2 +1,2 @@
-"""Looking after a registry and its groups: one file for each command (``nid group``, ``nid db check``, ``nid doctor``
-...). No torch."""
+"""Looking after a registry and its groups: ``nid group``, ``nid db`` (checking and tidying have files of their own) and
+``nid doctor``. No torch."""

@@ -49,9 +49,9 @@ class _Undone(Exception):
 
 
 def _prune(registry: Registry) -> None:
-    """Removes empty folders below the rooms."""
-    for room in inventory.ROOMS:
-        for folder in sorted(registry.file(room).rglob("*"), reverse=True):
+    """Removes empty folders below those of ``FOLDERS``."""
+    for top in inventory.FOLDERS:
+        for folder in sorted(registry.file(top).rglob("*"), reverse=True):
             if folder.is_dir() and not folder.is_symlink():
                 with suppress(OSError):
                     folder.rmdir()

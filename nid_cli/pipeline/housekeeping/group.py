@@ -41,6 +41,13 @@ def group_names(context: Context) -> list[str]:
         return groups.names(connection)
 
 
+def layer_names(context: Context) -> list[str]:
+    """The names of the weighted layers of all networks, for shell completion."""
+    with open_for_reading(context.registry).read() as connection:
+        graphs = [groups.by_id(connection, own).graph for own in listing.one_of_each_architecture(connection)]
+    return list(dict.fromkeys(op.name for graph in graphs for op in graph.weighted))
+
+
 def show_group(context: Context, name: str) -> dict[str, Any]:
     """One group in full: settings, members with seeds, status, last metrics and lineage."""
     registry = open_for_reading(context.registry)

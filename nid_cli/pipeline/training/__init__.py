@@ -1,2 +1,3 @@
-"""Training a group: the missing members of a run become tasks (``train``), a task trains one model with its files
-(``member``), and every message that comes back is recorded in one short transaction."""
+"""Training a group: the missing members of a run become tasks (``train``, ``tasks``), which an engine runs; a task
+trains one model with its files (``member``); each message that comes back is recorded in one short transaction
+(``recording``) and shown (``progress``)."""

@@ -1,0 +1,97 @@
+"""Rows of trainings: those that a run begins with, and what messages add to them, in short transactions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nid_cli.errors import RegistryError
+from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Message, Saved
+from nid_cli.registry import groups, invocations, runs
+from nid_cli.registry.database import Registry
+from nid_cli.registry.groups import FixedFile, Group
+from nid_cli.registry.runs import Model
+from nid_cli.specs import RunSpec, derive_seed
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def mask_seed(spec: RunSpec) -> int:
+    """The seed of a run's fixed tensors."""
+    assert spec.seed is not None
+    return derive_seed(spec.seed, "mask")
+
+
+def refuse_training_elsewhere(connection: Connection, spec: RunSpec) -> None:
+    """The caller holds the run's lock, which keeps this machine's processes apart; elsewhere heartbeats do.
+
+    Raises:
+        RegistryError: another machine trains this run.
+    """
+    found = runs.find_run(connection, spec)
+    members = runs.models_of(connection, run_id=found[0]) if found else []
+    busy = runs.invocations_of(connection, [m.id for m in members if m.status == "training"])
+    for call in invocations.running(connection):
+        if call.id in busy and not call.is_here and call.is_alive:
+            raise RegistryError(
+                f"{call} trains this; its last sign of life came at {call.last_sign}",
+                "wait for it; five minutes without a sign and it is taken for gone",
+            )
+
+
+def prepare(
+    connection: Connection,
+    spec: RunSpec,
+    seeds: int,
+    name: str | None,
+    fixed: FixedFile | None,
+    fingerprint: str,
+    invocation: int,
+) -> tuple[Group, list[Model]]:
+    """Group, run and models in the registry, and the models that are left to train."""
+    assert spec.seed is not None
+    group = groups.find_or_create(
+        connection,
+        spec=spec,
+        fixed=fixed,
+        data_fingerprint=fingerprint,
+        name=name,
+    )
+    groups.agree_on_data(connection, group, fingerprint)
+    found = runs.find_run(connection, spec)
+    run_id = found[0] if found else runs.create_run(connection, spec, spec.hash, group.id, mask_seed(spec), invocation)
+    present = {m.member for m in runs.models_of(connection, run_id=run_id)}
+    for member in range(1, seeds + 1):
+        if member not in present:
+            runs.add_model(
+                connection,
+                group_id=group.id,
+                run_id=run_id,
+                member=member,
+                invocation_id=invocation,
+                status="training",
+                init_seed=derive_seed(spec.seed, "init", member),
+                order_seed=derive_seed(spec.seed, "order", member),
+            )
+    members = runs.models_of(connection, run_id=run_id)
+    left = [m for m in members if m.member <= seeds and m.status not in ("complete", "failed")]
+    # We hold the run's lock: whoever trained these models before is gone.
+    invocations.abandon(connection, runs.invocations_of(connection, [m.id for m in left]) - {invocation})
+    runs.set_status(connection, [m.id for m in left], "training", invocation_id=invocation)
+    return group, left
+
+
+def record(registry: Registry, message: Message) -> None:
+    """Writes what a message says, in one short transaction."""
+    with registry.write() as connection:
+        match message:
+            case EpochDone(model_id, epoch, values):
+                runs.record_epoch(connection, model_id, epoch, values)
+            case Saved(model_id, checkpoint, size):
+                runs.record_checkpoint(connection, model_id, checkpoint, size)
+            case Finished(model_id):
+                runs.set_status(connection, [model_id], "complete")
+            case Failed(model_id, None, _):
+                runs.set_status(connection, [model_id], "interrupted")
+            case Failed(model_id, epoch, _):
+                runs.set_status(connection, [model_id], "failed", failed_epoch=epoch)
