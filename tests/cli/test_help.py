@@ -17,7 +17,7 @@ from nid_cli.cli.app import app
 from nid_cli.cli.commands import COMMANDS, load
 from tests.conftest import Run
 
-WORDS = ["train", "register", "group", "lmc", "match", "cost", "coherence", "plot", "db", "doctor"]
+WORDS = ["train", "register", "group", "symmetries", "lmc", "match", "cost", "coherence", "plot", "db", "doctor"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
