@@ -133,7 +133,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture) -
         children = getattr(command, "commands", None)
         if children is None:
             return [path]
-        return [path, *(found for name, child in children.items() for found in walk(child, [*path, name]))]
+        return [found for name, child in children.items() for found in walk(child, [*path, name])]
 
     paths = [path for name in COMMANDS for path in walk(load(name), [name])]
     assert len(paths) >= 8
