@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 
-from nid_cli.cli.app import app, run
+from nid_cli.cli.app import run
+from nid_cli.cli.commands import COMMANDS, load
 from tests.conftest import Run, execute, records
 
 USAGE = [
@@ -135,7 +135,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture) -
             return [path]
         return [found for name, child in children.items() for found in walk(child, [*path, name])]
 
-    paths = walk(typer.main.get_command(app), [])
+    paths = [path for name in COMMANDS for path in walk(load(name), [name])]
     assert len(paths) >= 8
     for path in paths:
         assert run([*path, "--help"]) == 0

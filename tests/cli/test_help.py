@@ -17,7 +17,8 @@ from nid_cli.cli.app import app
 from nid_cli.cli.commands import COMMANDS, load
 from tests.conftest import Run, execute
 
-WORDS = ["train", "register", "group", "lmc", "match", "cost", "coherence", "align", "plot", "db", "doctor"]
+WORDS = ["train", "register", "group", "symmetries", "lmc", "match", "cost", "coherence", "align", "plot", "db"]
+WORDS += ["doctor"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
