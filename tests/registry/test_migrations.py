@@ -117,10 +117,9 @@ def test_hashes_and_keys_of_older_registries_are_those_of_today(frozen: Path) ->
         assert json.loads(group["settings"]) == spec.shared()
 
 
-def started_from_the_identity(path: Path) -> list[str]:
-    """Alignments by weights, which have another first start since: they are computed anew."""
-    every = [row for row in rows(path)["results"] if row["kind"] == "lmc"]
-    return [row["result_id"] for row in every if json.loads(row["record"])["align"] == "weight"]
+def is_by_weights(row: dict) -> bool:
+    """Its first start has been another since: it is computed anew, and not taken for today's."""
+    return row["kind"] == "lmc" and json.loads(row["record"])["align"] == "weight"
 
 
 ASKED = {
