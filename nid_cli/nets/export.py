@@ -197,7 +197,7 @@ def _why_not(error: Exception) -> UsageError:
     if "specialized it to be a constant" in str(error) or "onstraints violated" in str(error):
         return UsageError(
             "the network fixes the number of samples, so it cannot run on another one",
-            "take sizes from x.shape[0], and leave -1 or x.shape[0] in view, reshape and expand",
+            "take sizes from x.shape[0] and not from len(x), and leave -1 or x.shape[0] in view, reshape and expand",
         )
     kind = type(error).__name__
     if "DataDependent" in kind or "data-dependent" in str(error) or "DynamicOutputShape" in kind:

@@ -122,7 +122,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         angles = 7.0 * torch.exp(-torch.arange(self.time1.in_features // 2, device=x.device) / 2.0)
         time = self.time2(F.silu(self.time1(torch.cat((angles.sin(), angles.cos()))[None])))
-        context = self.context.expand(len(x), -1, -1)
+        context = self.context.expand(x.shape[0], -1, -1)
         skip0 = self.conv_in(x)
         skip1 = self.attend1(self.down1(skip0, time), context)
         skip2 = self.down2(self.shrink(skip1), time)
