@@ -26,6 +26,7 @@ from nid_cli.nets.conversion import Conversion, Entangled, needed
 from nid_cli.nets.description import Buffer, Description, Input
 from nid_cli.nets.example import example
 from nid_cli.nets.functions import DROPOUTS
+from nid_cli.nets.shallow import told_at_once
 from nid_cli.nets.trial import left_out, try_out
 from nid_cli.nets.validation import validate
 
@@ -67,7 +68,8 @@ def export(module: nn.Module, inputs: Sequence[Input]) -> Exported:
             part.training = isinstance(part, nn.MultiheadAttention)
         hook = module.register_forward_hook(lambda _module, _inputs, output: pick(output))
         try:
-            program = _traced(module, given)
+            with told_at_once():
+                program = _traced(module, given)
             try:
                 conversion, output = _converted(module, program, single)
             except Entangled:
@@ -195,7 +197,7 @@ def _why_not(error: Exception) -> UsageError:
     if "specialized it to be a constant" in str(error) or "onstraints violated" in str(error):
         return UsageError(
             "the network fixes the number of samples, so it cannot run on another one",
-            "take sizes from x.shape[0], and leave -1 or x.shape[0] in view, reshape and expand",
+            "take sizes from x.shape[0] and not from len(x), and leave -1 or x.shape[0] in view, reshape and expand",
         )
     kind = type(error).__name__
     if "DataDependent" in kind or "data-dependent" in str(error) or "DynamicOutputShape" in kind:

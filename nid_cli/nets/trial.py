@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nid_cli.errors import UsageError
 
 # What a module that puts out several values by name calls the one that counts.
-MAIN_OUTPUTS = ("logits", "out", "sample")
+MAIN_OUTPUTS = ("logits", "out", "sample", "last_hidden_state")
 
 
 def try_out(module: nn.Module, given: tuple[Tensor, ...], notes: list[str]) -> Callable[[Any], Any]:

@@ -65,6 +65,7 @@ EXTRA: dict[str, tuple[Any, ...]] = {
     "alpha_dropout.default": (0.5, False),
     "feature_alpha_dropout.default": (0.5, False),
     "clamp.default": (-0.1, 0.1),
+    "clip.default": (-0.1, 0.1),
     "clamp_min.default": (0.1,),
     "clamp_max.default": (0.1,),
 }
@@ -87,7 +88,7 @@ def _(net: Examples, name: str) -> Value:
         shared = (0.3, 0.4)
         operands = {"self": (net.x, net.x), "ScalarSelf": (0.3, net.x), "ScalarOther": (net.x, 0.3), "Scalar": shared}
         return net(name, net.mask(), *operands[overload])
-    if operation.startswith("bitwise"):
+    if operation.startswith(("bitwise", "__")):
         return net(name, net.mask(), True if overload == "Scalar" else net.mask())
     if operation == "masked_fill":
         return net(name, net.x, net.mask(), net.weight() if overload == "Tensor" else 0.5)
@@ -100,6 +101,8 @@ def _(net: Examples, name: str) -> Value:
     if operation == "pow":
         positive = net("exp.default", net.x)
         return net(name, *{"Tensor_Scalar": (positive, 2), "Scalar": (2, net.x)}.get(overload, (positive, net.x)))
+    if overload == "Scalar_Tensor":
+        return net(name, 0.7, net("exp.default", net.x))
     if operation.startswith("logical"):
         return net(name, net.mask(), net.mask())
     keywords = {"rounding_mode": "floor"} if overload.endswith("_mode") else {}
@@ -180,6 +183,8 @@ EXAMPLES |= {
     "swapaxes.default": lambda n: n("swapaxes.default", n.m, 1, 2),
     "swapdims.default": lambda n: n("swapdims.default", n.m, 1, 2),
     "mT.default": lambda n: n("mT.default", n.t),
+    "matrix_H.default": lambda n: n("matrix_H.default", n.x),
+    "broadcast_tensors.default": lambda n: n("broadcast_tensors.default", (n.t, n.weight(C))),
     "adjoint.default": lambda n: n("adjoint.default", n.t),
     "t.default": lambda n: n("t.default", n.x),
     "numpy_T.default": lambda n: n("numpy_T.default", n.x),
@@ -197,6 +202,7 @@ EXAMPLES |= {
     "tile.default": lambda n: n("tile.default", n.x, (2,)),
     "repeat_interleave.self_int": lambda n: n("repeat_interleave.self_int", n.x, 2, 1),
     "cat.default": lambda n: n("cat.default", (n.x, n.x, n.linear(n.x, C, 2)), 1),
+    "concatenate.default": lambda n: n("concatenate.default", (n.x, n.linear(n.x, C, 2)), -1),
     "concat.default": lambda n: n("concat.default", (n.x, n.linear(n.x, C, 2)), -1),
     "stack.default": lambda n: n("stack.default", (n.x, n.x), -1),
     # Taking
@@ -205,6 +211,7 @@ EXAMPLES |= {
     "split_with_sizes.default": lambda n: n("split_with_sizes.default", n.x, (2, 4), -1),
     "chunk.default": lambda n: n("chunk.default", n.x, 2, 1),
     "tensor_split.sections": lambda n: n("tensor_split.sections", n.x, 3, 1),
+    "tensor_split.indices": lambda n: n("tensor_split.indices", n.x, (1, 3), 1),
     "glu.default": lambda n: n("glu.default", n.x),
     "unbind.int": lambda n: n("unbind.int", n.t, 1),
     "getitem": lambda n: n("getitem", n("chunk.default", n.x, 2, 1), 0),
@@ -240,6 +247,10 @@ EXAMPLES |= {
     "median.dim": lambda n: n("median.dim", n.t, 1),
     "argmax.default": lambda n: n("argmax.default", n.t, 1),
     "argmin.default": lambda n: n("argmin.default", n.t, 1),
+    "sort.stable": lambda n: n("sort.stable", n.t, stable=True, dim=1),
+    "argsort.stable": lambda n: n("argsort.stable", n.t, stable=True, dim=1),
+    "cosine_similarity.default": lambda n: n("cosine_similarity.default", n.t, n.t, 1),
+    "count_nonzero.default": lambda n: n("count_nonzero.default", n.t, 1),
     "sort.default": lambda n: n("sort.default", n.t, 1),
     "topk.default": lambda n: n("topk.default", n.t, 2, 1),
     "argsort.default": lambda n: n("argsort.default", n.t, 1),
@@ -250,6 +261,8 @@ EXAMPLES |= {
     # Pixels
     "pixel_shuffle.default": lambda n: n("pixel_shuffle.default", n.conv(n.m, C, 12), 2),
     "pixel_unshuffle.default": lambda n: n("pixel_unshuffle.default", n.m, 2),
+    "channel_shuffle.default": lambda n: n("channel_shuffle.default", n.m, 3),
+    "native_channel_shuffle.default": lambda n: n("native_channel_shuffle.default", n.m, 2),
     "im2col.default": lambda n: n("im2col.default", n.m, (2, 2), (1, 1), (0, 0), (1, 1)),
     "unfold.default": lambda n: n("unfold.default", n.t, 1, 2, 1),
     "_adaptive_avg_pool2d.default": lambda n: n("_adaptive_avg_pool2d.default", n.m, (2, 2)),
@@ -269,7 +282,7 @@ def _(net: Examples, name: str) -> Value:
     return net(name, net.t, (1,), correction=0, keepdim=True)
 
 
-@example("var.dim", "std.dim")
+@example("var.dim", "std.dim", "var_mean.dim", "std_mean.dim")
 def _(net: Examples, name: str) -> Value:
     return net(name, net.t, (1, 2), False, True)
 
@@ -323,10 +336,12 @@ def _(net: Examples, name: str) -> Value:
 @example(*(name for name, row in FUNCTIONS.items() if row.rule is constants.filled))
 def _(net: Examples, name: str) -> Value:
     operation = name.partition(".")[0]
-    shape = () if operation.endswith("like") or operation in ("scalar_tensor", "fill") else ((4, C),)
+    shape = () if operation.endswith("like") or operation in ("scalar_tensor", "fill", "zero") else ((4, C),)
     number = (0.5,) if "full" in operation or name in ("scalar_tensor.default", "fill.Scalar") else ()
     number = (net.weight(),) if name == "fill.Tensor" else number
-    read = (net.x,) if operation.endswith("like") or operation.startswith(("new", "fill")) else ()
+    read = (
+        (net.x,) if operation.endswith("like") or operation.startswith(("new", "fill")) or operation == "zero" else ()
+    )
     wide = net("expand.default", net("unsqueeze.default", net.x, 1), (Batch(), 4, C))
     return net("add.Tensor", net.x if shape == () else wide, net(name, *read, *shape, *number))
 

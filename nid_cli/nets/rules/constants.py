@@ -22,7 +22,7 @@ def number(trace: Trace, call: Call) -> Traced:
     return None
 
 
-FILLED = "full zeros ones scalar_tensor full_like zeros_like ones_like new_zeros new_ones new_full"
+FILLED = "full zeros ones scalar_tensor full_like zeros_like zero ones_like new_zeros new_ones new_full"
 NUMBERS = ["sym_size.int", "add", "sub", "mul", "floordiv", "mod", "neg", "sym_min", "sym_max"]
 UNRULED = (
     "scatter_add cdist grid_sampler grid_sampler_2d affine_grid_generator col2im kthvalue diagonal diag_embed "

@@ -44,6 +44,12 @@ def alike(trace: Trace, call: Call) -> Traced:
     return axes
 
 
+def spread(trace: Trace, call: Call) -> Traced:
+    """All tensors spread to one shape."""
+    tensors = [trace.axes(read) for read in call.args[0]]
+    return (broadcast(*tensors),) * len(tensors)
+
+
 ACTIVATIONS = overloads(
     "relu gelu silu tanh hardswish elu selu celu leaky_relu relu6 hardtanh mish softplus softshrink hardshrink "
     "log_sigmoid rrelu threshold"
@@ -52,9 +58,13 @@ UNARY = overloads(
     "sigmoid hardsigmoid logit exp exp2 expm1 log log1p log2 log10 sqrt rsqrt neg abs sign sgn square reciprocal sin "
     "cos tan asin acos atan sinh cosh erf erfc floor ceil round trunc frac isnan isinf isfinite logical_not "
     "bitwise_not clone contiguous _to_copy alias detach lift_fresh_copy nan_to_num dropout feature_dropout "
-    "alpha_dropout feature_alpha_dropout positive clamp clamp_min clamp_max"
+    "alpha_dropout feature_alpha_dropout positive clamp clamp_min clamp_max "
+    "clip deg2rad rad2deg isneginf isposinf sinc"
 )
-OPERATORS = "add sub mul div rsub fmod remainder eq ne lt le gt ge bitwise_and bitwise_or"
+OPERATORS = (
+    "add sub mul div rsub fmod remainder eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor multiply subtract divide "
+    "true_divide __and__ __or__ __xor__"
+)
 PAIRS = overloads(
     "maximum minimum fmax fmin logical_and logical_or logical_xor atan2 logaddexp logaddexp2 hypot floor_divide "
     "addcmul addcdiv"
@@ -64,7 +74,8 @@ OTHERS = (
     + overloads("clamp clamp_min clamp_max lerp masked_fill", "Tensor")
     + overloads("div", "Tensor_mode")
     + overloads("div", "Scalar_mode")
-    + overloads("lerp masked_fill pow where", "Scalar")
+    + overloads("lerp masked_fill pow where floor_divide", "Scalar")
+    + overloads("remainder", "Scalar_Tensor")
 )
 
 ROWS = (
@@ -75,5 +86,6 @@ ROWS = (
     | rows(elementwise, *overloads(OPERATORS, "Tensor"), *overloads(OPERATORS, "Scalar"), *PAIRS, *OTHERS, pure=True)
     | rows(elementwise, "pow.Tensor_Scalar", "pow.Tensor_Tensor", pure=True)
     | rows(elementwise, "where.self", "where.ScalarSelf", "where.ScalarOther", pure=True)
+    | rows(spread, "broadcast_tensors.default")
     | rows(alike, "type_as.default", "expand_as.default", "copy.default")
 )

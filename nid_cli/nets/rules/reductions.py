@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nid_cli.nets.atoms import Atom, join
 from nid_cli.nets.calls import Call
 from nid_cli.nets.rules.row import Rule, rows
-from nid_cli.nets.tracing import Trace, Traced, argument, pin_all, shapes_of
+from nid_cli.nets.tracing import Trace, Traced, argument, broadcast, pin_all, shapes_of
 
 
 def _dims(chosen: int | Sequence[int] | None, rank: int) -> set[int]:
@@ -47,6 +47,15 @@ def softmax(trace: Trace, call: Call) -> Traced:
     x = trace.tensor(call, 0)
     trace.mix([x[argument(call, 1, "dim")]], x)
     return x
+
+
+def cosine(trace: Trace, call: Call) -> Traced:
+    """The angle between two tensors along an axis."""
+    x = broadcast(trace.tensor(call, 0), trace.tensor(call, 1))
+    dim = argument(call, 2, "dim", 1) % len(x)
+    out = (*x[:dim], *x[dim + 1 :])
+    trace.mix([x[dim]], x, out)
+    return out
 
 
 def weight_norm(trace: Trace, call: Call) -> Traced:
@@ -91,8 +100,10 @@ def triangle(trace: Trace, call: Call) -> Traced:
 ROWS = (
     rows(_reduce(1, 2), "mean.dim", "sum.dim_IntList", "amax.default", "amin.default", "logsumexp.default")
     | rows(_reduce(1, 2), "prod.dim_int", "any.dim", "all.dim", "any.dims", "all.dims")
+    | rows(_reduce(1, 2), "count_nonzero.default")
     | rows(_reduce(1, 3), "var.correction", "std.correction", "var.dim", "std.dim")
-    | rows(_reduce(1, 3, values=2), "var_mean.correction", "std_mean.correction")
+    | rows(_reduce(1, 3, values=2), "var_mean.correction", "std_mean.correction", "var_mean.dim", "std_mean.dim")
+    | rows(cosine, "cosine_similarity.default")
     | rows(_reduce(2, 3), "norm.ScalarOpt_dim", "linalg_vector_norm.default")
     | rows(_reduce(1, 2, values=2, ordered=True), "max.dim", "min.dim", "median.dim")
     | rows(_reduce(1, 2, ordered=True), "argmax.default", "argmin.default")
@@ -103,7 +114,9 @@ ROWS = (
     | rows(_ordered(1, None), "cumsum.default", "cumprod.default", "logcumsumexp.default")
     | rows(_ordered(1, -1, values=2), "sort.default")
     | rows(_ordered(2, -1, values=2), "topk.default")
+    | rows(_ordered(2, -1, values=2), "sort.stable")
     | rows(_ordered(1, -1), "argsort.default")
+    | rows(_ordered(2, -1), "argsort.stable")
     | rows(flip, "flip.default", "roll.default")
     | rows(triangle, "tril.default", "triu.default")
 )

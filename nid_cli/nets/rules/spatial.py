@@ -49,6 +49,14 @@ def pixel_unshuffle(trace: Trace, call: Call) -> Traced:
     return _channels_to(x, shape, product([x[-3], Atom(shape[-3] // x[-3].size, "pixels")]))
 
 
+def channel_shuffle(trace: Trace, call: Call) -> Traced:
+    """Channels (groups, within) become (within, groups)."""
+    x, groups = trace.tensor(call, 0), argument(call, 1, "groups")
+    group, within = Atom(groups), Atom(x[1].size // groups)
+    join(x[1], product([group, within]))
+    return (x[0], product([within, group]), *x[2:])
+
+
 def patches(trace: Trace, call: Call) -> Traced:
     """Channels and kernel as one axis, one position a patch."""
     x, shape = trace.tensor(call, 0), shape_of(call)
@@ -88,6 +96,7 @@ ROWS = (
     | rows(resize, *overloads(RESIZED + SMOOTH), *overloads(RESIZED + SMOOTH, "vec"))
     | rows(pixel_shuffle, "pixel_shuffle.default")
     | rows(pixel_unshuffle, "pixel_unshuffle.default")
+    | rows(channel_shuffle, "channel_shuffle.default", "native_channel_shuffle.default")
     | rows(patches, "im2col.default")
     | rows(unfold, "unfold.default")
 )

@@ -193,7 +193,8 @@ def border(trace: Trace, call: Call) -> Traced:
 
 BORDERS = [f"{kind}_pad{dimensions}d.default" for kind in ("reflection", "replication") for dimensions in (1, 2, 3)]
 ROWS = (
-    rows(split, "split.Tensor", "split.sizes", "split_with_sizes.default", "chunk.default", "tensor_split.sections")
+    rows(split, "split.Tensor", "split.sizes", "split_with_sizes.default", "chunk.default")
+    | rows(split, "tensor_split.sections", "tensor_split.indices")
     | rows(glu, "glu.default")
     | rows(unbind, "unbind.int")
     | rows(getitem, "getitem")
