@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 from nid_cli.data.catalog import TRAIN_SIZE, VAL_SHARE, Parameters, entry
 from nid_cli.data.tensors import Data, RawData, Split, split_validation
 from nid_cli.errors import UsageError
+from nid_cli.lazy import resolve
 from nid_cli.specs import canonical_json
 
 
@@ -24,8 +24,7 @@ def load(name: str, parameters: Parameters, folder: Path) -> Data:
         NotFoundError: the files are not in ``folder`` and cannot be downloaded.
         UsageError: ``train-size`` exceeds the training split.
     """
-    module, function = entry(name).loader.split(":")
-    loader: Callable[[Parameters, Path], RawData] = getattr(importlib.import_module(module), function)
+    loader: Callable[[Parameters, Path], RawData] = resolve(entry(name).loader)
     raw = loader(parameters, folder)
     # A copy, as the others are: else it alone would keep the whole of a mapped file in memory.
     test = Split(raw.test.inputs.clone(), raw.test.targets.clone())

@@ -1,4 +1,4 @@
-"""Records: one frozen dataclass for each kind of them, from which exports, tables and ``docs/records.md`` come. No torch."""
+"""Records: one frozen dataclass for each kind, from which exports, tables and ``docs/records.md`` come. No torch."""
 
 from nid_cli.records.base import Column, Record, Row, column, nested
 from nid_cli.records.coherence import Coherence
