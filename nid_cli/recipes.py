@@ -153,7 +153,9 @@ def _resolve(options: Settings, file: DataSpec | None) -> tuple[RunSpec, dict[st
         if name not in takes and options.get(name) is not None:
             raise UsageError(f"the symmetry type {values['symmetry']} has no {name.replace('_', '-')}", "leave it out")
     if graph.gated and values["activation"] != _GENERAL[arch]["activation"]:
-        raise UsageError("sigma networks have gates in the place of activations", "leave --activation out")
+        raise UsageError(
+            f"{values['symmetry']} networks have gates in the place of activations", "leave --activation out"
+        )
     values["kappa"] = _kappas(values["kappa"], graph) if "kappa" in takes else None
     values["num_fixed"] = _num_fixed(values["num_fixed"], graph) if "num_fixed" in takes else None
     values["milestones"] = tuple(values["milestones"])

@@ -22,20 +22,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "files": {"errors"},
     "specs": {"errors"},
-    "records": {"specs"},
+    "records": set(),
     "data": {"specs", "errors", "files", "lazy"},
     "nets": {"specs", "errors", "lazy"},
     "graphs": {"specs", "errors", "data", "nets"},
     "recipes": {"specs", "errors", "data", "nets", "graphs"},
     "metrics": {"data", "nets"},
-    "training": {"specs", "errors", "data", "nets", "metrics"},
+    "training": {"specs", "data", "nets", "metrics"},
     "analysis": {"specs", "errors", "lazy", "records", "data", "nets", "metrics"},
     "plots": {"specs", "errors", "records"},
     "registry": {"specs", "errors", "files", "stopping", "version", "records", "nets", "graphs"},
-    "pipeline": {"specs", "errors", "files", "lazy", "stopping", "records", "recipes", "data", "nets", "graphs"}
+    "pipeline": {"specs", "errors", "files", "lazy", "stopping", "records", "data", "nets", "graphs"}
     | {"metrics", "training", "analysis", "plots", "registry"},
-    "notebook": {"specs", "errors", "records", "nets", "registry", "pipeline"},
-    "cli": {"specs", "errors", "files", "lazy", "stopping", "version", "records", "recipes", "data", "nets"}
+    "notebook": {"specs", "errors", "nets", "registry", "pipeline"},
+    "cli": {"specs", "errors", "files", "stopping", "version", "records", "recipes", "data", "nets"}
     | {"analysis", "pipeline", "registry"},
 }
 ONLY_IN = {"typer": {"cli"}, "rich": {"cli"}, "sqlalchemy": {"registry", "pipeline"}, "alembic": {"registry"}}

@@ -1,4 +1,4 @@
-"""L-BFGS for the ridge-regression fits: many pairs at once, a row each, with the pair's own curvature as metric."""
+"""L-BFGS for the ridge-regression fits: many pairs at once, one in each row, with its own curvature as metric."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Fit:
 
 @dataclass
 class _Rows:
-    """The pairs still being solved, a row each; ``index`` says which row of the whole it is.
+    """The pairs still being solved, one in each row; ``index`` says which row of the whole it is.
 
     ``before`` (R x N): pre-activations at ``point``, kept up to date along steps instead of recomputed; ``history``:
     steps, changes of gradient, and 1 / their product (0: ignored), oldest first.

@@ -90,7 +90,7 @@ def draw_data(settings: SyntheticSettings, outer_seed: int) -> tuple[Tensor, Ten
 
 
 def draw_models(settings: SyntheticSettings, outer_seed: int, pairs: Iterable[int]) -> tuple[Tensor, Tensor]:
-    """What the students of ``pairs`` are born with, the two of a pair side by side: M students in all.
+    """The initial weights of the students of ``pairs``, the two of a pair side by side: M students in all.
 
     Each seed gives first the weights, then the orders; they are the same for every family and number of active copies.
 
@@ -126,7 +126,9 @@ class Students:
     lift: Tensor
 
     @classmethod
-    def born(cls, frame: Tensor, mask: Tensor, weights: Tensor, dtype: torch.dtype, device: torch.device) -> Students:
+    def initial(
+        cls, frame: Tensor, mask: Tensor, weights: Tensor, dtype: torch.dtype, device: torch.device
+    ) -> Students:
         """Students at their initial weights (2c x M x width), behind the map ``frame`` (2c x 2) and ``mask``."""
         seen = frame.any(1)
         alive = mask[seen].any(0)
@@ -291,7 +293,7 @@ def _measure(
     train_samples, test_samples = data
     family, active = case
     frame = resolve(FAMILIES[family])(settings.copies, active, outer_seed, settings.axis_aligned_endpoint)
-    students = Students.born(frame, mask, weights, test_samples.dtype, test_samples.device)
+    students = Students.initial(frame, mask, weights, test_samples.dtype, test_samples.device)
     train(students, train_samples, orders, settings)
     return losses(students, test_samples, [*lambdas(settings), 0.5]).T.tolist()
 

@@ -11,14 +11,14 @@ import typer
 from nid_cli.analysis.parameters import CoherenceParameters
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.cli import options, render, summary
-from nid_cli.cli.commands import COMMANDS, CommandGroup
+from nid_cli.cli.commands import COMMANDS, App, CommandGroup
 from nid_cli.cli.measuring import Measuring, measuring, measuring_alone
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
 from nid_cli.records import Coherence, Row, Synthetic
 from nid_cli.specs import Selection
 
-app = typer.Typer(
+app = App(
     cls=CommandGroup,
     help=COMMANDS["coherence"].summary,
     rich_markup_mode=None,

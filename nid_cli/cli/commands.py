@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from nid_cli.errors import unknown
 
@@ -107,11 +107,30 @@ def load(name: str) -> Any:
     if entry.group:
         command = typer.main.get_group(module.app)
     else:
-        alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        alone = App(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         alone.command(name, epilog=module.EXAMPLES)(getattr(module, name))
         command = typer.main.get_command(alone)
     command.name = name
     return command
+
+
+class OneCommand(TyperCommand):
+    """A command whose help is in panels on a terminal, as that of groups is."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Panels on a terminal, plain text elsewhere."""
+        if sys.stdout is not None and sys.stdout.isatty():
+            formatter.write(_drawn(self, ctx, {}))
+        else:
+            super().format_help(ctx, formatter)
+
+
+class App(typer.Typer):
+    """A Typer app whose commands are :class:`OneCommand`."""
+
+    def command(self, name: str | None = None, **given: Any) -> Any:
+        """Declares a command, as Typer does."""
+        return super().command(name, **{"cls": OneCommand, **given})
 
 
 class CommandGroup(TyperGroup):
@@ -137,27 +156,28 @@ class CommandGroup(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Panels on a terminal, plain text elsewhere."""
         if sys.stdout is not None and sys.stdout.isatty():
-            formatter.write(_drawn(self, ctx))
+            formatter.write(_drawn(self, ctx, self.panels(ctx)))
         else:
             super().format_help(ctx, formatter)
 
 
-def _drawn(group: CommandGroup, ctx: Any) -> str:
+def _drawn(command: Any, ctx: Any, panels: dict[str, list[tuple[str, str]]]) -> str:
     from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
 
     console = Console(force_terminal=True)
-    options = [found for p in group.get_params(ctx) if (found := p.get_help_record(ctx))]
+    options = [found for p in command.get_params(ctx) if (found := p.get_help_record(ctx))]
+    help_text = "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
     with console.capture() as captured:
-        console.print(Text(ctx.get_usage()), Text(f"\n{group.help or ''}\n"), sep="\n")
-        for title, rows in {**group.panels(ctx), "Options": options}.items():
+        console.print(Text(ctx.get_usage()), Text(f"\n{help_text}\n"), sep="\n")
+        for title, rows in {**panels, "Options": options}.items():
             table = Table.grid(padding=(0, 2))
             for name, meaning in rows:
                 table.add_row(Text(name, style="bold cyan", overflow="fold"), Text(meaning))
             console.print(Panel(table, title=title, title_align="left", border_style="dim"))
-        for paragraph in (group.epilog or "").replace("\b\n", "").split("\n\n"):
+        for paragraph in (command.epilog or "").replace("\b\n", "").split("\n\n"):
             console.print(Text(paragraph))
     return captured.get()
 

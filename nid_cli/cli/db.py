@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from nid_cli.cli import options, output, render
-from nid_cli.cli.commands import COMMANDS, CommandGroup
+from nid_cli.cli.commands import COMMANDS, App, CommandGroup
 from nid_cli.errors import IntegrityError
 from nid_cli.pipeline.context import Context
 from nid_cli.records import Record
 from nid_cli.records.housekeeping import Finding, RegistryPath, Tidied
 
-app = typer.Typer(
+app = App(
     cls=CommandGroup,
     help=COMMANDS["db"].summary,
     no_args_is_help=True,

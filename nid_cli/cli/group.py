@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render, selectors
-from nid_cli.cli.commands import COMMANDS, CommandGroup
+from nid_cli.cli.commands import COMMANDS, App, CommandGroup
 from nid_cli.errors import NidError
 from nid_cli.pipeline.context import Context
 from nid_cli.records.group import GroupChange, GroupDetails, GroupSummary
 
-app = typer.Typer(
+app = App(
     cls=CommandGroup,
     help=COMMANDS["group"].summary,
     no_args_is_help=True,

@@ -11,7 +11,7 @@ import typer
 
 from nid_cli.analysis.catalog import METHODS, SIMILARITIES
 from nid_cli.cli import options, output, render, report
-from nid_cli.cli.commands import COMMANDS, CommandGroup
+from nid_cli.cli.commands import COMMANDS, App, CommandGroup
 from nid_cli.cli.selectors import SELECTORS, selection
 from nid_cli.errors import UsageError
 from nid_cli.nets.graph import SITES
@@ -19,7 +19,7 @@ from nid_cli.pipeline.figures.table import FIGURES, REPORT, REPORT_NEEDS, Figure
 from nid_cli.records.figures import FigureFile, FigureListing
 from nid_cli.specs import ALIGNMENTS, SPLITS
 
-app = typer.Typer(
+app = App(
     cls=CommandGroup,
     help=COMMANDS["plot"].summary,
     rich_markup_mode=None,

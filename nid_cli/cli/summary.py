@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Any
 
 from nid_cli.records import Record, Row
-
-Cells = dict[tuple[Any, ...], list[Row]]
-
-
-def cells(records: Sequence[Row], *keys: str) -> Cells:
-    """Records by the values of ``keys``, in the order of their first."""
-    found: Cells = {}
-    for record in records:
-        found.setdefault(tuple(record.get(key) for key in keys), []).append(record)
-    return found
+from nid_cli.records.cells import cells as cells
 
 
 def headings(kind: type[Record], *names: str) -> list[str]:

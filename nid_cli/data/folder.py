@@ -42,7 +42,7 @@ def load_image_folder(parameters: Parameters, folder: Path) -> RawData:
 
 
 def _read(part: Path, size: int) -> Tensors:
-    """The pictures of one part (N x 3 x size x size bytes), their classes, and the classes' names, a line each."""
+    """The pictures of one part (N x 3 x size x size bytes), their classes, and the classes' names, one on each line."""
     listing = _listing(part)
     return {
         "images": torch.stack([_image(path, size) for path, _ in listing.samples]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import load as from_bytes
 from nid_cli.data.catalog import TRAIN_SIZE, VAL_SHARE, Parameters, entry
 from nid_cli.data.tensors import Data, RawData, Split, split_validation
 from nid_cli.errors import UsageError
+from nid_cli.lazy import resolve
 from nid_cli.specs import canonical_json
 
 
@@ -26,8 +26,7 @@ def load(name: str, parameters: Parameters, folder: Path) -> Data:
         NotFoundError: the files are not in ``folder`` and cannot be downloaded.
         UsageError: ``train-size`` exceeds the training split.
     """
-    module, function = entry(name).loader.split(":")
-    loader: Callable[[Parameters, Path], RawData] = getattr(importlib.import_module(module), function)
+    loader: Callable[[Parameters, Path], RawData] = resolve(entry(name).loader)
     return _finished(name, parameters, loader(parameters, folder))
 
 

@@ -1,6 +1,6 @@
 """The symmetry types (docs/science.md, 1): what is fixed, how a network starts, and what training must preserve.
 
-W and sigma: Lim et al. 2024; syre: Ziyin et al. 2024.
+W and sigma: Lim et al. 2024; syre: Ziyin et al. 2025.
 
 A symmetry type is one entry of ``specs.SYMMETRIES`` (its name and the settings it takes) and one :class:`Rule` here.
 Networks hold *effective* weights throughout: the fixed tensors enter only at the start and in the optimizer step

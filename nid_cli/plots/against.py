@@ -10,7 +10,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from nid_cli.plots import style
-from nid_cli.plots.rows import Record
+from nid_cli.records.base import Row
 from nid_cli.specs import Kappa
 
 TITLES = {
@@ -32,7 +32,7 @@ def title(against: str) -> str:
     return TITLES.get(against, against.replace("_", " "))
 
 
-def value(record: Record, against: str) -> float | None:
+def value(record: Row, against: str) -> float | None:
     """Where a record lies on the axis; None where its group has no such number (a level line is drawn then)."""
     if against == "epoch":
         return float(record["epoch"])
@@ -45,7 +45,7 @@ def value(record: Record, against: str) -> float | None:
     return None if found is None else float(found)
 
 
-def series(records: Sequence[Record], against: str) -> dict[tuple[str, int], str]:
+def series(records: Sequence[Row], against: str) -> dict[tuple[str, int], str]:
     """For each (group, epoch) the line that it is a point of, by the line's label.
 
     A line joins groups that differ in the axis's setting alone; over epochs every group has a line of its own.

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from nid_cli.plots import against as x_axis
 from nid_cli.plots import lines, style
 from nid_cli.plots.lmc import inapplicable
-from nid_cli.plots.rows import Record, Row, cells, head, spreads
+from nid_cli.plots.rows import Drawn, cells, head, spreads
+from nid_cli.records.base import Row
 from nid_cli.specs import ALIGNMENTS
 
 # The three definitions of the literature: the key's ending, and what the barrier is measured from.
@@ -20,7 +21,7 @@ QUANTITIES = {"error_barrier": ("error barrier", "(points)"), "loss_barrier": ("
 LOOKS: tuple[lines.Look, ...] = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ((0, (1, 2)), "v"))
 
 
-def table(records: Sequence[Record], against: str = "kappa", split: str = "train", kind: str = "chord") -> list[Row]:
+def table(records: Sequence[Row], against: str = "kappa", split: str = "train", kind: str = "chord") -> list[Drawn]:
     """What is drawn: for each group, epoch and alignment its place on the axis, and mean and sd over pairs."""
     usable = [r for r in records if r["status"] == "ok"]
     series = x_axis.series(usable, against)
@@ -34,7 +35,7 @@ def table(records: Sequence[Record], against: str = "kappa", split: str = "train
 
 
 def draw(
-    records: Sequence[Record],
+    records: Sequence[Row],
     against: str = "kappa",
     split: str = "train",
     kind: str = "chord",

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nid_cli.plots import style
-from nid_cli.plots.rows import Record, Row, cells, head, spreads
+from nid_cli.plots.rows import Drawn, cells, head, spreads
+from nid_cli.records.base import Row
 
 # The bound that is drawn holds with this probability.
 DELTA = "0.05"
@@ -28,7 +29,7 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 
 
-def table(records: Sequence[Record], against: str = "layer") -> list[Row]:
+def table(records: Sequence[Row], against: str = "layer") -> list[Drawn]:
     """What is drawn: for each group, epoch and layer mean and sd over models; bounds and k/d are means alone."""
     rows = []
     for (_, _, layer), own in cells(records, "group", "epoch", "layer").items():
@@ -41,7 +42,7 @@ def table(records: Sequence[Record], against: str = "layer") -> list[Row]:
     return rows
 
 
-def draw(records: Sequence[Record], against: str = "layer", columns: int | None = None) -> Figure:
+def draw(records: Sequence[Row], against: str = "layer", columns: int | None = None) -> Figure:
     """Coherence, dimension and anisotropy: over the layers, or over epochs with a column of panels for each layer.
 
     Args:
@@ -52,7 +53,7 @@ def draw(records: Sequence[Record], against: str = "layer", columns: int | None 
     return (_over_layers if against == "layer" else _over_epochs)(records, rows, columns or 2)
 
 
-def _over_layers(records: Sequence[Record], rows: Sequence[Row], columns: int) -> Figure:
+def _over_layers(records: Sequence[Row], rows: Sequence[Drawn], columns: int) -> Figure:
     labels, markers = _marks(records)
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     with style.styled():
@@ -76,7 +77,7 @@ def _over_layers(records: Sequence[Record], rows: Sequence[Row], columns: int) -
     return figure
 
 
-def _over_epochs(records: Sequence[Record], rows: Sequence[Row], columns: int) -> Figure:
+def _over_epochs(records: Sequence[Row], rows: Sequence[Drawn], columns: int) -> Figure:
     labels, markers = _marks(records)
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     with style.styled():
@@ -104,19 +105,19 @@ def _title(layer: int | str, width: float) -> str:
     return style.fitting((whole, f"layer {style.short_layer(layer)}\ninputs", style.layer_title(layer, width)), width)
 
 
-def _marks(records: Sequence[Record]) -> tuple[dict[str, str], dict[str, str]]:
+def _marks(records: Sequence[Row]) -> tuple[dict[str, str], dict[str, str]]:
     """Labels and markers of the groups; here every group has a marker of its own."""
     labels = style.group_labels(records)
     return labels, {group: style.MARKERS[i % len(style.MARKERS)] for i, group in enumerate(labels)}
 
 
-def _quantities(axes: Any, x: np.ndarray, rows: Sequence[Row], text: str, marker: str, *, joined: bool) -> None:
+def _quantities(axes: Any, x: np.ndarray, rows: Sequence[Drawn], text: str, marker: str, *, joined: bool) -> None:
     for axis, name in zip(axes, QUANTITIES, strict=True):
         points(axis, x, rows, name, text, marker, joined=joined)
 
 
 def points(
-    axis: Any, x: np.ndarray, rows: Sequence[Row], name: str, text: str, marker: str, *, joined: bool = False
+    axis: Any, x: np.ndarray, rows: Sequence[Drawn], name: str, text: str, marker: str, *, joined: bool = False
 ) -> None:
     """One group's values of a quantity at ``x``, bars of one sd over models, and marks at its bound."""
     look = style.look(rows[0])
@@ -136,7 +137,7 @@ def points(
         axis.plot(x[shown], level, label=f"_{bound}", **mark)
 
 
-def _finish(figure: Figure, rows: Sequence[Row], titled: Any, axes: Any) -> None:
+def _finish(figure: Figure, rows: Sequence[Drawn], titled: Any, axes: Any) -> None:
     for axis, title in zip(titled, QUANTITIES.values(), strict=True):
         axis.set_ylabel(title)
     handles: dict[str, Any] = {}

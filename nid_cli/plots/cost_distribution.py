@@ -9,14 +9,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nid_cli.plots import style
-from nid_cli.plots.rows import Record, Row, cells
+from nid_cli.plots.rows import Drawn, cells
 from nid_cli.plots.swaps import LAYER, OUTSIDE, SWAP, apart, column_title, distinct, head, panels, signed_root
+from nid_cli.records.base import Row
 
 BINS = 60
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
 
-def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
+def table(records: Sequence[Row], across: str = LAYER) -> list[Drawn]:
     """One row for each group, epoch, method and layer: ``edges`` and ``density`` over its models' pairs of neurons.
 
     Costs that are all the same have two equal edges.
@@ -34,7 +35,7 @@ def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
     return rows
 
 
-def draw(records: Sequence[Record], across: str = LAYER, columns: int | None = None) -> Figure:
+def draw(records: Sequence[Row], across: str = LAYER, columns: int | None = None) -> Figure:
     """One panel for each layer (or value of a data parameter): how the signed roots are distributed in each group.
 
     Args: see :func:`nid_cli.plots.cost_matrix.draw`. Lines mark the medians.
@@ -63,7 +64,7 @@ def draw(records: Sequence[Record], across: str = LAYER, columns: int | None = N
     return figure
 
 
-def _scale(axis: Any, rows: Sequence[Row]) -> None:
+def _scale(axis: Any, rows: Sequence[Drawn]) -> None:
     """Where medians differ by more than a factor of ten, logarithmic on both sides of a linear part around 0."""
     medians = [abs(row["median"]) for row in rows if row["median"]]
     if medians and max(medians) > 10 * min(medians):
@@ -76,7 +77,7 @@ def _scale(axis: Any, rows: Sequence[Row]) -> None:
         axis.minorticks_off()
 
 
-def _ridge_line(axis: Any, row: Row, base: float) -> None:
+def _ridge_line(axis: Any, row: Drawn, base: float) -> None:
     """One group's density above ``base``, its median as a line."""
     look, edges, density = style.look(row), np.array(row["edges"]), np.array(row["density"])
     if edges[0] == edges[-1]:

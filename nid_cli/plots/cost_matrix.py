@@ -10,15 +10,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nid_cli.plots import style
-from nid_cli.plots.rows import Record, Row, cells
+from nid_cli.plots.rows import Drawn, cells
 from nid_cli.plots.swaps import LAYER, OUTSIDE, SWAP, column_title, distinct, head, panels, signed_root
+from nid_cli.records.base import Row
 
 # Zero is grey, what is negative brighter and yellow, what is positive darker and blue: the sign survives in grey.
 STOPS = ((0.0, "#FFF200"), (0.25, "#E3D98A"), (0.5, "#C4C4C4"), (0.65, "#8FA8C8"), (0.85, "#2F5C9E"), (1.0, "#08204D"))
 SIGNED = mpl.colors.LinearSegmentedColormap.from_list("signed", STOPS)
 
 
-def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
+def table(records: Sequence[Row], across: str = LAYER) -> list[Drawn]:
     """One row for each panel, with ``signed_root_swap`` (n x n), of the first model of its group."""
     return [
         head(own[:1], column) | {"signed_root_swap": signed_root(own[0]["swap_squared"])}
@@ -26,7 +27,7 @@ def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
     ]
 
 
-def draw(records: Sequence[Record], across: str = LAYER, columns: int | None = None) -> Figure:
+def draw(records: Sequence[Row], across: str = LAYER, columns: int | None = None) -> Figure:
     """Images of the signed roots of the swap costs; each row of panels has one colour scale with 0 in its middle.
 
     Args:

@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nid_cli.plots import style
-from nid_cli.plots.rows import Record, Row
+from nid_cli.plots.rows import Drawn
 from nid_cli.plots.swaps import LAYER, METHODS, SWAP, apart, column_title, distinct, head, panels, signed_root
+from nid_cli.records.base import Row
 
 
-def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
+def table(records: Sequence[Row], across: str = LAYER) -> list[Drawn]:
     """One row for each panel: ``mahalanobis`` and ``ridge``, by pair of neurons and model, and the rank correlation.
 
     Args:
@@ -28,7 +29,7 @@ def table(records: Sequence[Record], across: str = LAYER) -> list[Row]:
     return rows
 
 
-def draw(records: Sequence[Record], across: str = LAYER, columns: int | None = None) -> Figure:
+def draw(records: Sequence[Row], across: str = LAYER, columns: int | None = None) -> Figure:
     """Ridge against Mahalanobis: a panel for each group and layer (or value of a data parameter), with the rank
     correlation.
 
@@ -59,7 +60,7 @@ def draw(records: Sequence[Record], across: str = LAYER, columns: int | None = N
     return figure
 
 
-def _correlation(row: Row, width: float) -> str:
+def _correlation(row: Drawn, width: float) -> str:
     """The line of a title that says it, fit for a panel of ``width`` inches."""
     if row["rank_correlation"] is None:
         return ""

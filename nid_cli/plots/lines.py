@@ -7,20 +7,20 @@ from typing import Any
 
 from nid_cli.plots import against as x_axis
 from nid_cli.plots import style
-from nid_cli.plots.rows import Row, cells
+from nid_cli.plots.rows import Drawn, cells
 
 # Dash and marker of a kind of line (an alignment, an objective); colours are the groups'.
 Look = tuple[Any, str]
 FILLS = ("full", "none", "left", "top")
 
 
-def _colour(rows: Sequence[Row]) -> str:
+def _colour(rows: Sequence[Drawn]) -> str:
     """Of a line: its groups' own where they agree, else the one of their symmetry type at kappa 1."""
     found = {style.look(row)["color"] for row in rows}
     return str(found.pop() if len(found) == 1 else style.look({**rows[0], "kappa": 1.0})["color"])
 
 
-def fills(rows: Sequence[Row]) -> dict[str, Any]:
+def fills(rows: Sequence[Drawn]) -> dict[str, Any]:
     """For each series how its markers are filled: series of one colour differ, and all where they are many.
 
     Args:
@@ -33,7 +33,7 @@ def fills(rows: Sequence[Row]) -> dict[str, Any]:
     return {text: FILLS[i % len(FILLS)] for texts in by_colour.values() for i, text in enumerate(texts)}
 
 
-def draw(axis: Any, rows: Sequence[Row], name: str, look: Look, filled: Mapping[str, Any]) -> None:
+def draw(axis: Any, rows: Sequence[Drawn], name: str, look: Look, filled: Mapping[str, Any]) -> None:
     """``name_mean`` of all series over ``x``, with bars of ``name_sd``; series without an x are level lines in a band.
 
     Args:
@@ -59,14 +59,14 @@ def draw(axis: Any, rows: Sequence[Row], name: str, look: Look, filled: Mapping[
                 axis.axhspan(mean - sd, mean + sd, color=colour, alpha=0.1, linewidth=0, zorder=0)
 
 
-def finish(axis: Any, rows: Sequence[Row], against: str) -> None:
+def finish(axis: Any, rows: Sequence[Drawn], against: str) -> None:
     """Scale and title of the x axis, and a pale grid."""
     x_axis.scale(axis, against, [row["x"] for row in rows if row["x"] is not None])
     axis.grid(color="0.92", linewidth=0.5)
     axis.set_axisbelow(True)
 
 
-def handles(rows: Sequence[Row], looks: Mapping[str, Look], words: Mapping[str, str]) -> dict[str, Any]:
+def handles(rows: Sequence[Drawn], looks: Mapping[str, Look], words: Mapping[str, str]) -> dict[str, Any]:
     """The legend: a line in its colour for each series, one in grey for each kind, and what the bars are."""
     filled = fills(rows)
     found: dict[str, Any] = {}

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from nid_cli.plots import lines, style
 from nid_cli.plots import overlay as others
 from nid_cli.plots.overlay import Overlay
-from nid_cli.plots.rows import Record, Row, cells, head, spreads
+from nid_cli.plots.rows import Drawn, cells, head, spreads
+from nid_cli.records.base import Row
 from nid_cli.specs import ALIGNMENTS
 
 QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
@@ -21,7 +22,7 @@ QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
 ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch", "align", "split")
 
 
-def table(records: Sequence[Record], split: str = "train", overlay: Overlay | None = None) -> list[Row]:
+def table(records: Sequence[Row], split: str = "train", overlay: Overlay | None = None) -> list[Drawn]:
     """What is drawn: for each group, epoch and alignment the mean and sd over pairs at each lambda; then others'."""
     usable = [r for r in records if r["status"] == "ok"]
     rows = [
@@ -34,7 +35,7 @@ def table(records: Sequence[Record], split: str = "train", overlay: Overlay | No
 
 
 def draw(
-    records: Sequence[Record], split: str = "train", overlay: Overlay | None = None, columns: int | None = None
+    records: Sequence[Row], split: str = "train", overlay: Overlay | None = None, columns: int | None = None
 ) -> Figure:
     """A panel for each alignment, accuracy above loss; mean over pairs, band of one standard deviation.
 
@@ -73,21 +74,21 @@ def draw(
     return figure
 
 
-def inapplicable(records: Sequence[Record], align: str) -> str:
+def inapplicable(records: Sequence[Row], align: str) -> str:
     """The groups to which an alignment does not apply, in words; empty where it applies to all."""
     labels = style.group_labels(records)
     refused = (r["group"] for r in records if r["align"] == align and r["status"] == "not_applicable")
     return "; ".join(labels[group] for group in dict.fromkeys(refused))
 
 
-def say_inapplicable(axis: Any, records: Sequence[Record], align: str) -> None:
+def say_inapplicable(axis: Any, records: Sequence[Row], align: str) -> None:
     """Names within a panel the groups that it cannot show."""
     if names := inapplicable(records, align):
         text = f"does not apply to {names}"
         axis.text(0.03, 0.05, text, transform=axis.transAxes, fontsize=6.5, color="0.35")
 
 
-def curves(axis: Any, records: Sequence[Record], rows: Sequence[Row], align: str, quantity: str, split: str) -> None:
+def curves(axis: Any, records: Sequence[Row], rows: Sequence[Drawn], align: str, quantity: str, split: str) -> None:
     """All groups' curves of one alignment, and the lambda axis; earlier epochs are paler."""
     labels, markers = style.group_labels(records), style.markers(records)
     for row in rows:
@@ -102,7 +103,7 @@ def curves(axis: Any, records: Sequence[Record], rows: Sequence[Row], align: str
     finish(axis)
 
 
-def band(axis: Any, row: Row, name: str, label: str, look: dict[str, Any], shade: float = 1.0) -> None:
+def band(axis: Any, row: Drawn, name: str, label: str, look: dict[str, Any], shade: float = 1.0) -> None:
     """One row's mean over lambda, and around it one standard deviation over pairs, where there are several."""
     x, mean = (np.array(row[key]) for key in ("lambdas", f"{name}_mean"))
     axis.plot(x, mean, label=label, alpha=0.25 + 0.75 * shade, markevery=max(1, len(x) // 8), **look)

@@ -12,7 +12,8 @@ from nid_cli.plots import against as x_axis
 from nid_cli.plots import lines, style
 from nid_cli.plots import overlay as others
 from nid_cli.plots.overlay import MARKS, Overlay
-from nid_cli.plots.rows import Record, Row, cells, head, spreads
+from nid_cli.plots.rows import Drawn, cells, head, spreads
+from nid_cli.records.base import Row
 
 POOLED = "pooled"
 LOOKS: dict[str, lines.Look] = {"optimal": ("-", "o"), "identity": ("--", "s")}
@@ -24,7 +25,7 @@ ALIKE = ("arch", "dataset", "symmetry", "layer", "at", "similarity", "against")
 MEASURED = ("optimal", "identity", "random_mean", "random_sd")
 
 
-def table(records: Sequence[Record], against: str = "kappa", overlay: Overlay | None = None) -> list[Row]:
+def table(records: Sequence[Row], against: str = "kappa", overlay: Overlay | None = None) -> list[Drawn]:
     """What is drawn: for each group, epoch and layer (and all pooled) its place on the axis, mean and sd over pairs.
 
     Others' rows come last.
@@ -44,14 +45,14 @@ def table(records: Sequence[Record], against: str = "kappa", overlay: Overlay | 
     return rows + _beside(overlay, rows, against)
 
 
-def _beside(overlay: Overlay | None, rows: Sequence[Row], against: str) -> list[Row]:
+def _beside(overlay: Overlay | None, rows: Sequence[Drawn], against: str) -> list[Drawn]:
     return others.beside(overlay, rows, *ALIKE, *(() if against == "epoch" else ("epoch",)))
 
 
-def pooled(records: Sequence[Record]) -> list[Record]:
+def pooled(records: Sequence[Row]) -> list[Row]:
     """One record for each pair: the objectives' means over all layers' neurons; random permutations are independent by
     layer."""
-    found: list[Record] = []
+    found: list[Row] = []
     for own in cells(records, "model_a", "model_b").values():
         shares = np.array([len(r["permutation"]) for r in own], dtype=float)
         shares /= shares.sum()
@@ -69,7 +70,7 @@ def pooled(records: Sequence[Record]) -> list[Record]:
 
 
 def draw(
-    records: Sequence[Record], against: str = "kappa", overlay: Overlay | None = None, columns: int | None = None
+    records: Sequence[Row], against: str = "kappa", overlay: Overlay | None = None, columns: int | None = None
 ) -> Figure:
     """A panel for each layer and one for all layers pooled; means over pairs with bars of one sd, the random ones as
     a band.
@@ -114,7 +115,7 @@ def draw(
     return figure
 
 
-def _published(axis: Any, rows: Sequence[Row]) -> None:
+def _published(axis: Any, rows: Sequence[Drawn]) -> None:
     for row in rows:
         for kind, mark in zip(LOOKS, MARKS, strict=True):
             value = row[f"{kind}_mean"]
@@ -125,7 +126,7 @@ def _published(axis: Any, rows: Sequence[Row]) -> None:
                 others.crosses(axis, row, [row["x"]], [value], mark)
 
 
-def _random(axis: Any, rows: Sequence[Row]) -> None:
+def _random(axis: Any, rows: Sequence[Drawn]) -> None:
     """A grey band for each series; across the panel where its groups have no place on the axis, or all the same."""
     for own in cells((r for r in rows if "random_mean_mean" in r), "series").values():
         placed = sorted((r for r in own if r["x"] is not None), key=lambda r: float(r["x"]))

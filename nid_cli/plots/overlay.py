@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 
 from nid_cli.errors import UsageError
 from nid_cli.plots import style
-from nid_cli.plots.rows import Row
+from nid_cli.plots.rows import Drawn
 
 # How others' values are drawn: unlike any mark of our own.
 MARKS = ("x", "+")
@@ -23,9 +23,9 @@ class Overlay:
     """Rows of one figure (as its ``table`` gives them; means alone suffice), and whose they are."""
 
     source: str
-    rows: Sequence[Row]
+    rows: Sequence[Drawn]
 
-    def beside(self, rows: Sequence[Row], *keys: str) -> list[Row]:
+    def beside(self, rows: Sequence[Drawn], *keys: str) -> list[Drawn]:
         """Those of its rows that agree with one of ``rows`` in ``keys``, each with its ``source``.
 
         Raises:
@@ -38,12 +38,12 @@ class Overlay:
         return found
 
 
-def beside(overlay: Overlay | None, rows: Sequence[Row], *keys: str) -> list[Row]:
+def beside(overlay: Overlay | None, rows: Sequence[Drawn], *keys: str) -> list[Drawn]:
     """:meth:`Overlay.beside`; nothing without one."""
     return overlay.beside(rows, *keys) if overlay else []
 
 
-def crosses(axis: Any, row: Row, x: Any, y: Any, mark: str = MARKS[0], **given: Any) -> None:
+def crosses(axis: Any, row: Drawn, x: Any, y: Any, mark: str = MARKS[0], **given: Any) -> None:
     """Values ``y`` over ``x`` of one row."""
     every = -(-len(x) // MOST_MARKS)
     look = {"color": style.look(row)["color"], "marker": mark, "markersize": 4.2, "markeredgewidth": 0.9}

@@ -11,8 +11,7 @@ from markupsafe import Markup
 
 from nid_cli.plots.inline import printable
 from nid_cli.plots.rows import IDENTITY
-
-Record = Mapping[str, Any]
+from nid_cli.records.base import Row
 
 # Columns of the tables of results, and the curves below them: headings, and the fields of records behind them.
 NUMBERS: Mapping[str, Mapping[str, str]] = {
@@ -105,9 +104,9 @@ class Page:
     """
 
     command: str
-    groups: Sequence[Record]
+    groups: Sequence[Row]
     pictures: Sequence[Picture]
-    results: Mapping[str, Sequence[Record]]
+    results: Mapping[str, Sequence[Row]]
     sources: Sequence[Source]
     commands: Sequence[str]
     in_python: Mapping[str, str] = field(default_factory=dict)
@@ -131,7 +130,7 @@ def html(page: Page) -> str:
     return template.render(page=page, numbers=numbers, curves=CURVES, titles=titles, anchors=anchors)
 
 
-def _numbers(records: Sequence[Record]) -> dict[str, str]:
+def _numbers(records: Sequence[Row]) -> dict[str, str]:
     """The columns of an analysis that ``NUMBERS`` does not list: all numbers and words of its records."""
     names = (n for record in records for n, value in record.items() if isinstance(value, int | float | str))
     return {name.replace("_", " "): name for name in dict.fromkeys(names) if name not in ELSEWHERE}

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-Record = Mapping[str, Any]
-Row = dict[str, Any]
-R = TypeVar("R", bound=Record)
+from nid_cli.records.base import Row
+from nid_cli.records.cells import cells as cells
+
+# A row of a figure, as it is drawn and exported.
+Drawn = dict[str, Any]
 
 IDENTITY = ("group", "arch", "dataset", "symmetry", "kappa", "epoch")
 
 
-def cells(records: Iterable[R], *keys: str) -> dict[tuple[Any, ...], list[R]]:
-    """Records by the values of ``keys``, in the order of their first."""
-    found: dict[tuple[Any, ...], list[R]] = {}
-    for record in records:
-        found.setdefault(tuple(record.get(key) for key in keys), []).append(record)
-    return found
-
-
-def head(records: Sequence[Record]) -> Row:
+def head(records: Sequence[Row]) -> Drawn:
     """What a row says of the records behind it: their group and epoch, how many there are, their ids."""
     first = records[0]
     common = {name: first[name] for name in IDENTITY if name in first}
@@ -35,9 +29,9 @@ def spread(values: Sequence[Any]) -> tuple[Any, Any]:
     return array.mean(0).tolist(), array.std(0, ddof=1).tolist() if len(array) > 1 else None
 
 
-def spreads(records: Sequence[Record], *names: str) -> Row:
+def spreads(records: Sequence[Row], *names: str) -> Drawn:
     """``name_mean`` and ``name_sd`` of each of ``names`` over the records."""
-    row: Row = {}
+    row: Drawn = {}
     for name in names:
         row[f"{name}_mean"], row[f"{name}_sd"] = spread([r[name] for r in records])
     return row

@@ -15,9 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from nid_cli.plots.inline import printable
-from nid_cli.specs import Kappa
-
-Record = Mapping[str, Any]
+from nid_cli.records.base import Row
+from nid_cli.specs import SYMMETRIES, Kappa
 
 # Width in inches of one and of two columns of a conference page.
 WIDTHS = {1: 3.25, 2: 6.75}
@@ -59,7 +58,6 @@ MOST_ALIKE = 3
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h", "<", ">")
 
 NETWORKS = {"mlp": "MLP", "resnet": "ResNet"}
-PREFIXES = {"standard": "", "w": "W-", "sigma": r"$\sigma$-", "syre": "syre-"}
 DATASETS = {
     "digits": "digits",
     "mnist": "MNIST",
@@ -94,10 +92,11 @@ def short_number(value: float) -> str:
     return ("\N{MINUS SIGN}" if value < 0 else "") + (digits.removeprefix("0") or "0")
 
 
-def label(record: Record, kappa: bool = True) -> str:
+def label(record: Row, kappa: bool = True) -> str:
     """A group in words: ``W-MLP, $\\kappa = 1$``; without the kappa where an axis shows it."""
     symmetry, arch = str(record["symmetry"]), str(record["arch"])
-    name = PREFIXES.get(symmetry, f"{symmetry}-") + NETWORKS.get(arch, literal(arch))
+    prefix = SYMMETRIES[symmetry].prefix if symmetry in SYMMETRIES else f"{symmetry}-"
+    name = prefix + NETWORKS.get(arch, literal(arch))
     numbers = Kappa.of(record["kappa"]).numbers
     if not numbers or not kappa:
         return name
@@ -129,7 +128,7 @@ def fitting(texts: Sequence[str], width: float) -> str:
     return next(fits, texts[-1])
 
 
-def look(record: Record) -> dict[str, Any]:
+def look(record: Row) -> dict[str, Any]:
     """Colour and dash of a group: functions of symmetry and kappa alone, so the same in every figure.
 
     Kappa 0 is dashed; per-layer kappas are dotted, in the colour of their mean.
@@ -172,7 +171,7 @@ def parameter(name: str, value: Any) -> str:
     return PARAMETERS.get(name, name.replace("_", " ") + " {}").format(number(value))
 
 
-def _told_apart(record: Record, ignored: str | None) -> dict[str, str]:
+def _told_apart(record: Row, ignored: str | None) -> dict[str, str]:
     """Every setting of a record's group in words, by name; empty for records without settings."""
     settings = record.get("settings") or {}
     known = settings | {"fixed_share": record.get("fixed_share")} if settings else {}
@@ -185,7 +184,7 @@ def _told_apart(record: Record, ignored: str | None) -> dict[str, str]:
     return {name: text for name, text in words.items() if name.removeprefix("data ") != ignored}
 
 
-def group_labels(records: Sequence[Record], without: str | None = None) -> dict[str, str]:
+def group_labels(records: Sequence[Row], without: str | None = None) -> dict[str, str]:
     """A label for each group: symmetry and kappa, and the settings in which groups of equal labels differ.
 
     Where nothing else tells two groups apart (their fixed tensors differ), or records carry no settings, the data set
@@ -223,7 +222,7 @@ def _twins(names: Mapping[str, Any]) -> list[list[str]]:
     return [groups for groups in found.values() if len(groups) > 1]
 
 
-def _place(record: Record, without: str | None) -> Any:
+def _place(record: Row, without: str | None) -> Any:
     """Where a group lies on the axis that its label leaves out."""
     if without == "kappa":
         return str(Kappa.of(record["kappa"]))
@@ -232,7 +231,7 @@ def _place(record: Record, without: str | None) -> Any:
     return (record.get("settings") or {}).get("data", {}).get(without)
 
 
-def markers(records: Sequence[Record]) -> dict[str, str]:
+def markers(records: Sequence[Row]) -> dict[str, str]:
     """A marker for each group that needs one to be told from the others, also in grey; "" for the others.
 
     Those need one whose colour and dash an earlier group has already, and all of one dash where they are many.
@@ -297,7 +296,7 @@ def handles_of(axes: Iterable[Any]) -> dict[str, Any]:
 SPREAD = "±1 sd over {}"
 
 
-def spread_key(rows: Iterable[Record], over: str, *, band: bool) -> dict[str, Any]:
+def spread_key(rows: Iterable[Row], over: str, *, band: bool) -> dict[str, Any]:
     """The legend's entry for bands, or bars, of one standard deviation; empty where no row has one."""
     if not any(value is not None for row in rows for name, value in row.items() if name.endswith("_sd")):
         return {}
@@ -315,7 +314,7 @@ def key_patch(**look: Any) -> Patch:
     return Patch(**look)
 
 
-def settings_key(record: Record, *without: str) -> str:
+def settings_key(record: Row, *without: str) -> str:
     """All settings of a record's group as one text, ``without`` some (data parameters by their own name)."""
     settings = dict(record.get("settings") or {"group": record["group"]})
     settings["data"] = {k: v for k, v in settings.get("data", {}).items() if k not in without}

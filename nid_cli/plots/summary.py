@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nid_cli.plots import coherence, cost_distribution, lmc, match, style, swaps, training
-from nid_cli.plots.rows import Record, Row
+from nid_cli.plots.rows import Drawn
+from nid_cli.records.base import Row
 from nid_cli.specs import ALIGNMENTS, EXTERNAL
 
 # How alignments are dashed here (all curves have the group's colour), in the order of their table.
@@ -20,15 +21,15 @@ NORMS = {"none": "no norm"}
 OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
 
-def _parts(records: Sequence[Record]) -> dict[str, list[Record]]:
+def _parts(records: Sequence[Row]) -> dict[str, list[Row]]:
     return {name: [r for r in records if r["part"] == name] for name in TABLES}
 
 
-def _lmc_rows(records: Sequence[Record]) -> list[Row]:
+def _lmc_rows(records: Sequence[Row]) -> list[Drawn]:
     return lmc.table(records, "train")
 
 
-def _match_rows(records: Sequence[Record]) -> list[Row]:
+def _match_rows(records: Sequence[Row]) -> list[Drawn]:
     return match.table(records, "epoch") if records else []
 
 
@@ -41,12 +42,12 @@ TABLES: Mapping[str, Any] = {
 }
 
 
-def table(records: Sequence[Record]) -> list[Row]:
+def table(records: Sequence[Row]) -> list[Drawn]:
     """What is drawn, part by part: the rows of the other figures, each with its ``part``."""
     return [{"part": name} | row for name, own in _parts(records).items() for row in TABLES[name](own)]
 
 
-def describe(records: Sequence[Record]) -> tuple[str, str]:
+def describe(records: Sequence[Row]) -> tuple[str, str]:
     """A title, and a sentence or two on what the group is."""
     first = records[0]
     settings = first["settings"]
@@ -85,7 +86,7 @@ def _training_words(settings: Mapping[str, Any]) -> str:
     )
 
 
-def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
+def draw(records: Sequence[Row], columns: int | None = None) -> Figure:
     """Eight panels under a description; two in each row, or one in the width of one column.
 
     Args:
@@ -136,7 +137,7 @@ def _say(axis: Any, text: str) -> None:
     axis.set_yticks([])
 
 
-def _training(axes: Any, records: Sequence[Record]) -> None:
+def _training(axes: Any, records: Sequence[Row]) -> None:
     for axis, (quantity, title) in zip(axes, training.QUANTITIES.items(), strict=True):
         axis.set_title("training: " + title)
         if not any(r["epoch"] > 0 for r in records):
@@ -147,7 +148,7 @@ def _training(axes: Any, records: Sequence[Record]) -> None:
         axis.set_xlabel("epoch")
 
 
-def _connectivity(axes: Any, records: Sequence[Record], rows: Sequence[Row]) -> None:
+def _connectivity(axes: Any, records: Sequence[Row], rows: Sequence[Drawn]) -> None:
     for axis, (quantity, title) in zip(axes, lmc.QUANTITIES.items(), strict=True):
         axis.set_title(f"linear mode connectivity: train {title}")
         if not rows:
@@ -174,7 +175,7 @@ def _layer_axis(axis: Any, layers: Sequence[Any], title: str) -> None:
     axis.set_xlabel(title)
 
 
-def _matching(axis: Any, rows: Sequence[Row]) -> None:
+def _matching(axis: Any, rows: Sequence[Drawn]) -> None:
     axis.set_title("matching: mean correlation of matched neurons")
     if not rows:
         _say(axis, "a single model has no pairs")
@@ -193,7 +194,7 @@ def _matching(axis: Any, rows: Sequence[Row]) -> None:
     _layer_axis(axis, [row["layer"] for row in rows], "hidden layer")
 
 
-def _costs(axis: Any, rows: Sequence[Row]) -> None:
+def _costs(axis: Any, rows: Sequence[Drawn]) -> None:
     axis.set_title(f"swap costs {swaps.TITLE}, Mahalanobis")
     for place, row in enumerate(rows):
         colour = style.look(row)["color"]
@@ -204,7 +205,7 @@ def _costs(axis: Any, rows: Sequence[Row]) -> None:
     axis.axhline(0, color="0.7", linewidth=0.6, zorder=0)
 
 
-def _coherence(axes: Any, rows: Sequence[Row]) -> None:
+def _coherence(axes: Any, rows: Sequence[Drawn]) -> None:
     titles = {"coherence": r"coherence $\nu(U)$", "anisotropy_mean": r"anisotropy $\Vert S_i - p I\Vert_2$"}
     for axis, (name, title) in zip(axes, titles.items(), strict=True):
         own = [row for row in rows if f"{name}_mean" in row]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nid_cli.plots import style
-from nid_cli.plots.rows import Record, Row, cells
+from nid_cli.plots.rows import Drawn, cells
+from nid_cli.records.base import Row
 
 METHODS = {"mahalanobis": "Mahalanobis", "ridge": "ridge"}
 TITLE = r"$\mathrm{sign}(t^2)\,\sqrt{|t^2|}$"
@@ -29,11 +30,11 @@ def apart(matrix: np.ndarray) -> np.ndarray:
     return matrix[np.triu_indices(len(matrix), 1)]
 
 
-def _across(record: Record, across: str) -> Any:
+def _across(record: Row, across: str) -> Any:
     return record["layer"] if across == LAYER else record["settings"]["data"].get(across)
 
 
-def _series(records: Sequence[Record], across: str) -> list[str]:
+def _series(records: Sequence[Row], across: str) -> list[str]:
     """For each record its row of panels: group, epoch and method in words, the layer where columns do not show it."""
     labels = style.group_labels(records, None if across == LAYER else across)
     several = {name for name in ("epoch", "layer", "method", "beta") if len({r.get(name) for r in records}) > 1}
@@ -51,14 +52,14 @@ def _series(records: Sequence[Record], across: str) -> list[str]:
     return texts
 
 
-def panels(records: Sequence[Record], across: str) -> dict[tuple[Any, ...], list[Record]]:
+def panels(records: Sequence[Row], across: str) -> dict[tuple[Any, ...], list[Row]]:
     """The records (one for each model) of each panel: by the words of its row, and what its column stands for."""
     texts = _series(records, across)
     tagged = [dict(r) | {"series": text, "column": _across(r, across)} for r, text in zip(records, texts, strict=True)]
     return cells(tagged, "series", "column")
 
 
-def head(records: Sequence[Record], column: Any) -> Row:
+def head(records: Sequence[Row], column: Any) -> Drawn:
     """What a row says of the records (one for each model) behind it, and of its place."""
     names = ("group", "arch", "dataset", "symmetry", "kappa", "epoch", "layer", "method", "beta", "series", "neurons")
     first = records[0]

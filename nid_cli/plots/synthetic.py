@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nid_cli.plots import style
-from nid_cli.plots.rows import Record, Row, cells, spreads
+from nid_cli.plots.rows import Drawn, cells, spreads
+from nid_cli.records.base import Row
 
 FAMILIES = {"exact_copy": "exact copies", "random_tight_frame": "random tight frame"}
 LOOKS: dict[str, dict[str, Any]] = {
@@ -18,7 +19,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def table(records: Sequence[Record]) -> list[Row]:
+def table(records: Sequence[Row]) -> list[Drawn]:
     """What is drawn: for each family and number of active copies mean and sd over seeds and pairs."""
     return [
         {"family": family, "active_copies": copies, "coherence": own[0]["coherence"], "count": len(own)}
@@ -28,7 +29,7 @@ def table(records: Sequence[Record]) -> list[Row]:
     ]
 
 
-def draw(records: Sequence[Record], columns: int | None = None) -> Figure:
+def draw(records: Sequence[Row], columns: int | None = None) -> Figure:
     """Midpoint barrier against coherence, and test loss along the segment at the greatest and least coherence."""
     rows = table(records)
     columns = columns or 2

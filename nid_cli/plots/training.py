@@ -10,18 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from nid_cli.plots import style
-from nid_cli.plots.rows import IDENTITY, Record, Row, cells
+from nid_cli.plots.rows import IDENTITY, Drawn, cells
+from nid_cli.records.base import Row
 
 QUANTITIES = {"loss": "loss", "accuracy": "accuracy (%)"}
 
 
-def table(records: Sequence[Record], splits: Sequence[str] = ("train", "val", "test")) -> list[Row]:
+def table(records: Sequence[Row], splits: Sequence[str] = ("train", "val", "test")) -> list[Drawn]:
     """What is drawn: one row for each model and epoch, with the loss and accuracy of these splits."""
     names = (*IDENTITY, "model", *(f"{split}_{quantity}" for split in splits for quantity in QUANTITIES))
     return [{name: r[name] for name in names} for r in records]
 
 
-def draw(records: Sequence[Record], splits: Sequence[str] = ("train", "test"), columns: int | None = None) -> Figure:
+def draw(records: Sequence[Row], splits: Sequence[str] = ("train", "test"), columns: int | None = None) -> Figure:
     """Loss above accuracy, a column of panels for each split.
 
     Args:
@@ -43,7 +44,7 @@ def draw(records: Sequence[Record], splits: Sequence[str] = ("train", "test"), c
     return figure
 
 
-def curves(axis: Any, records: Sequence[Record], name: str, *, text: str | None = None, dash: Any = None) -> None:
+def curves(axis: Any, records: Sequence[Row], name: str, *, text: str | None = None, dash: Any = None) -> None:
     """One quantity of all groups: its models thin, the mean over the epochs that all have thick.
 
     Args:

@@ -137,7 +137,7 @@ GROUP = (
     Column("group", "str", "The group's name."),
     Column("arch", "str", "The architecture."),
     Column("dataset", "str", "The data set."),
-    Column("symmetry", "str", "The symmetry type, by its name in `nid train --symmetry`."),
+    Column("symmetry", "str", "The symmetry type, by its name in `--symmetry`."),
     Column("kappa", "float | list[float] | None", "The scale of what is fixed: a number, one for each layer, or none."),
 )
 RESULT = Column("result_id", "str", "The result's identity: the first 16 digits of the hash of all that determines it.")

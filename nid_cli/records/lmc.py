@@ -38,7 +38,7 @@ class Lmc(Record):
     schema = "nid.lmc/1"
     about = PAIR
 
-    align: str = column("How the second model was aligned with the first, by its name in `nid lmc --align`")
+    align: str = column("How the second model was aligned with the first, by its name in `--align`")
     bn_reset: bool = column("Whether batch-norm statistics were estimated anew after interpolation")
     status: str = column("ok, or not_applicable")
     reason: str | None = column("Why the alignment does not apply", default=None)

@@ -15,22 +15,45 @@ class SymmetryType:
     """A symmetry type: ``settings`` are those of ``kappa`` and ``num_fixed`` that it takes.
 
     ``gated``: fixed gates stand in the place of the activations. ``rule``: ``module:name`` of what it fixes and how.
+    ``label``: what stands before the architecture in figures (None: its name). ``reference``: who proposed it.
     """
 
     name: str
     rule: str
     settings: tuple[str, ...] = ()
     gated: bool = False
+    label: str | None = None
+    reference: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the architecture in figures."""
+        label = self.name if self.label is None else self.label
+        return f"{label}-" if label else ""
 
 
 # In the order of the reference code's numbers 0..3.
 SYMMETRIES: dict[str, SymmetryType] = {
     symmetry.name: symmetry
     for symmetry in (
-        SymmetryType(name="standard", rule="nid_cli.nets.symmetry:STANDARD"),
-        SymmetryType(name="w", rule="nid_cli.nets.symmetry:W", settings=("kappa", "num_fixed")),
-        SymmetryType(name="sigma", rule="nid_cli.nets.symmetry:SIGMA", gated=True),
-        SymmetryType(name="syre", rule="nid_cli.nets.symmetry:SYRE", settings=("kappa",)),
+        SymmetryType(name="standard", rule="nid_cli.nets.symmetry:STANDARD", label=""),
+        SymmetryType(
+            name="w",
+            rule="nid_cli.nets.symmetry:W",
+            settings=("kappa", "num_fixed"),
+            label="W",
+            reference="Lim et al. 2024",
+        ),
+        SymmetryType(
+            name="sigma",
+            rule="nid_cli.nets.symmetry:SIGMA",
+            gated=True,
+            label=r"$\sigma$",
+            reference="Lim et al. 2024",
+        ),
+        SymmetryType(
+            name="syre", rule="nid_cli.nets.symmetry:SYRE", settings=("kappa",), reference="Ziyin et al. 2025"
+        ),
     )
 }
 

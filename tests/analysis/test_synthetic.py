@@ -188,7 +188,7 @@ def test_a_student_has_no_barrier_with_itself() -> None:
     twice = weights[:, [0, 0]], orders[[0, 0]]
     frame = exact_copy(SMALL.copies, 2, 0)
     training, test = (samples.float() for samples in draw_data(SMALL, 0))
-    students = Students.born(frame, draw_mask(SMALL, 0), twice[0], torch.float32, torch.device("cpu"))
+    students = Students.initial(frame, draw_mask(SMALL, 0), twice[0], torch.float32, torch.device("cpu"))
     train(students, training, twice[1], SMALL)
     curve = losses(students, test, lambdas(SMALL))
     assert curve.shape == (5, 1) and (curve == curve[0]).all()

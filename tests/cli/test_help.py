@@ -71,6 +71,13 @@ def test_help_on_a_terminal_is_in_panels(columns: int, tmp_path: Path) -> None:
     assert "Exit codes: 0 done" in plain and max(map(len, shown.splitlines())) <= columns
 
 
+@pytest.mark.parametrize("command", [("lmc",), ("group", "show"), ("plot", "cost"), ("coherence", "synthetic")])
+def test_help_of_commands_on_a_terminal_is_in_panels_too(command: tuple[str, ...], tmp_path: Path) -> None:
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(*command, "--help", folder=tmp_path, columns=80))
+    assert "─ Options ─" in shown and "Examples:" in shown and f"nid {' '.join(command)}" in shown
+    assert "--registry" in shown and max(map(len, shown.splitlines())) <= 80
+
+
 def test_training_on_a_terminal_shows_the_whole_above_its_models(tmp_path: Path) -> None:
     shown = on_a_terminal(
         "train", "--width", "4", "--depth", "2", "--epochs", "40", "--seeds", "2", "--workers", "1", folder=tmp_path

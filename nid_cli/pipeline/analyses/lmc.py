@@ -23,7 +23,7 @@ from nid_cli.records.lmc import Lmc
 from nid_cli.registry.results import ResultKey
 from nid_cli.specs import ALIGNMENTS, SPLITS
 
-GATED = "the fixed gates of a sigma network tie its neurons to their places: a permutation changes the function"
+GATED = "the fixed gates of a {} network tie its neurons to their places: a permutation changes the function"
 
 # Told the share of a pair's work that is done.
 Advance = Callable[[float], None]
@@ -74,9 +74,10 @@ def _pair(
     measured = iter(zip(targets, analysis.segments(graph, a, b, targets, inner, data, count, reset), strict=True))
     trained = lab.trainable(group)
     labels = {space.name: str(space.label) for space in graph.spaces}
+    gated = GATED.format(group.symmetry)
     records = []
     for key, applicable in zip(batch, applies, strict=True):
-        empty = Lmc(align=key.parameters["align"], bn_reset=reset, status="not_applicable", reason=GATED)
+        empty = Lmc(align=key.parameters["align"], bn_reset=reset, status="not_applicable", reason=gated)
         if not applicable:
             records.append(empty)
             continue
