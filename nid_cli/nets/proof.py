@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -67,7 +68,7 @@ def prove(
     still = identity(symmetries.spaces)
 
     def outputs(stored: Mapping[str, Tensor]) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), _floating(torch.float64):
             return run(plan, stored, given, (description.output,))[description.output]
 
     before = outputs(tensors)
@@ -94,6 +95,17 @@ def prove(
         trusted = [name for name in trusted if name not in faulty]
     moved = {name for space in symmetries.spaces if space.name in trusted for name, _ in space.places}
     return Proof(error(trusted), share_moved(description, moved), tuple(found))
+
+
+@contextmanager
+def _floating(dtype: torch.dtype) -> Iterator[None]:
+    """What becomes of whole numbers that are divided, or whose sine is taken, is of this type."""
+    was = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(was)
 
 
 def share_moved(description: Description, moved: Collection[str]) -> float:
