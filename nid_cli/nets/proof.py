@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -67,17 +69,18 @@ def prove(
     still = identity(symmetries.spaces)
 
     def outputs(stored: Mapping[str, Tensor]) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), _floating(torch.float64):
             return run(plan, stored, given, (description.output,))[description.output]
 
     before = outputs(tensors)
 
-    def error(names: Sequence[str]) -> float:
+    @cache
+    def error(names: tuple[str, ...]) -> float:
         moved = {**still, **{name: permutation[name] for name in names}}
         return relative_error(outputs(permute(symmetries.axes, tensors, moved)), before)
 
     def holds(names: Sequence[str]) -> bool:
-        return not names or error(names) <= tolerance
+        return not names or error(tuple(names)) <= tolerance
 
     def at_fault(names: Sequence[str]) -> list[str]:
         if holds(names):
@@ -93,7 +96,18 @@ def prove(
         found += faulty
         trusted = [name for name in trusted if name not in faulty]
     moved = {name for space in symmetries.spaces if space.name in trusted for name, _ in space.places}
-    return Proof(error(trusted), share_moved(description, moved), tuple(found))
+    return Proof(error(tuple(trusted)), share_moved(description, moved), tuple(found))
+
+
+@contextmanager
+def _floating(dtype: torch.dtype) -> Iterator[None]:
+    """What becomes of whole numbers that are divided, or whose sine is taken, is of this type."""
+    was = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(was)
 
 
 def share_moved(description: Description, moved: Collection[str]) -> float:
@@ -109,8 +123,8 @@ def random_tensors(description: Description, state: Mapping[str, Tensor], seed: 
     drawn: dict[str, Tensor] = {}
     for name, shape in description.parameters.items():
         if len(shape) > 1:
-            scale = math.prod(shape[1:]) ** -0.5  # type: ignore[arg-type]
-            drawn[name] = torch.randn(shape, generator=generator, dtype=torch.float64) * scale  # type: ignore[arg-type]
+            most = (3 / max(1, math.prod(shape[1:]))) ** 0.5  # type: ignore[arg-type]
+            drawn[name] = torch.empty(shape, dtype=torch.float64).uniform_(-most, most, generator=generator)  # type: ignore[arg-type]
         else:
             drawn[name] = 0.5 + torch.rand(shape, generator=generator, dtype=torch.float64)  # type: ignore[arg-type]
     running = running_statistics(description)

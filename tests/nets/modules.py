@@ -156,6 +156,11 @@ def _changed_input(own: Of, x: Tensor) -> Tensor:
     return own.a(x) + x
 
 
+def _numbered(own: Of, x: Tensor) -> Tensor:
+    angles = torch.exp(-torch.arange(16, device=x.device) / 2.0)
+    return own.b(F.relu(own.a(x) * angles.sin()))
+
+
 IN_PLACE = {
     "residual": _residual_in_place,
     "view changed": _view_changed,
@@ -179,6 +184,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[Input, ...]]] = {
     "entangled": (Entangled, ROWS),
     "constants": (Constants, ROWS),
     "norms": (Normed, PICTURES),
+    "numbered": (lambda: Of(_numbered), ROWS),
     "lstm": (lambda: _Recurrent(), ROWS),
     **{name: (lambda f=function: Of(f), ROWS) for name, function in IN_PLACE.items()},  # type: ignore[misc]
 }

@@ -31,7 +31,7 @@ def taken(name: str) -> tuple[nn.Module, Exported]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_network_computes_what_its_module_does(name: str) -> None:
-    module, (described, state, _) = taken(name)
+    module, (described, state, *_) = taken(name)
     inputs = example(described.inputs, samples=4, seed=1)
     if name == "gpt":
         module = copy.deepcopy(module)
@@ -42,7 +42,7 @@ def test_a_network_computes_what_its_module_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_description_is_one_text_and_passes_every_check(name: str) -> None:
-    _, (described, state, _) = taken(name)
+    _, (described, state, *_) = taken(name)
     check(described)
     assert Description.from_json(described.text, described.hash) == described
     assert state.keys() == described.parameters.keys() | described.buffers.keys()
@@ -56,7 +56,7 @@ def test_the_same_module_is_the_same_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_derived_symmetries_are_proven(name: str) -> None:
-    _, (described, state, _) = taken(name)
+    _, (described, state, *_) = taken(name)
     found = prove(described, state, symmetries_of(described))
     assert found.error <= 1e-9 and not found.at_fault
 
@@ -68,14 +68,14 @@ def test_weighted_calls_bear_the_path_of_their_module() -> None:
 
 
 def test_tied_tensors_are_one() -> None:
-    _, (described, state, notes) = taken("gpt")
+    _, (described, state, notes, *_) = taken("gpt")
     assert described.tied == {"lm_head.weight": "wte.weight"}
     assert "lm_head.weight" not in state and any("logits" in note for note in notes)
     assert sum("wte.weight" in call.stored for call in described.calls) == 2
 
 
 def test_constants_of_the_code_are_stored() -> None:
-    module, (described, state, _) = taken("constants")
+    module, (described, state, *_) = taken("constants")
     own = {name for name, buffer in described.buffers.items() if not buffer.persistent}
     assert "mask" in own and len(own) == 2 and described.buffers["scale"].persistent
     assert own.isdisjoint(module.state_dict())
@@ -84,7 +84,7 @@ def test_constants_of_the_code_are_stored() -> None:
 
 def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:
     for name in ("encoder", "norms", "vit", "lstm", "entangled"):
-        _, (described, state, _) = taken(name)
+        _, (described, state, *_) = taken(name)
         plan, given = plan_of(described), {"input": example(described.inputs, 4)[0]}
         stored = {key: value.clone() for key, value in state.items()}
 
@@ -113,7 +113,7 @@ def test_a_module_is_left_as_it_was() -> None:
 
 
 def test_half_precision_becomes_float32() -> None:
-    _, state, notes = export(nn.Linear(16, 4).half(), ROWS)
+    _, state, notes, *_ = export(nn.Linear(16, 4).half(), ROWS)
     assert state["weight"].dtype == torch.float32 and "float32" in notes[0]
 
 

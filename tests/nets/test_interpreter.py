@@ -91,7 +91,7 @@ def test_statistics_change_in_training_alone() -> None:
 def test_gradients_are_those_of_the_module() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(16, 8), nn.ReLU(inplace=True), nn.Linear(8, 3))
-    described, state, _ = export(module, ROWS)
+    described, state, *_ = export(module, ROWS)
     x = example(described.inputs, 4)[0]
     module(x).square().sum().backward()
     own = {name: value.clone().requires_grad_() for name, value in state.items()}
@@ -101,7 +101,7 @@ def test_gradients_are_those_of_the_module() -> None:
 
 
 def test_networks_run_in_float64_from_end_to_end() -> None:
-    described, state, _ = export(Constants(), ROWS)
+    described, state, *_ = export(Constants(), ROWS)
     double = {name: value.double() if value.is_floating_point() else value for name, value in state.items()}
     x = example(described.inputs, 4)[0]
     found = run(plan_of(described, torch.float64), double, {"input": x.double()}, (described.output,))

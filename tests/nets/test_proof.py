@@ -22,7 +22,7 @@ def _mlp() -> nn.Sequential:
 
 
 def test_a_right_derivation_holds() -> None:
-    described, state, _ = export(_mlp(), ROWS)
+    described, state, *_ = export(_mlp(), ROWS)
     found = prove(described, state, symmetries_of(described))
     assert found.error <= 1e-12 and found.at_fault == ()
     assert found.moved == 1 - 3 / (6 * 17 * 16 + 17 * 3)  # all but the output's biases
@@ -31,7 +31,7 @@ def test_a_right_derivation_holds() -> None:
 @pytest.mark.parametrize("wrong", [(0,), (3,), (0, 5), (2, 3)])
 def test_spaces_at_fault_are_found(wrong: tuple[int, ...]) -> None:
     """The bias of a layer is said to stay where its weight's rows move."""
-    described, state, _ = export(_mlp(), ROWS)
+    described, state, *_ = export(_mlp(), ROWS)
     derived = symmetries_of(described)
     pinned: Mapping[str, Axes] = {f"{2 * place}.bias": (Pinned(16),) for place in wrong}
     broken = dataclasses.replace(derived, axes={**derived.axes, **pinned})
@@ -43,7 +43,7 @@ def test_spaces_at_fault_are_found(wrong: tuple[int, ...]) -> None:
 
 def test_spaces_that_fail_only_together_are_all_found() -> None:
     """Two spaces on the axes of one tensor, in the place of one that both are pinned by: nothing of it is trusted."""
-    described, state, _ = export(_mlp(), ROWS)
+    described, state, *_ = export(_mlp(), ROWS)
     derived = symmetries_of(described)
     axes = {**derived.axes, "2.weight": tuple(reversed(derived.axes["2.weight"]))}
     assert len(prove(described, state, dataclasses.replace(derived, axes=axes)).at_fault) >= 2
@@ -59,14 +59,14 @@ def test_buffers_that_are_constants_keep_their_values() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.fc(x)[:, self.order]
 
-    described, state, _ = export(Indexed(), ROWS)
+    described, state, *_ = export(Indexed(), ROWS)
     assert torch.equal(random_tensors(described, state)["order"], torch.tensor([2, 0, 1]))
     assert prove(described, state, symmetries_of(described)).error <= 1e-9
 
 
 def test_a_changed_module_does_not_agree() -> None:
     module = _mlp()
-    described, state, _ = export(module, ROWS)
+    described, state, *_ = export(module, ROWS)
     x = torch.randn(4, 5, 16)
     assert agree(module, described, state, [x]).evaluation < 1e-6
     kept = {name: value.clone() for name, value in state.items()}
