@@ -21,12 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from nid_cli.errors import UsageError
+from nid_cli.files import sha256
 from nid_cli.nets.calls import INPUT, Argument, Call, Stored, Value
 from nid_cli.nets.conversion import Conversion, Entangled, needed
 from nid_cli.nets.description import Buffer, Description, Input
 from nid_cli.nets.example import example
 from nid_cli.nets.functions import DROPOUTS
 from nid_cli.nets.shallow import told_at_once
+from nid_cli.nets.storage import to_bytes
 from nid_cli.nets.trial import left_out, try_out
 from nid_cli.nets.validation import validate
 
@@ -103,7 +105,8 @@ def _described(
         if name not in read and name.endswith("num_batches_tracked"):
             continue
         dtype = str(tensor.dtype).removeprefix("torch.")
-        buffers[name], state[name] = Buffer(tuple(tensor.shape), dtype, kept), tensor.detach()
+        digest = None if kept else sha256(to_bytes({"constant": tensor}))
+        buffers[name], state[name] = Buffer(tuple(tensor.shape), dtype, kept, digest), tensor.detach()
     described = Description(
         inputs=tuple(inputs), calls=tuple(calls), parameters=parameters, buffers=buffers, tied=aliases, output=output
     )

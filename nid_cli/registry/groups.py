@@ -104,7 +104,7 @@ def group_key(spec: RunSpec, fixed_hash: str | None) -> str:
     return stable_hash({"settings": spec.shared(), "fixed": fixed_hash})
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, whose: str = "a group's") -> str:
     """The name itself.
 
     Raises:
@@ -112,7 +112,7 @@ def check_name(name: str) -> str:
     """
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be a group's name", "use letters, digits and . , + = @ _ -, at most 100, no space"
+            f"{name!r} cannot be {whose} name", "use letters, digits and . , + = @ _ -, at most 100, no space"
         )
     return name
 
