@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import inspect
 import io
 import logging
@@ -21,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from nid_cli.errors import UsageError
-from nid_cli.files import sha256
 from nid_cli.nets.calls import INPUT, Argument, Call, Stored, Value
 from nid_cli.nets.conversion import Conversion, Entangled, needed
 from nid_cli.nets.description import Buffer, Description, Input
@@ -105,7 +105,7 @@ def _described(
         if name not in read and name.endswith("num_batches_tracked"):
             continue
         dtype = str(tensor.dtype).removeprefix("torch.")
-        digest = None if kept else sha256(to_bytes({"constant": tensor}))
+        digest = None if kept else hashlib.sha256(to_bytes({"constant": tensor})).hexdigest()
         buffers[name], state[name] = Buffer(tuple(tensor.shape), dtype, kept, digest), tensor.detach()
     described = Description(
         inputs=tuple(inputs), calls=tuple(calls), parameters=parameters, buffers=buffers, tied=aliases, output=output
