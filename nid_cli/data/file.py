@@ -16,8 +16,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from nid_cli.data.catalog import CATALOG, ENDINGS, VAL_SHARE, Measures, resolve_common
-from nid_cli.errors import NotFoundError, UsageError, unknown
+from nid_cli.data.catalog import CATALOG, ENDINGS, VAL_SHARE, Measures, measures_of, resolve_common
+from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
 from nid_cli.files import sha256
 from nid_cli.specs import DataSpec
 
@@ -87,13 +87,36 @@ def _read(path: Path) -> Arrays:
         raise UsageError(f"{path} cannot be read: {_first_line(error)}") from None
     except SafetensorError as error:
         raise UsageError(f"{path} is no safetensors file: {_first_line(error)}") from None
+    _complete(found, path)
+    return found
+
+
+def hold(content: bytes, spec: DataSpec) -> None:
+    """Holds tensors as a registry keeps them against the specification of their data set.
+
+    Raises:
+        IntegrityError: they are not such tensors, or others than it says.
+    """
+    path = Path(spec.name)
+    try:
+        arrays = load(content)
+        _complete(arrays, path)
+        plain = all(array.dtype in (np.float32, np.int64) for array in arrays.values())
+        if not plain or _measure(arrays, path) != measures_of(spec):
+            raise IntegrityError(f"the tensors kept for the data set {spec.name} are not those that its models fit")
+    except SafetensorError as error:
+        raise IntegrityError(f"what is kept for the data set {spec.name} is no safetensors file: {error}") from None
+    except UsageError as error:
+        raise IntegrityError(error.message) from None
+
+
+def _complete(found: Arrays, path: Path) -> None:
     if missing := [name for name in REQUIRED if name not in found]:
         raise UsageError(f"{path} lacks {missing[0]}", f"a data set has {', '.join(REQUIRED)}; it may have val_*")
     if surplus := sorted(found.keys() - {*REQUIRED, *OPTIONAL}):
         raise unknown(f"tensor in {path}:", surplus[0], (*REQUIRED, *OPTIONAL))
     if len(found.keys() & {*OPTIONAL}) == 1:
         raise UsageError(f"{path} has one of val_inputs and val_targets without the other")
-    return found
 
 
 def _first_line(error: Exception) -> str:

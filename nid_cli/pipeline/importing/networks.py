@@ -120,7 +120,10 @@ def symmetries_of(graph: Graph, state: Mapping[str, Tensor], began: float | None
         graph = graph.with_description(dataclasses.replace(graph.description, pinned=pinned))
     reasons = Counter(dict(derived.pinned))
     if graph.description.pinned:
-        reasons["does not keep the outputs when it is tried"] += len(graph.description.pinned)
+        tried = "does not keep the outputs" if proof.finite else "the outputs are not finite"
+        reasons[f"{tried} when it is tried"] += len(
+            graph.description.pinned
+        )
     return Symmetric(graph, proof.error, proof.moved, tuple(reasons.most_common()), time.perf_counter() - began)
 
 
