@@ -121,9 +121,7 @@ def symmetries_of(graph: Graph, state: Mapping[str, Tensor], began: float | None
     reasons = Counter(dict(derived.pinned))
     if graph.description.pinned:
         tried = "does not keep the outputs" if proof.finite else "the outputs are not finite"
-        reasons[f"{tried} when it is tried"] += len(
-            graph.description.pinned
-        )
+        reasons[f"{tried} when it is tried"] += len(graph.description.pinned)
     return Symmetric(graph, proof.error, proof.moved, tuple(reasons.most_common()), time.perf_counter() - began)
 
 
