@@ -6,10 +6,11 @@ from functools import lru_cache
 from typing import Any
 
 from nid_cli.data.catalog import CATALOG, measures_of
-from nid_cli.errors import IntegrityError
+from nid_cli.errors import IntegrityError, UsageError
+from nid_cli.fitting import refuse_unfit
 from nid_cli.nets import ARCHITECTURES, Graph, build
 from nid_cli.nets.description import Description
-from nid_cli.nets.validation import validate
+from nid_cli.nets.validation import validate, validate_answer
 from nid_cli.specs import SYMMETRIES, DataSpec, NetworkSpec, RunSpec
 
 # What nid itself can make, by selector; registries hold other architectures and data sets beside.
@@ -29,7 +30,12 @@ def network_of(network: NetworkSpec, data: DataSpec, symmetry: str, description:
     if network.graph is not None:
         if description is None:
             raise IntegrityError(f"the description of the network {network.arch} is not there")
-        return _described(description, network.graph)
+        graph = _described(description, network.graph)
+        try:
+            refuse_unfit(graph, data)
+        except UsageError as error:
+            raise IntegrityError(error.message) from None
+        return graph
     shape, outputs, *_ = measures_of(data)
     return build(network, shape, outputs, gated=SYMMETRIES[symmetry].gated)
 
@@ -38,6 +44,7 @@ def network_of(network: NetworkSpec, data: DataSpec, symmetry: str, description:
 def _described(text: str, expected: str) -> Graph:
     described = Description.from_json(text, expected)
     validate(described)
+    validate_answer(described)
     return Graph(described)
 
 

@@ -90,6 +90,44 @@ class Unknown(Pair):
         return torch.special.bessel_j0(self.linear(x.flatten(1)))
 
 
+class Drawn(Pair):
+    """A constant that is drawn, and in no state dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.rand(10)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)) * self.scale
+
+
+class Masked(Pair):
+    """A mask that state dictionaries have."""
+
+    def __init__(self, width=64):
+        super().__init__()
+        self.register_buffer("mask", torch.zeros(64).masked_fill_(torch.arange(64) > 60, float("-inf")))
+
+    def forward(self, x):
+        return self.linear((x.flatten(1) + self.mask).softmax(-1))
+
+
+class Doubled(Pair):
+    def forward(self, x):
+        x = self.linear(x.flatten(1))
+        return torch.cat([x, x])
+
+
+class Turned(Pair):
+    def forward(self, x):
+        return self.linear(x.flatten(1)).T
+
+
+class Shorter(Tokens):
+    def forward(self, x):
+        return super().forward(x)[:, 1:]
+
+
 def nothing():
     return 3
 

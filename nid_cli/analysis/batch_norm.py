@@ -21,36 +21,43 @@ BATCH = 256
 def reset_statistics(graph: Graph, state: Mapping[str, Tensor], data: Data) -> State:
     """The state with mean and (unbiased) variance of each batch norm's inputs over the un-augmented training set.
 
-    One pass: each batch is normalized by its own statistics, as in training, and all batches pool. A network without
-    batch norms is returned as it is.
+    One pass: each batch is normalized by its own statistics, as in training, and all batches pool, as do all calls
+    that share their statistics. Those of instance norms are the means of the statistics of single samples, as torch
+    defines them. A network without running statistics is returned as it is.
 
     Raises:
         UsageError: there are too few samples for a variance.
     """
     # Training mode updates the running statistics that it is given: these are thrown away.
-    running = [name for pair in graph.statistics.values() for name in pair]
-    fresh = dict(state) | {name: state[name].clone() for name in running}
-    if not running:
+    fresh = dict(state) | {name: state[name].clone() for name in graph.running}
+    if not graph.running:
         return fresh
-    sums = {name: torch.zeros_like(state[name], dtype=torch.float64) for name in running}
-    counts = dict.fromkeys(graph.statistics, 0)
+    sums = {name: torch.zeros_like(state[name], dtype=torch.float64) for name in graph.running}
+    counts = dict.fromkeys(graph.statistics.values(), 0)
+    by_sample = {graph.statistics[call.name] for call in graph.calls if call.function == "instance_norm.default"}
 
     def observe(call: Call, x: Tensor) -> None:
-        if call.name in counts:
-            mean, variance = graph.statistics[call.name]
+        if call.name not in graph.statistics:
+            return
+        pair = mean, variance = graph.statistics[call.name]
+        if pair in by_sample:
+            pixels = x.double().flatten(2)
+            counts[pair] += len(x)
+            sums[mean] += pixels.mean(2).sum(0)
+            sums[variance] += pixels.var(2).sum(0)
+        else:
             samples = x.transpose(0, 1).flatten(1)
-            counts[call.name] += samples.shape[1]
+            counts[pair] += samples.shape[1]
             sums[mean] += samples.sum(1, dtype=torch.float64)
             sums[variance] += samples.double().square().sum(1)
 
     for x, _ in data.batches("train", BATCH):
         if len(x) > 1:  # one sample has no batch statistics
             record(graph, fresh, {INPUT: x}, (graph.output,), training=True, observe=observe)
-    for name, count in counts.items():
+    for pair, count in counts.items():
         if count < 2:
             raise UsageError("one training sample has no statistics to reset batch norms with", "take more samples")
-        first, second = graph.statistics[name]
-        mean = sums[first] / count
-        variance = (sums[second] / count - mean.square()).clamp_min(0) * count / (count - 1)
-        fresh[first], fresh[second] = mean.float(), variance.float()
+        first, second = (sums[name] / count for name in pair)
+        variance = second if pair in by_sample else (second - first.square()).clamp_min(0) * count / (count - 1)
+        fresh |= dict(zip(pair, (first.float(), variance.float()), strict=True))
     return fresh

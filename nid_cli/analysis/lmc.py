@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,12 +43,10 @@ class Endpoint:
     permutation: Permutation | None = None
 
 
-def interpolate(a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> State:
-    """(1 - weight) A + weight B, of every parameter and running statistic; whole numbers are A's."""
-    return {
-        name: torch.lerp(tensor, b[name], weight) if tensor.is_floating_point() else tensor
-        for name, tensor in a.items()
-    }
+def interpolate(graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> State:
+    """(1 - weight) A + weight B, of every parameter and running statistic; constants, which both share, are A's."""
+    mixed = {*graph.parameters, *graph.running}
+    return {name: torch.lerp(tensor, b[name], weight) if name in mixed else tensor for name, tensor in a.items()}
 
 
 @torch.no_grad()
@@ -100,7 +99,7 @@ def _one_pass(
     reset: bool,
 ) -> list[SplitMetrics]:
     """Metrics of some interpolated networks, each an end (by its place among ``ends``) and a weight, in one pass."""
-    states = [interpolate(a, ends[index].state, weight) for index, weight in networks]
+    states = [interpolate(graph, a, ends[index].state, weight) for index, weight in networks]
     if reset:
         states = [reset_statistics(graph, state, data) for state in states]
     found: list[SplitMetrics] = [{} for _ in networks]
@@ -184,13 +183,14 @@ def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequenc
 
     Args:
         weights: from 0 to 1; ``losses`` and ``accuracies`` (percent) are those there, ``middle`` the metrics at 1/2.
+            Where a loss is not a number, neither are the barriers of the losses.
     """
     barriers = {}
     errors = [100 - accuracy for accuracy in accuracies]
     for name, values, mid in (("loss", losses, middle.loss), ("error", errors, 100 - middle.accuracy)):
         chords = [(1 - w) * values[0] + w * values[-1] for w in weights]
-        barriers[f"{name}_barrier"] = max(v - chord for v, chord in zip(values, chords, strict=True))
-        barriers[f"{name}_barrier_max"] = max(values) - max(values[0], values[-1])
+        barriers[f"{name}_barrier"] = _greatest([v - chord for v, chord in zip(values, chords, strict=True)])
+        barriers[f"{name}_barrier_max"] = _greatest(values) - max(values[0], values[-1])
         barriers[f"{name}_barrier_mid"] = mid - (values[0] + values[-1]) / 2
     best_end = max(accuracies[0], accuracies[-1])
     return Curve(
@@ -200,6 +200,11 @@ def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequenc
         relative_accuracy_drop=100 * (min(accuracies) - best_end) / best_end if best_end > 0 else 0.0,
         accuracy_mid=middle.accuracy,
     )
+
+
+def _greatest(values: Sequence[float]) -> float:
+    """The greatest value; Python's ``max`` would pass over one that is not a number."""
+    return math.nan if any(map(math.isnan, values)) else max(values)
 
 
 def curve_of(split: str, weights: Sequence[float], metrics: Sequence[SplitMetrics], middle: SplitMetrics) -> Curve:

@@ -90,6 +90,19 @@ def _refuse_wide(sizes: Sequence[tuple[str, int]]) -> None:
         )
 
 
+def _refuse_many(sizes: Sequence[tuple[str, int]]) -> None:
+    """Refuses matrices of all pairs of a layer's neurons that would take more than ``LARGEST_COVARIANCE`` bytes."""
+    many = [(name, neurons) for name, neurons in sizes if 8 * neurons * neurons > LARGEST_COVARIANCE]
+    if many:
+        name, neurons = many[0]
+        others = [own for own, _ in sizes if own not in dict(many)]
+        raise UsageError(
+            f"the costs of all pairs of the {neurons} neurons of {name} would take {8 * neurons**2 / 2**30:.1f} GiB, "
+            f"more than {LARGEST_COVARIANCE >> 30} GiB",
+            f"--layers {','.join(others)}" if others else "leave the layer out with --layers",
+        )
+
+
 def _is_share(explained_variance: float) -> None:
     if not 0 < explained_variance <= 1:
         raise UsageError(f"explained-variance must lie above 0 and not above 1, not {explained_variance}")
@@ -191,9 +204,12 @@ class CostParameters(Parameters):
         return names if self.layers is None else _chosen(self.layers, _by_index(names))
 
     def check(self, graphs: Sequence[Graph]) -> None:
-        """Covariances must fit into memory."""
+        """Costs of all pairs of neurons, and covariances, must fit into memory."""
         for graph in graphs:
-            _refuse_wide([(name, graph.layers[name].fan_in) for name in self._layers(graph)])
+            layers = [graph.layers[name] for name in self._layers(graph)]
+            if self.method != "ridge":  # which is of the first neurons alone
+                _refuse_many([(layer.name, layer.channels) for layer in layers])
+            _refuse_wide([(layer.name, layer.fan_in) for layer in layers])
 
 
 @dataclass(frozen=True, kw_only=True)

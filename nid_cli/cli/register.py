@@ -73,6 +73,7 @@ def register(
     as_json: options.Json = False,
 ) -> None:
     """Import models: state dictionaries of your own network, the reference code's runs, groups of other registries."""
+    from nid_cli.pipeline.importing.checkpoints import ENDINGS
     from nid_cli.pipeline.importing.models import is_model
 
     if model is not None and not is_model(model) and group is None:
@@ -87,6 +88,11 @@ def register(
         _refuse({**code, "name": name, "recursive": recursive or None}, "--group, whose network and data are known")
     elif said := [option for option, value in {**code, **own}.items() if value is not None]:
         raise UsageError(f"--{said[0]} goes with --model", "--model FILE.py:FUNCTION says what the files are of")
+    elif states := [path for path in paths if path.suffix in ENDINGS and path.is_file()]:
+        raise UsageError(
+            f"{states[0]} holds tensors, and nothing says of which network",
+            "--model FILE.py:FUNCTION --dataset NAME, or --group NAME of a group with that network",
+        )
 
     with render.progress() as progress:
         context = Context(registry=registry, argv=options.command_line(), progress=progress, say=render.say)

@@ -153,13 +153,14 @@ def is_data_file(name: str) -> bool:
 
 
 class Measures(NamedTuple):
-    """What a network must fit: one sample's shape, the outputs that the targets need, what these are, and for inputs
-    that are whole numbers what they are below."""
+    """What a network must fit: one sample's shape, the outputs that the targets need, what these are, for inputs that
+    are whole numbers what they are below, and how many positions have a class each."""
 
     shape: tuple[int, ...]
     outputs: int
     targets: str
     vocabulary: int | None = None
+    positions: int | None = None
 
 
 def measures_of(data: DataSpec) -> Measures:
@@ -171,7 +172,7 @@ def measures_of(data: DataSpec) -> Measures:
     if data.content is not None:
         if data.input_shape is None or data.outputs is None or data.targets is None:
             raise UsageError(f"the data set {data.name} is a file of tensors without shape, outputs or targets")
-        return Measures(data.input_shape, data.outputs, data.targets, data.vocabulary)
+        return Measures(data.input_shape, data.outputs, data.targets, data.vocabulary, data.positions)
     known = entry(data.name)
     return Measures(known.shape(data.parameters), known.outputs(data.parameters), known.targets)
 

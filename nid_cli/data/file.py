@@ -16,8 +16,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from nid_cli.data.catalog import CATALOG, ENDINGS, VAL_SHARE, resolve_common
-from nid_cli.errors import NotFoundError, UsageError, unknown
+from nid_cli.data.catalog import CATALOG, ENDINGS, VAL_SHARE, Measures, measures_of, resolve_common
+from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
 from nid_cli.files import sha256
 from nid_cli.specs import DataSpec
 
@@ -53,16 +53,17 @@ def read(path: Path, given: Mapping[str, object] | None = None) -> DataFile:
     parameters = resolve_common(path.stem, given or {})
     if VAL_SHARE in parameters and "val_inputs" in arrays:
         raise UsageError(f"{path} has validation samples of its own, so it takes no val-share")
-    shape, outputs, targets, vocabulary = _measure(arrays, path)
+    measured = _measure(arrays, path)
     content = save(dict(sorted(arrays.items())))
     spec = DataSpec(
         name=path.stem,
         parameters=parameters,
         content=sha256(content),
-        input_shape=shape,
-        outputs=outputs,
-        targets=targets,
-        vocabulary=vocabulary,
+        input_shape=measured.shape,
+        outputs=measured.outputs,
+        targets=measured.targets,
+        positions=measured.positions,
+        vocabulary=measured.vocabulary,
     )
     return DataFile(spec, content)
 
@@ -86,13 +87,36 @@ def _read(path: Path) -> Arrays:
         raise UsageError(f"{path} cannot be read: {_first_line(error)}") from None
     except SafetensorError as error:
         raise UsageError(f"{path} is no safetensors file: {_first_line(error)}") from None
+    _complete(found, path)
+    return found
+
+
+def hold(content: bytes, spec: DataSpec) -> None:
+    """Holds tensors as a registry keeps them against the specification of their data set.
+
+    Raises:
+        IntegrityError: they are not such tensors, or others than it says.
+    """
+    path = Path(spec.name)
+    try:
+        arrays = load(content)
+        _complete(arrays, path)
+        plain = all(array.dtype in (np.float32, np.int64) for array in arrays.values())
+        if not plain or _measure(arrays, path) != measures_of(spec):
+            raise IntegrityError(f"the tensors kept for the data set {spec.name} are not those that its models fit")
+    except SafetensorError as error:
+        raise IntegrityError(f"what is kept for the data set {spec.name} is no safetensors file: {error}") from None
+    except UsageError as error:
+        raise IntegrityError(error.message) from None
+
+
+def _complete(found: Arrays, path: Path) -> None:
     if missing := [name for name in REQUIRED if name not in found]:
         raise UsageError(f"{path} lacks {missing[0]}", f"a data set has {', '.join(REQUIRED)}; it may have val_*")
     if surplus := sorted(found.keys() - {*REQUIRED, *OPTIONAL}):
         raise unknown(f"tensor in {path}:", surplus[0], (*REQUIRED, *OPTIONAL))
     if len(found.keys() & {*OPTIONAL}) == 1:
         raise UsageError(f"{path} has one of val_inputs and val_targets without the other")
-    return found
 
 
 def _first_line(error: Exception) -> str:
@@ -102,9 +126,11 @@ def _first_line(error: Exception) -> str:
 def _plain(name: str, array: np.ndarray, path: Path) -> np.ndarray:
     """Numbers as float32, whole numbers as int64."""
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise UsageError(f"{name} of {path} holds numbers that are not finite")
-        return np.ascontiguousarray(array, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            single = np.ascontiguousarray(array, dtype=np.float32)
+        if not np.isfinite(single).all():
+            raise UsageError(f"{name} of {path} holds numbers that are not finite (as float32)")
+        return single
     whole = array.dtype.kind in "iu" and (name.endswith("targets") or array.dtype.itemsize >= 4)
     if not whole:
         raise UsageError(
@@ -114,8 +140,7 @@ def _plain(name: str, array: np.ndarray, path: Path) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-def _measure(arrays: Arrays, path: Path) -> tuple[tuple[int, ...], int, str, int | None]:
-    """The shape of a sample, the outputs that the targets need, what these are, what whole inputs are below."""
+def _measure(arrays: Arrays, path: Path) -> Measures:
     splits = [split for split in ("train", "val", "test") if f"{split}_inputs" in arrays]
     first, first_targets = arrays["train_inputs"], arrays["train_targets"]
     for split in splits:
@@ -138,7 +163,11 @@ def _measure(arrays: Arrays, path: Path) -> tuple[tuple[int, ...], int, str, int
         if min(int(arrays[f"{split}_inputs"].min()) for split in splits) < 0:
             raise UsageError(f"the inputs of {path} are whole numbers, and some are below 0")
         vocabulary = 1 + max(int(arrays[f"{split}_inputs"].max()) for split in splits)
-    return tuple(first.shape[1:]), outputs, kind, vocabulary
+    positions = first_targets.shape[1] if kind == "positions" else None
+    for split in splits if positions is not None else ():
+        if (arrays[f"{split}_targets"] == UNCOUNTED).all():
+            raise UsageError(f"in the {split} split of {path} no position is counted: all targets are {UNCOUNTED}")
+    return Measures(tuple(first.shape[1:]), outputs, kind, vocabulary, positions)
 
 
 def _outputs(one: np.ndarray, every: np.ndarray, path: Path) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import load as from_bytes
 
 from nid_cli.data.catalog import TRAIN_SIZE, VAL_SHARE, Parameters, entry
+from nid_cli.data.file import UNCOUNTED
 from nid_cli.data.tensors import Data, RawData, Split, split_validation
 from nid_cli.errors import UsageError
 from nid_cli.lazy import resolve
@@ -44,6 +45,10 @@ def load_content(name: str, parameters: Parameters, content: bytes) -> Data:
     return _finished(name, parameters, RawData(train, test), val)
 
 
+def _counts_positions(split: Split) -> bool:
+    return split.targets.ndim == 2 and not split.targets.is_floating_point()
+
+
 def _finished(name: str, parameters: Parameters, raw: RawData, val: Split | None = None) -> Data:
     # A copy, as the others are: else it alone would keep the whole of a mapped file in memory.
     test = Split(raw.test.inputs.clone(), raw.test.targets.clone())
@@ -56,6 +61,9 @@ def _finished(name: str, parameters: Parameters, raw: RawData, val: Split | None
         train = train.take(slice(0, int(size)))
     if empty := [part for part, split in (("validation", val), ("test", test), ("training", train)) if not len(split)]:
         raise UsageError(f"the {empty[0]} split of {name} is empty", "--data val-share=0.2, or more data, fills it")
+    for part, split in (("validation", val), ("test", test), ("training", train)):
+        if _counts_positions(split) and bool((split.targets == UNCOUNTED).all()):
+            raise UsageError(f"in the {part} split of {name} no position is counted: all targets are {UNCOUNTED}")
     identity = None
     if raw.generator is not None:
         identity = canonical_json({"name": name, "parameters": dict(parameters), "generator": raw.generator})

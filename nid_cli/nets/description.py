@@ -36,12 +36,14 @@ class Input:
 class Buffer:
     """A stored tensor that is not trained. One that is not ``persistent`` is in no state dictionary of the module:
 
-    a constant of its code, which states of ours carry all the same.
+    a constant of its code, which states of ours carry all the same; ``sha256`` is that of its content, so that networks
+    with other constants are other networks.
     """
 
     shape: Shape
     dtype: str = "float32"
     persistent: bool = True
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +85,7 @@ class Description:
                 "inputs": [_encode_input(given) for given in self.inputs],
                 "calls": [encode_call(call) for call in self.calls],
                 "parameters": {name: encode_shape(shape) for name, shape in self.parameters.items()},
-                "buffers": {
-                    name: {"shape": encode_shape(kept.shape), "dtype": kept.dtype, "persistent": kept.persistent}
-                    for name, kept in self.buffers.items()
-                },
+                "buffers": {name: _encode_buffer(kept) for name, kept in self.buffers.items()},
                 "tied": dict(self.tied),
                 "output": self.output,
                 "pinned": list(self.pinned),
@@ -173,9 +172,16 @@ def _decode_input(data: Any) -> Input:
     return Input(_text(data["name"]), decode_shape(data["shape"]), _text(data["dtype"]), vocabulary)
 
 
+def _encode_buffer(kept: Buffer) -> dict[str, Any]:
+    data = {"shape": encode_shape(kept.shape), "dtype": kept.dtype, "persistent": kept.persistent}
+    return data if kept.sha256 is None else {**data, "sha256": kept.sha256}
+
+
 def _decode_buffer(data: Any) -> Buffer:
-    if not isinstance(data, dict) or data.keys() != {"shape", "dtype", "persistent"}:
+    required = {"shape", "dtype", "persistent"}
+    if not isinstance(data, dict) or not required <= data.keys() <= {*required, "sha256"}:
         raise IntegrityError("the network's description has a buffer without the right entries")
     if not isinstance(data["persistent"], bool):
         raise IntegrityError("the network's description has a buffer that is neither persistent nor not")
-    return Buffer(decode_shape(data["shape"]), _text(data["dtype"]), data["persistent"])
+    digest = _text(data["sha256"]) if "sha256" in data else None
+    return Buffer(decode_shape(data["shape"]), _text(data["dtype"]), data["persistent"], digest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import inspect
 import io
 import logging
@@ -27,6 +28,7 @@ from nid_cli.nets.description import Buffer, Description, Input
 from nid_cli.nets.example import example
 from nid_cli.nets.functions import DROPOUTS
 from nid_cli.nets.shallow import told_at_once
+from nid_cli.nets.storage import to_bytes
 from nid_cli.nets.trial import left_out, try_out
 from nid_cli.nets.validation import validate
 
@@ -103,7 +105,8 @@ def _described(
         if name not in read and name.endswith("num_batches_tracked"):
             continue
         dtype = str(tensor.dtype).removeprefix("torch.")
-        buffers[name], state[name] = Buffer(tuple(tensor.shape), dtype, kept), tensor.detach()
+        digest = None if kept else hashlib.sha256(to_bytes({"constant": tensor})).hexdigest()
+        buffers[name], state[name] = Buffer(tuple(tensor.shape), dtype, kept, digest), tensor.detach()
     described = Description(
         inputs=tuple(inputs), calls=tuple(calls), parameters=parameters, buffers=buffers, tied=aliases, output=output
     )

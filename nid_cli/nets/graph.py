@@ -129,9 +129,14 @@ class Graph:
 
     @cached_property
     def statistics(self) -> dict[str, tuple[str, str]]:
-        """For each batch norm the names of its running mean and variance."""
+        """For each batch (or instance) norm the names of its running mean and variance."""
         found = {call.name: statistics(call) for call in self.calls}
         return {name: (own[0], own[1]) for name, own in found.items() if len(own) == 2}
+
+    @cached_property
+    def running(self) -> frozenset[str]:
+        """The names of all running statistics; other buffers are constants."""
+        return frozenset(name for pair in self.statistics.values() for name in pair)
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -157,7 +162,7 @@ class Graph:
     @cached_property
     def symmetries(self) -> Symmetries:
         """What may be permuted: derived from the calls."""
-        constant = self.description.buffers.keys() - {name for pair in self.statistics.values() for name in pair}
+        constant = self.description.buffers.keys() - self.running
         gates = {gate.tensor for gate in self.gates}
         return derive(
             self.calls,

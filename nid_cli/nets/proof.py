@@ -31,12 +31,14 @@ class Proof:
     """``error``: the greatest change of the outputs over the greatest output, with all spaces that hold permuted.
 
     ``at_fault``: the spaces whose permutation changes the outputs; they must be pinned. ``moved``: the share of
-    parameters that are in tensors that some space which holds moves.
+    parameters that are in tensors that some space which holds moves. Where the outputs are not ``finite``, nothing can
+    be seen, and all spaces are at fault.
     """
 
     error: float
     moved: float
     at_fault: tuple[str, ...]
+    finite: bool = True
 
 
 def symmetries_of(description: Description) -> Symmetries:
@@ -57,7 +59,8 @@ def prove(
     """Runs the network in float64 with random weights, as they are and permuted; the spaces at fault by halving.
 
     Args:
-        state: where buffers that are no running statistics (masks, indices) have their values from.
+        state: where buffers that are no running statistics (masks, indices) have their values from; and all tensors,
+            where random ones give outputs that are not finite.
     """
     plan = plan_of(description, torch.float64)
     tensors = random_tensors(description, state, seed)
@@ -72,7 +75,12 @@ def prove(
         with torch.no_grad(), _floating(torch.float64):
             return run(plan, stored, given, (description.output,))[description.output]
 
-    before = outputs(tensors)
+    if not bool((before := outputs(tensors)).isfinite().all()):
+        own = {name: part.double() if part.dtype == torch.float32 else part for name, part in state.items()}
+        tensors |= {name: own[name] for name in tensors.keys() & own.keys()}
+        before = outputs(tensors)
+    if not bool(before.isfinite().all()):
+        return Proof(math.inf, 0.0, tuple(permutation), finite=False)
 
     @cache
     def error(names: tuple[str, ...]) -> float:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from nid_cli.errors import IntegrityError
-from nid_cli.nets.calls import Batch, Call, Named, Shape, Stored, Value, parts
+from nid_cli.nets.calls import INPUT, Batch, Call, Named, Shape, Stored, Value, parts
 from nid_cli.nets.description import Description
 from nid_cli.nets.functions import FUNCTIONS, PICK, SIZES
 
@@ -71,6 +71,19 @@ def validate(description: Description) -> None:
         known.add(call.name)
     if description.output not in description.by_name:
         raise IntegrityError(f"the network's output {description.output[:60]!r} is none of its calls")
+
+
+def validate_answer(description: Description) -> None:
+    """Refuses a checked description that is not of one input and one output, as all analyses take a network to be.
+
+    Raises:
+        IntegrityError: one sentence that names what is wrong.
+    """
+    if [given.name for given in description.inputs] != [INPUT]:
+        raise IntegrityError(f"the network does not read one input that is called {INPUT}")
+    shape = description.by_name[description.output].shape or ()
+    if len(shape) < 2 or shape[0] != Batch() or not all(isinstance(size, int) for size in shape[1:]):
+        raise IntegrityError("the network's output is not one value with the samples first")
 
 
 def _call(call: Call, known: set[str], stored: Iterable[str]) -> None:

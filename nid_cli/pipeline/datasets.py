@@ -31,11 +31,13 @@ def load_data(registry: Registry, context: Context, spec: DataSpec) -> Data:
 
 
 def _content(registry: Registry, context: Context, spec: DataSpec, digest: str) -> bytes:
-    from nid_cli.data.file import read
+    from nid_cli.data.file import hold, read
 
     kept = registry.file(artifacts.data_path(digest))
     if kept.is_file():
-        return artifacts.read_verified(kept, digest)
+        content = artifacts.read_verified(kept, digest)
+        hold(content, spec)
+        return content
     places = [context.data_folder / f"{spec.name}{ending}" for ending in ENDINGS]
     for path in places:
         if path.is_file():

@@ -104,7 +104,7 @@ def group_key(spec: RunSpec, fixed_hash: str | None) -> str:
     return stable_hash({"settings": spec.shared(), "fixed": fixed_hash})
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, whose: str = "a group's") -> str:
     """The name itself.
 
     Raises:
@@ -112,7 +112,7 @@ def check_name(name: str) -> str:
     """
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be a group's name", "use letters, digits and . , + = @ _ -, at most 100, no space"
+            f"{name!r} cannot be {whose} name", "use letters, digits and . , + = @ _ -, at most 100, no space"
         )
     return name
 
@@ -192,9 +192,11 @@ def _architecture(connection: Connection, spec: RunSpec, description: str | None
     graph = graph_of(spec, text)  # it is held against its hash before it is written
     assert text is not None
     digest = hashlib.sha256(text.encode()).hexdigest()
-    found: int | None = connection.execute(select(architectures.c.id).where(architectures.c.hash == digest)).scalar()
-    if found is not None:
-        return found
+    query = select(architectures.c.id, architectures.c.specification).where(architectures.c.hash == digest)
+    if (found := connection.execute(query).one_or_none()) is not None:
+        if found.specification != text:
+            raise IntegrityError(f"the registry has another architecture under the SHA-256 of {spec.network.arch}")
+        return int(found.id)
     return inserted_id(
         connection.execute(
             architectures.insert().values(

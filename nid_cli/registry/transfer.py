@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
+from nid_cli.errors import IntegrityError
 from nid_cli.registry import artifacts
 from nid_cli.registry import groups as group_rows
 from nid_cli.registry.tables import (
@@ -59,9 +61,14 @@ def _rows(connection: Connection, table: Table, column: Any, values: Sequence[in
 
 
 def collect(connection: Connection, group_id: int) -> GroupRows:
-    """All rows of a group; results of other groups are not among them."""
+    """All rows of a group; results of other groups are not among them.
+
+    Raises:
+        IntegrityError: its identity is not that of what it holds.
+    """
     [group] = _rows(connection, groups, groups.c.id, [group_id])
     [architecture] = _rows(connection, architectures, architectures.c.id, [group["architecture_id"]])
+    _refuse_untrue(group, architecture)
     own_runs = _rows(connection, runs, runs.c.group_id, [group_id])
     own_models = sorted(_rows(connection, models, models.c.group_id, [group_id]), key=lambda m: m["number"])
     ids = [m["id"] for m in own_models]
@@ -77,6 +84,15 @@ def collect(connection: Connection, group_id: int) -> GroupRows:
         own_results,
         _rows(connection, invocations, invocations.c.id, sorted(used)),
     )
+
+
+def _refuse_untrue(group: Row, architecture: Row) -> None:
+    """What rows are found by must follow from what they hold: else a stranger's row would stand for another's."""
+    if hashlib.sha256(architecture["specification"].encode()).hexdigest() != architecture["hash"]:
+        raise IntegrityError(f"the architecture of {group['name']} is not the one recorded: its SHA-256 differs")
+    identity = {"settings": json.loads(group["settings"]), "fixed": group["fixed_hash"]}
+    if stable_hash(identity) != group["key"]:
+        raise IntegrityError(f"the settings of {group['name']} are not the recorded ones: its key differs")
 
 
 def plan(connection: Connection, rows: GroupRows) -> Plan:

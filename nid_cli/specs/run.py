@@ -41,7 +41,8 @@ class DataSpec(Canonical):
     """A data set of the catalogue with all its parameters; or a file of tensors, by its ``content`` (SHA-256).
 
     Of a file: its name without the ending, the shape of one sample, the number of outputs that its targets need, what
-    these are (``classes``, ``labels``, or ``positions``: a class for each), and what whole numbers as inputs are below.
+    these are (``classes``, ``labels``, or ``positions``: a class for each), how many positions there are, and what
+    whole numbers as inputs are below.
     """
 
     name: str = called("dataset")
@@ -50,6 +51,7 @@ class DataSpec(Canonical):
     input_shape: tuple[int, ...] | None = later(None)
     outputs: int | None = later(None)
     targets: str | None = later(None)
+    positions: int | None = later(None)
     vocabulary: int | None = later(None)
 
 

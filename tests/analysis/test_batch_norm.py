@@ -10,8 +10,11 @@ from nid_cli.analysis.lmc import Endpoint, interpolate, segments
 from nid_cli.errors import UsageError
 from nid_cli.metrics import evaluate
 from nid_cli.nets import graph as graphs
+from nid_cli.nets.calls import Batch
+from nid_cli.nets.description import Input
+from nid_cli.nets.export import export
 from nid_cli.nets.functional import record
-from nid_cli.nets.graph import INPUT
+from nid_cli.nets.graph import INPUT, Graph
 from tests.analysis.conv_networks import image_data, trained_resnet
 from tests.analysis.test_match import network, random_data
 
@@ -78,7 +81,7 @@ def test_segments_evaluate_the_reset_networks() -> None:
     (graph, a), (_, b) = trained_resnet("batch", 1), trained_resnet("batch", 2)
     data = image_data()
     [[found]] = segments(graph, a, b, [Endpoint(b)], [0.5], data, reset=True)
-    expected = evaluate(graph, reset_statistics(graph, interpolate(a, b, 0.5), data), data, "train")
+    expected = evaluate(graph, reset_statistics(graph, interpolate(graph, a, b, 0.5), data), data, "train")
     assert found["train"].loss == pytest.approx(expected.loss, rel=1e-5)
     [[plain]] = segments(graph, a, b, [Endpoint(b)], [0.5], data)
     assert plain["train"].loss != pytest.approx(expected.loss, rel=1e-3)
@@ -87,3 +90,35 @@ def test_segments_evaluate_the_reset_networks() -> None:
 def test_networks_without_batch_norms_are_returned_as_they_are() -> None:
     graph, state = trained_resnet("group", 1)
     assert reset_statistics(graph, state, image_data()) == state
+
+
+class Shared(nn.Module):
+    """One batch norm that two calls share, and an instance norm with running statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3)
+        self.batch, self.instance = nn.BatchNorm2d(4), nn.InstanceNorm2d(4, track_running_stats=True)
+
+    def forward(self, x):
+        return self.instance(self.batch(self.second(self.batch(self.first(x))))).mean((2, 3))
+
+
+def test_shared_and_instance_norms_agree_with_torchs_averages(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, data = Shared(), image_data()
+    shape = tuple(data.prepare(data.train.inputs).shape[1:])
+    module.first = nn.Conv2d(shape[0], 4, 3)
+    found = export(module, [Input("x", (Batch(), *shape))])
+    monkeypatch.setattr(batch_norm, "BATCH", len(data.train))
+    fresh = reset_statistics(Graph(found.description), found.state, data)
+    seen: list[torch.Tensor] = []
+    for norm in (module.batch, module.instance):
+        norm.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().double()))
+        norm.momentum = 1.0
+    module.train()(data.prepare(data.train.inputs))
+    shared = torch.cat([x.transpose(0, 1).flatten(1) for x in seen[:2]], 1)
+    torch.testing.assert_close(fresh["batch.running_mean"].double(), shared.mean(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(fresh["batch.running_var"].double(), shared.var(1), rtol=1e-4, atol=1e-5)
+    for name in ("running_mean", "running_var"):
+        own = getattr(module.instance, name)
+        torch.testing.assert_close(fresh[f"instance.{name}"], own, rtol=1e-4, atol=1e-5)

@@ -1,10 +1,13 @@
 """Interpolation by its properties and against a plain re-implementation."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from nid_cli.analysis import lmc
 from nid_cli.analysis.lmc import (
@@ -16,8 +19,13 @@ from nid_cli.analysis.lmc import (
     interpolate,
     segments,
 )  # fmt: skip
+from nid_cli.data.tensors import Data, Split
 from nid_cli.metrics import Metrics, evaluate
+from nid_cli.nets.calls import Batch
+from nid_cli.nets.description import Input
+from nid_cli.nets.export import export
 from nid_cli.nets.functional import forward
+from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import permute
 from nid_cli.records.lmc import Lmc
 from nid_cli.specs import SPLITS
@@ -124,9 +132,9 @@ def test_distance_counts_only_what_is_trained() -> None:
 
 
 def test_interpolation_reproduces_its_ends() -> None:
-    (_, a), (_, b) = network(1, "batch"), network(2, "batch")
-    assert all(torch.equal(interpolate(a, b, 0.0)[name], a[name]) for name in a)
-    assert all(torch.equal(interpolate(a, b, 1.0)[name], b[name]) for name in a)
+    (graph, a), (_, b) = network(1, "batch"), network(2, "batch")
+    assert all(torch.equal(interpolate(graph, a, b, 0.0)[name], a[name]) for name in a)
+    assert all(torch.equal(interpolate(graph, a, b, 1.0)[name], b[name]) for name in a)
 
 
 def test_a_permutation_that_changes_the_function_is_refused() -> None:
@@ -136,3 +144,34 @@ def test_a_permutation_that_changes_the_function_is_refused() -> None:
     check_function(graph, a, permute(graph.symmetries.axes, a, flipped), random_data())
     with pytest.raises(FunctionChanged):
         check_function(graph, a, broken, random_data())
+
+
+class Masked(nn.Module):
+    """Causal attention of one head: a constant of its code is minus infinity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.head = nn.Linear(4, 9), nn.Linear(3, 5)
+        self.register_buffer("mask", torch.full((2, 2), float("-inf")).triu(1))
+
+    def forward(self, x):
+        q, k, v = self.rows(x.unflatten(1, (2, -1))[..., :4]).chunk(3, -1)
+        return self.head(((q @ k.transpose(1, 2) + self.mask).softmax(-1) @ v).mean(1))
+
+
+def test_constants_are_no_part_of_a_segment() -> None:
+    found = [export(Masked(), [Input("x", (Batch(), 12))]) for _ in range(2)]
+    graph, (a, b) = Graph(found[0].description), (part.state for part in found)
+    part = Split(torch.randn(40, 12), torch.randint(5, (40,)))
+    middle = interpolate(graph, a, b, 0.5)
+    assert torch.equal(middle["mask"], a["mask"])
+    assert evaluate(graph, middle, Data(part, part, part), "train").loss < 10
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_loss_that_is_no_number_is_not_hidden(at: int) -> None:
+    losses = [1.0, 1.0, 1.0]
+    losses[at] = float("nan")
+    found = lmc.curve([0, 0.5, 1], losses, [50.0] * 3, Metrics(losses[1], 50.0))
+    assert math.isnan(found.loss_barrier) and math.isnan(found.loss_barrier_max)
+    assert lmc.curve([0, 0.5, 1], [1, float("inf"), 1], [50.0] * 3, Metrics(1.0, 50.0)).loss_barrier == float("inf")

@@ -150,6 +150,12 @@ def broken(name: str, state: dict[str, torch.Tensor]) -> Any:
         other["head.weight"] = torch.zeros(3, 6)
     if name == "finite":
         other["stem.bias"] = torch.full((6,), float("nan"))
+    if name == "cast":
+        other["stem.bias"] = torch.full((6,), 1e300, dtype=torch.float64)
+    if name == "sparse":
+        other["stem.bias"] = torch.ones(6).to_sparse()
+    if name == "meta":
+        other["stem.bias"] = torch.ones(6, device="meta")
     if name == "kind":
         other["stem.bias"] = torch.zeros(6, dtype=torch.int64)
     return {"list": [1], "empty": {}}.get(name, other)
@@ -162,6 +168,9 @@ def broken(name: str, state: dict[str, torch.Tensor]) -> Any:
         ("surplus", "1 tensors that the network has not: extra.weight"),
         ("shape", "head.weight of bad.pt is 3x6, of the network 10x6"),
         ("finite", "stem.bias of bad.pt holds numbers that are not finite"),
+        ("cast", "stem.bias of bad.pt holds numbers that are not finite (as float32)"),
+        ("sparse", "stem.bias of bad.pt is no plain tensor"),
+        ("meta", "stem.bias of bad.pt is no plain tensor"),
         ("kind", "stem.bias of bad.pt holds int64, of the network float32"),
         ("list", "holds a list"),
         ("empty", "it has nothing"),
@@ -205,6 +214,9 @@ def test_files_that_are_no_checkpoints_are_refused(there: Terminal) -> None:
         ("nets.py:Branching", "decides by its data", 2),
         ("nets.py:Unknown", "bessel_j0", 2),
         ("nets.py:Tokens", "does not run on inputs", 2),
+        ("nets.py:Drawn", "scale is a constant of the network's code, but another one each time", 2),
+        ("nets.py:Doubled", "puts out 2N x 10", 2),
+        ("nets.py:Turned", "does not have the samples first", 2),
     ],
 )
 def test_a_network_that_cannot_be_taken_in_is_refused(there: Terminal, model: str, word: str, code: int) -> None:
@@ -222,7 +234,8 @@ def test_a_network_that_cannot_be_taken_in_is_refused(there: Terminal, model: st
         (("--model", "nets.py:Conv", "--dataset", "digits", "--group", "x"), "--group"),
         (("--model", "nets.py:Conv", "--dataset", "digits", "--init", "conv1.pt", "--epoch", "0"), "epoch"),
         (("--model", "nets.py:Conv", "--dataset", "digits", "--init", "a.pt", "--init", "b.pt"), "2 initializations"),
-        (("--model", "nets.py:Conv", "--dataset", "digits", "--arch-name", "a b"), "cannot be a group's name"),
+        (("--model", "nets.py:Conv", "--dataset", "digits", "--arch-name", "a b"), "cannot be an architecture's name"),
+        (("--model", "nets.py:Shorter", "--dataset", "words.npz"), "puts out N x 4 x 12"),
         (("--model", "nets.py:Conv", "--dataset", "words.npz"), "does not run on inputs"),
         (("--group", "Conv-digits-standard", "--dataset", "digits"), "--dataset"),
         (("--dataset", "digits"), "--model"),
@@ -247,6 +260,8 @@ def other(name: str) -> dict[str, np.ndarray]:
         data["train_inputs"] = data["train_inputs"].astype(np.uint8)
     if name == "below":
         data["train_targets"] = data["train_targets"] - 300
+    if name == "uncounted":
+        data["test_targets"] = np.full_like(data["test_targets"], -100)
     if name == "surplus":
         data["inputs"] = data["train_inputs"]
     return data
@@ -261,6 +276,7 @@ def other(name: str) -> dict[str, np.ndarray]:
         ("object", "arrays of Python objects"),
         ("bytes", "is uint8"),
         ("below", "below 0"),
+        ("uncounted", "in the test split of bad.npz no position is counted"),
         ("surplus", "unknown tensor"),
     ],
 )
@@ -326,3 +342,32 @@ def test_the_documents_say_what_registering_did(there: Terminal) -> None:
     assert there("group", "show", "Vit-digits-standard", "--json") == 0
     members = json.loads(there.printed)["records"][0]["members"]
     assert [Path(member["source"]["path"]).name for member in members] == ["vit0.pt", "vit1.pt"]
+
+
+def test_constants_that_state_dictionaries_have_may_be_infinite_but_are_one_for_a_group(there: Terminal) -> None:
+    save_states(there.folder, module_of(there.folder / "nets.py"), "Masked", seeds=3)
+    command = ("register", "--model", "nets.py:Masked", "--dataset", "digits")
+    state = torch.load("masked1.pt", weights_only=True)
+    torch.save(state | {"mask": state["mask"].flip(0)}, "other.pt")
+    assert "mask, a constant that the network computes with, differs between masked0.pt and other.pt" in refused(
+        there, *command, "masked0.pt", "other.pt"
+    )
+    assert len(there.records(*command, "masked0.pt", "masked1.pt")) == 2
+    assert "between model 1 and other.pt" in refused(there, *command, "other.pt")
+    [record] = there.records("lmc", "--arch", "Masked", "--align", "none", "--points", "3")
+    assert all(0 < loss < 10 for loss in record["test_loss"])
+
+
+def test_positions_must_be_counted_after_the_validation_split_too(there: Terminal) -> None:
+    data = words()
+    data["train_targets"][:59] = -100
+    np.savez("bad.npz", **data)  # type: ignore[arg-type]
+    said = refused(there, "register", "tokens0.pt", "--model", "nets.py:Tokens", "--dataset", "bad.npz")
+    assert "in the validation split of bad no position is counted" in said
+
+
+def test_a_conversion_is_said(there: Terminal) -> None:
+    state = torch.load("conv1.pt", weights_only=True)
+    torch.save({name: tensor.double() + 1 for name, tensor in state.items()}, "double.pt")
+    there.records("register", "--group", "Conv-digits-standard", "double.pt")
+    assert "double.pt: numbers are converted from float64 to float32" in there.errors

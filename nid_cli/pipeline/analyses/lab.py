@@ -90,8 +90,12 @@ class Lab:
         self._check(group)
         checkpoint = model.checkpoints[epoch]
         state = self._state(checkpoint.path, checkpoint.sha256, group)
-        expected = group.graph.parameters | (group.graph.buffers if group.spec.network.graph else {})
-        if any(name not in state or tuple(state[name].shape) != shape for name, shape in expected.items()):
+        expected = {name: (shape, "float32") for name, shape in group.graph.parameters.items()}
+        if group.spec.network.graph is not None:
+            buffers = group.graph.description.buffers
+            expected |= {name: (shape, buffers[name].dtype) for name, shape in group.graph.buffers.items()}
+        held = {name: (tuple(own.shape), str(own.dtype).removeprefix("torch.")) for name, own in state.items()}
+        if any(held.get(name) != wanted for name, wanted in expected.items()):
             raise IntegrityError(f"checkpoint {checkpoint.path} does not hold the network of {group.name}")
         return state
 

@@ -14,6 +14,7 @@ from nid_cli.errors import IntegrityError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nid_cli.nets import Graph
     from nid_cli.nets.description import Description
 
 ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -64,6 +65,8 @@ def _pickled(path: Path, content: bytes) -> Any:
 
 
 def _chosen(path: Path, found: Any, key: str | None) -> dict[str, Tensor]:
+    import torch
+
     if not isinstance(found, Mapping):
         raise UsageError(f"{path} holds a {type(found).__name__}, not a dictionary of tensors")
     keys = some(map(str, found))
@@ -76,6 +79,12 @@ def _chosen(path: Path, found: Any, key: str | None) -> dict[str, Tensor]:
         found = found[key]
         if not _is_state(found):
             raise UsageError(f"{key!r} of {path} is no state dictionary")
+    for name, tensor in found.items():
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or tensor.is_nested:
+            raise UsageError(
+                f"{name} of {path} is no plain tensor (but sparse, quantized, nested or without numbers)",
+                "save the tensors as the network computes with them",
+            )
     return {str(name): tensor for name, tensor in found.items()}
 
 
@@ -109,6 +118,10 @@ def fit(
     Raises:
         UsageError: one sentence on the first thing that does not fit.
     """
+    import torch
+
+    from nid_cli.nets.proof import running_statistics
+
     shapes = {name: tuple(shape) for name, shape in description.parameters.items()}
     shapes |= {name: tuple(buffer.shape) for name, buffer in description.buffers.items()}
     required = [name for name in shapes if name in description.parameters or description.buffers[name].persistent]
@@ -127,7 +140,43 @@ def fit(
     surplus = [name for name in named if name not in shapes and not name.endswith("num_batches_tracked")]
     if surplus:
         raise UsageError(f"{path} has {len(surplus)} tensors that the network has not: {some(surplus)}", _is_it_this)
-    return {name: _tensor(name, description, shapes[name], constants, named, path) for name in shapes}
+    state = {name: _tensor(name, description, shapes[name], constants, named, path) for name in shapes}
+    if cast := sorted({f"{named[n].dtype} to {own.dtype}" for n, own in state.items() if _is_cast(own, named.get(n))}):
+        say(f"{path.name}: numbers are converted from {', '.join(cast)}".replace("torch.", ""))
+    for name in [*description.parameters, *running_statistics(description)]:  # a mask may hold infinities
+        if not bool(torch.isfinite(state[name]).all()):
+            raise UsageError(f"{name} of {path} holds numbers that are not finite (as float32)", "did it diverge?")
+    return state
+
+
+def _is_cast(own: Tensor, given: Tensor | None) -> bool:
+    return given is not None and given.dtype != own.dtype
+
+
+def refuse_differing(graph: Graph, states: Iterable[tuple[str, bytes]]) -> None:
+    """Holds the constants that state dictionaries have (masks, say) against each other: a group shares one network.
+
+    Args:
+        states: of each model who it is, and its tensors as registries keep them.
+
+    Raises:
+        UsageError: they differ.
+    """
+    from nid_cli.nets.storage import from_bytes, to_bytes
+
+    read = {name for call in graph.calls for name in call.stored}
+    shared = [n for n, own in graph.description.buffers.items() if own.persistent and n in read - graph.running]
+    first: dict[str, tuple[str, bytes]] = {}
+    for who, content in states if shared else ():
+        state = from_bytes(content)
+        for name in shared:
+            own = to_bytes({name: state[name]})
+            other, kept = first.setdefault(name, (who, own))
+            if kept != own:
+                raise UsageError(
+                    f"{name}, a constant that the network computes with, differs between {other} and {who}",
+                    "models of one group share everything but parameters and running statistics",
+                )
 
 
 _is_it_this = "--model and --model-arg must make the network that was trained"
@@ -155,8 +204,6 @@ def _tensor(
     dtype = getattr(torch, buffer.dtype if buffer else "float32")
     if own.is_floating_point() != dtype.is_floating_point or own.is_complex() != dtype.is_complex:
         raise UsageError(f"{name} of {path} holds {own.dtype}, of the network {dtype}".replace("torch.", ""))
-    if own.is_floating_point() and not bool(torch.isfinite(own).all()):
-        raise UsageError(f"{name} of {path} holds numbers that are not finite", "that training diverged")
     return own.detach().to(dtype).contiguous()
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from nid_cli import files
 from nid_cli.data.catalog import Measures, is_data_file, measures_of, resolve_parameters
 from nid_cli.errors import UsageError
+from nid_cli.fitting import refuse_unfit
 from nid_cli.nets import Graph
 from nid_cli.pipeline import datasets
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.importing.checkpoints import fit, read_state
+from nid_cli.pipeline.importing.checkpoints import fit, read_state, refuse_differing
 from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.records.housekeeping import Registered
@@ -115,6 +116,7 @@ def register_files(
         raise UsageError(f"{twice[0]} is given twice")
     target = _of_code(context, network) if network is not None else _of_group(context, str(group))
     members = list(_read(context, target, paths, init, key, epoch))
+    refuse_differing(target.graph, _contents(members))
     registry = open_for_writing(context.registry, create=network is not None)
     with writing_files(registry, context), _alone(registry, context):
         return _write(context, registry, target, members, epoch, name)
@@ -131,9 +133,9 @@ def _of_code(context: Context, network: Network) -> _Target:
     needed = measures_of(data)
     taken = take_in(network.model, network.model_args, _input(network, data, needed), context.say)
     graph = taken.symmetric.graph
-    _refuse_unfit(graph, data, needed)
+    refuse_unfit(graph, data)
     arch = network.arch or network.model.rpartition(":")[2]
-    groups.check_name(arch)
+    groups.check_name(arch, "an architecture's")
     context.say(taken.symmetric.sentence(arch))
     buffers = graph.description.buffers
     constants = {name: taken.state[name] for name, buffer in buffers.items() if not buffer.persistent}
@@ -146,8 +148,10 @@ def _data(network: Network) -> tuple[DataFile | None, DataSpec]:
         parameters = resolve_parameters(network.dataset, network.data)
         return None, DataSpec(name=network.dataset, parameters=parameters)
     from nid_cli.data.file import read
+    from nid_cli.data.load import load_content
 
     file = read(Path(network.dataset), network.data)
+    load_content(file.spec.name, file.spec.parameters, file.content)  # that each split has samples
     return file, file.spec
 
 
@@ -162,26 +166,6 @@ def _input(network: Network, data: DataSpec, needed: Measures) -> InputText:
     if needed.vocabulary and given.vocabulary and given.vocabulary < needed.vocabulary:
         raise UsageError(f"{data.name} has whole numbers up to {needed.vocabulary - 1}, --input says less")
     return given
-
-
-def _refuse_unfit(graph: Graph, data: DataSpec, needed: Measures) -> None:
-    """Holds the network's output against the targets.
-
-    Raises:
-        UsageError: they do not fit.
-    """
-    shape = graph.description.by_name[graph.output].shape or ()
-    axes = 3 if needed.targets == "positions" else 2
-    outputs = graph.outputs
-    said = " x ".join(["N", *(str(size) for size in shape[1:])])
-    if len(shape) != axes:
-        wanted = "N x positions x classes" if axes == 3 else f"N x {needed.outputs}"
-        raise UsageError(f"the network puts out {said}, but the data set {data.name} needs {wanted}")
-    if outputs < needed.outputs or (needed.targets == "labels" and outputs != needed.outputs):
-        raise UsageError(
-            f"the network has {outputs} outputs, but the data set {data.name} has {needed.outputs} {needed.targets}",
-            "--model-arg KEY=VALUE gives arguments to the function, such as num_classes",
-        )
 
 
 def _spec(arch: str, graph: Graph, data: DataSpec) -> RunSpec:
@@ -245,12 +229,29 @@ def _read(
     context.progress("reading", len(paths), len(paths), "")
 
 
+def _contents(members: Sequence[_Member]) -> list[tuple[str, bytes]]:
+    return [(str(member.path), content) for member in members for content, _ in member.states.values()]
+
+
+def _kept(registry: Registry, key: str) -> list[tuple[str, bytes]]:
+    """The first checkpoint of a group, where there is one."""
+    with registry.read() as connection:
+        group = groups.by_key(connection, key)
+        models = runs.models_of(connection, group_id=group.id) if group is not None else []
+    for model in models:
+        for checkpoint in model.checkpoints.values():
+            content = artifacts.read_verified(registry.file(checkpoint.path), checkpoint.sha256)
+            return [(f"model {model.number}", content)]
+    return []
+
+
 def _write(
     context: Context, registry: Registry, target: _Target, members: Sequence[_Member], epoch: int, name: str | None
 ) -> list[Registered]:
     key = groups.group_key(target.spec, None)
     bring_back(registry, context, key, name)
     known = _known(registry, key, members, epoch)
+    refuse_differing(target.graph, [*_kept(registry, key), *_contents(members)])
     if target.file is not None:
         datasets.keep(registry, target.file)
     origin = invocations.describe("register", context.argv)

@@ -17,6 +17,7 @@ from nid_cli.specs import InputText
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from nid_cli.nets.description import Description
     from nid_cli.nets.export import Exported
     from nid_cli.nets.proof import Proof
 
@@ -78,12 +79,29 @@ def take_in(
     began = time.perf_counter()
     module = build_module(reference, model_args)
     dtype = "float32" if given.vocabulary is None else "int64"
-    exported = export(module, [Input("input", (Batch(), *given.shape), dtype, given.vocabulary)])
+    inputs = [Input("input", (Batch(), *given.shape), dtype, given.vocabulary)]
+    exported = export(module, inputs)
+    if any(not buffer.persistent for buffer in exported.description.buffers.values()):
+        again = export(build_module(reference, model_args), inputs)
+        _refuse_other_constants(exported.description, again.description)
     for note in exported.notes:
         say(note)
     _hold(module, exported, say)
     symmetric = symmetries_of(Graph(exported.description), exported.state, began)
     return TakenIn(symmetric, exported.state)
+
+
+def _refuse_other_constants(one: Description, other: Description) -> None:
+    """Holds the constants of two modules of the same code against each other.
+
+    Raises:
+        UsageError: they differ.
+    """
+    if changed := [name for name, buffer in one.buffers.items() if other.buffers.get(name) != buffer]:
+        raise UsageError(
+            f"{changed[0]} is a constant of the network's code, but another one each time that the code runs",
+            "checkpoints do not hold it: register_buffer puts it into them, or a fixed seed makes it the same",
+        )
 
 
 def symmetries_of(graph: Graph, state: Mapping[str, Tensor], began: float | None = None) -> Symmetric:
@@ -102,7 +120,8 @@ def symmetries_of(graph: Graph, state: Mapping[str, Tensor], began: float | None
         graph = graph.with_description(dataclasses.replace(graph.description, pinned=pinned))
     reasons = Counter(dict(derived.pinned))
     if graph.description.pinned:
-        reasons["does not keep the outputs when it is tried"] += len(graph.description.pinned)
+        tried = "does not keep the outputs" if proof.finite else "the outputs are not finite"
+        reasons[f"{tried} when it is tried"] += len(graph.description.pinned)
     return Symmetric(graph, proof.error, proof.moved, tuple(reasons.most_common()), time.perf_counter() - began)
 
 

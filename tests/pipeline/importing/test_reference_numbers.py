@@ -153,6 +153,6 @@ def test_logits_of_residual_networks_agree(name: str, shared: Path) -> None:
     a, b = (reference.read_checkpoint(file.read_bytes(), file, directory.spec)[0] for file in files)
     x = torch.from_numpy(np.load(shared / "fixtures/resnet_inputs.npy"))
     theirs = json.loads((folder / "logits.json").read_text())
-    for key, state in (("model_1", a), ("model_2", b), ("midpoint", interpolate(a, b, 0.5))):
+    for key, state in (("model_1", a), ("model_2", b), ("midpoint", interpolate(graph, a, b, 0.5))):
         expected = torch.tensor(theirs[key])
         assert float((forward(graph, state, x) - expected).abs().max() / expected.abs().max()) < 1e-5
