@@ -74,12 +74,11 @@ def _chosen(layers: Sequence[str], labels: Mapping[str, str], what: str = "layer
     names = list(labels.values())
     known = {str(index): name for index, name in enumerate(names)} | {name: name for name in names} | dict(labels)
     if wrong := [layer for layer in layers if layer not in known]:
-        numbered = all(label.isdigit() for label in labels)
-        own = "" if numbered else f", or {', '.join(labels)}"
+        shown = names if all(label.isdigit() for label in labels) else labels
         raise UsageError(
-            f"there is no {what} {wrong[0]}; {what}s are {', '.join(labels) if numbered else f'0 to {len(names) - 1}'}{own}"
+            f"there is no {what} {wrong[0]}; {what}s are 0 to {len(names) - 1}, or {', '.join(shown)}"
             if names
-            else f"the network has no {what}s to choose from, and none called {wrong[0]}"
+            else f"there is no {what} {wrong[0]}, nor any other"
         )
     return list(dict.fromkeys(known[layer] for layer in layers))
 

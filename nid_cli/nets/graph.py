@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from nid_cli.errors import IntegrityError
 from nid_cli.nets.calls import INPUT, Call, Shape
 from nid_cli.nets.description import Description
 from nid_cli.nets.layers import Layer, layers_of
@@ -157,18 +158,26 @@ class Graph:
 
     @cached_property
     def symmetries(self) -> Symmetries:
-        """What may be permuted: derived from the calls."""
+        """What may be permuted: derived from the calls.
+
+        Raises:
+            IntegrityError: it cannot be derived.
+        """
         constant = self.description.buffers.keys() - {name for pair in self.statistics.values() for name in pair}
         gates = {gate.tensor for gate in self.gates}
-        return derive(
-            self.calls,
-            {**self.description.parameters, **{name: own.shape for name, own in self.description.buffers.items()}},
-            {given.name: given.shape for given in self.description.inputs},
-            self.output,
-            fixed=gates,
-            constant=constant - gates,
-            tied=self.description.tied,
-        ).without(self.description.pinned)
+        try:
+            derived = derive(
+                self.calls,
+                {**self.description.parameters, **{name: own.shape for name, own in self.description.buffers.items()}},
+                {given.name: given.shape for given in self.description.inputs},
+                self.output,
+                fixed=gates,
+                constant=constant - gates,
+                tied=self.description.tied,
+            )
+        except (RecursionError, ValueError) as error:
+            raise IntegrityError(f"the symmetries of the network cannot be derived: {str(error)[:120]}") from error
+        return derived.without(self.description.pinned)
 
     @cached_property
     def spaces(self) -> tuple[PermutationSpace, ...]:

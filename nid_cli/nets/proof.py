@@ -19,8 +19,8 @@ from nid_cli.nets.example import example
 from nid_cli.nets.functions import STATISTICS
 from nid_cli.nets.interpreter import run
 from nid_cli.nets.permutation import identity, permute, random
+from nid_cli.nets.sizes import numbers
 from nid_cli.nets.spaces import Symmetries, derive
-from nid_cli.nets.validation import numbers
 
 # Greatest relative change of the outputs in float64.
 TOLERANCE = 1e-9
