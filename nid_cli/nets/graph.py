@@ -247,7 +247,6 @@ def _numbers(shape: Shape) -> tuple[int, ...]:
     return tuple(size for size in shape if isinstance(size, int))
 
 
-
 def _same(call: Call | None) -> object:
     """Equal for calls that do the same."""
     return call and (call.function, call.args[1:], call.kwargs)

@@ -187,7 +187,13 @@ def test_values_that_fit_one_by_one_are_bounded_together() -> None:
     size = 2**28 // 3
     wide = [call("repeat.default", Value("relu"), (1, size), shape=(Batch(), 3 * size), name=f"w{n}") for n in range(9)]
     sums = [
-        call("add.Tensor", Value("w0" if n == 1 else f"s{n - 1}"), Value(f"w{n}"), shape=(Batch(), 3 * size), name=f"s{n}")
+        call(
+            "add.Tensor",
+            Value("w0" if n == 1 else f"s{n - 1}"),
+            Value(f"w{n}"),
+            shape=(Batch(), 3 * size),
+            name=f"s{n}",
+        )
         for n in range(1, 9)
     ]
     one_by_one = [own for pair in zip(wide[1:], sums, strict=True) for own in pair]
