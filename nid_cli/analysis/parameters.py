@@ -3,7 +3,7 @@ command that makes its results again, and (through ``of_each``) the key of every
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
@@ -43,6 +43,13 @@ class Parameters(Canonical):
             UsageError: it makes no sense for them.
         """
 
+    def check_not_empty(self, graphs: Sequence[Graph]) -> None:
+        """Says why there are models and yet no results for these networks.
+
+        Raises:
+            UsageError: nothing of them can be measured so.
+        """
+
     def common(self, *expanded: str) -> Key:
         """What the keys of all its results share: the canonical form without the fields of which each has its own."""
         return {name: value for name, value in self.canonical().items() if name not in expanded}
@@ -58,16 +65,26 @@ def _known(what: str, names: Sequence[str], choices: Sequence[str]) -> None:
             raise unknown(what, name, choices)
 
 
-def _by_index(names: Sequence[str]) -> dict[str, str]:
-    return {name: name for name in names} | {str(index): name for index, name in enumerate(names)}
+def _chosen(layers: Sequence[str], labels: Mapping[str, str], what: str = "layer") -> list[str]:
+    """The names of layers that were chosen by label, name or index, in this order of precedence.
 
-
-def _chosen(layers: Sequence[str], known: dict[str, str], what: str = "layer") -> list[str]:
-    """The names of layers that were chosen by index, label or name."""
+    Args:
+        labels: their names in order, by what records call them.
+    """
+    names = list(labels.values())
+    known = {str(index): name for index, name in enumerate(names)} | {name: name for name in names} | dict(labels)
     if wrong := [layer for layer in layers if layer not in known]:
-        names = list(dict.fromkeys(known.values()))
-        raise UsageError(f"there is no {what} {wrong[0]}; {what}s are 0 to {len(names) - 1}, or {', '.join(names)}")
+        shown = names if all(label.isdigit() for label in labels) else labels
+        raise UsageError(
+            f"there is no {what} {wrong[0]}; {what}s are 0 to {len(names) - 1}, or {', '.join(shown)}"
+            if names
+            else f"there is no {what} {wrong[0]}, nor any other"
+        )
     return list(dict.fromkeys(known[layer] for layer in layers))
+
+
+def _names(names: Sequence[str]) -> dict[str, str]:
+    return {name: name for name in names}
 
 
 def _refuse_wide(sizes: Sequence[tuple[str, int]]) -> None:
@@ -152,12 +169,22 @@ class MatchParameters(Parameters):
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each recording site, similarity and hidden layer that has the site."""
         labels = {str(space.label): space.name for space in graph.spaces}
-        known = {space.name: space.name for space in graph.spaces} | labels
-        chosen = set(known.values() if self.layers is None else _chosen(self.layers, known, "space"))
+        chosen = set(labels.values() if self.layers is None else _chosen(self.layers, labels, "space"))
         common = self.common("at", "similarity", "layers")
         for at, similarity, space in product(self.at, self.similarity, graph.spaces):
             if at in space.sites and space.name in chosen:
                 yield common | {"layer": space.name, "at": at, "similarity": similarity}
+
+    def check_not_empty(self, graphs: Sequence[Graph]) -> None:
+        """Says which sites there are."""
+        found = {site for graph in graphs for space in graph.spaces for site in space.sites}
+        if not any(graph.spaces for graph in graphs):
+            raise UsageError("the selected networks have no neurons that could be permuted, so none to match")
+        known = [site for site in SITES if site in found]
+        raise UsageError(
+            f"the chosen neurons of the selected networks are not recorded at {' or '.join(self.at)}",
+            f"--at {','.join(known)}" if known else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,15 +228,24 @@ class CostParameters(Parameters):
 
     def _layers(self, graph: Graph) -> list[str]:
         names = list(graph.layers)
-        return names if self.layers is None else _chosen(self.layers, _by_index(names))
+        return names if self.layers is None else _chosen(self.layers, _names(names))
 
     def check(self, graphs: Sequence[Graph]) -> None:
-        """Costs of all pairs of neurons, and covariances, must fit into memory."""
+        """Costs of all pairs, and covariances, must fit into memory; ridge must know each layer's activation."""
         for graph in graphs:
-            layers = [graph.layers[name] for name in self._layers(graph)]
+            names = self._layers(graph)
+            layers = [graph.layers[name] for name in names]
+            _refuse_wide([(layer.name, layer.fan_in) for layer in layers])
             if self.method != "ridge":  # which is of the first neurons alone
                 _refuse_many([(layer.name, layer.channels) for layer in layers])
-            _refuse_wide([(layer.name, layer.fan_in) for layer in layers])
+            elif wrong := [name for name in names if name in graph.not_followed]:
+                function = graph.not_followed[wrong[0]].function.partition(".")[0]
+                others = ",".join(name for name in names if name not in wrong)
+                raise UsageError(
+                    f"the ridge estimate cannot tell the activation of {wrong[0]}: what follows it, {function}, is no "
+                    "activation of one call that treats all neurons alike",
+                    f"--layers {others}" if others else "leave the layer out with --layers",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +266,7 @@ class CoherenceParameters(Parameters):
 
     def _layers(self, graph: Graph) -> list[str]:
         names = [*graph.layers, OUTPUT]
-        return names if self.layers is None else _chosen(self.layers, _by_index(names))
+        return names if self.layers is None else _chosen(self.layers, _names(names))
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Covariances must fit into memory."""

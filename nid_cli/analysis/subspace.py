@@ -76,7 +76,9 @@ def stream_input_moments(
     Returns:
         by the name of the layer whose inputs they are, and by ``"output"``.
     """
-    every: list[tuple[str, Layer | None, str]] = [(layer.name, layer, layer.source) for layer in graph.weighted]
+    every: list[tuple[str, Layer | None, str]] = [
+        (layer.name, use, use.source) for layer in graph.weighted for use in layer.uses
+    ]
     every.append((OUTPUT, None, graph.output))
     sources = [known for known in every if layers is None or known[0] in layers]
     wanted = {source for _, _, source in sources}
@@ -98,6 +100,8 @@ def sample_inputs(
 ) -> Tensor:
     """Inputs of a weighted layer's neurons on the validation split (rows x d), of a convolution patches.
 
+    Of a layer that is used several times, those of all its uses.
+
     Args:
         count: so many rows, drawn without replacement by ``seed``, in the split's order; None takes all.
     """
@@ -108,8 +112,8 @@ def sample_inputs(
         chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count].sort().values
     parts, seen = [], 0
     for x, _ in data.batches("val", graph.batch(BATCH, rows * layer.fan_in)):
-        value = x if layer.source == INPUT else record(graph, state, {INPUT: x}, (layer.source,))[layer.source]
-        samples = inputs_of_neurons(layer, value)
+        values = record(graph, state, {INPUT: x}, {use.source for use in layer.uses} - {INPUT}) | {INPUT: x}
+        samples = torch.cat([inputs_of_neurons(use, values[use.source]) for use in layer.uses])
         own = chosen[(chosen >= seen) & (chosen < seen + len(samples))] - seen
         parts.append(samples[own.to(samples.device)])
         seen += len(samples)

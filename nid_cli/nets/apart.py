@@ -47,16 +47,28 @@ def taken_apart(calls: Iterable[Call]) -> dict[str, int]:
 
 def _only_taken(users: dict[str, list[Call]], name: str, axis: int, rank: int) -> bool:
     """Whether all that reads ``axis`` of the value ``name`` takes its positions one by one, moved or copied first."""
-    return bool(users[name]) and all(_takes(users, call, axis, rank) for call in users[name])
+    waiting = [(name, axis, rank)]
+    while waiting:
+        name, axis, rank = waiting.pop()
+        if not users[name]:
+            return False
+        for call in users[name]:
+            match _takes(call, axis, rank):
+                case None:
+                    return False
+                case [at, axes]:
+                    waiting.append((call.name, at, axes))
+    return True
 
 
-def _takes(users: dict[str, list[Call]], call: Call, axis: int, rank: int) -> bool:
+def _takes(call: Call, axis: int, rank: int) -> tuple[()] | tuple[int, int] | None:
+    """The axis and rank that the value of a call has of it; nothing of one that takes a position, None of others."""
     after = list(range(rank))
     match call.function:
         case "select.int" | "unbind.int":
             dim = argument(call, 1, "dim", 0) % rank
             index = argument(call, 2, "index")
-            return dim == axis and (call.function == "unbind.int" or isinstance(index, int))
+            return () if dim == axis and (call.function == "unbind.int" or isinstance(index, int)) else None
         case "permute.default":
             after = [dim % rank for dim in argument(call, 1, "dims")]
         case "transpose.int":
@@ -67,11 +79,11 @@ def _takes(users: dict[str, list[Call]], call: Call, axis: int, rank: int) -> bo
         case "squeeze.dim":
             gone = argument(call, 1, "dim") % rank
             if gone == axis or len(call.shape or ()) != rank - 1:
-                return False
+                return None
             del after[gone]
         case function if function not in COPIES:
-            return False
-    return _only_taken(users, call.name, after.index(axis), len(after))
+            return None
+    return after.index(axis), len(after)
 
 
 def cut_apart(trace: Trace, x: AtomAxes, shape: tuple[int, ...], axis: int) -> Apart | None:

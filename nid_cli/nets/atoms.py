@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from math import prod
 
 PRODUCT, SUM = "product", "sum"
+# Summands of one axis that are told apart; a concatenation that doubles itself again and again has no end of them.
+MOST_SUMMANDS = 4096
 
 
 class Atom:
@@ -61,6 +63,10 @@ def product(parts: Iterable[Atom]) -> Atom:
 def total(parts: Iterable[Atom]) -> Atom:
     """The axis with the positions of ``parts`` one after the other. Summands of one position have none to move to."""
     flat = [term for part in parts for term in terms(part) if term.size]
+    if len(flat) > MOST_SUMMANDS and any(term.size > 1 for term in flat):
+        for term in flat:
+            pin(term, "too many summands")
+        return Atom(sum(term.size for term in flat), "too many summands")
     if all(term.size == 1 for term in flat) and len(flat) != 1:
         return Atom(len(flat), "taken one by one")
     return flat[0] if len(flat) == 1 else Atom(sum(term.size for term in flat), kind=SUM, parts=tuple(flat))

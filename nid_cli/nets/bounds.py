@@ -17,7 +17,8 @@ from nid_cli.nets.calls import Batch, Call
 from nid_cli.nets.description import Description
 from nid_cli.nets.interpreter import run
 from nid_cli.nets.plan import Plan
-from nid_cli.nets.validation import LARGEST_VALUE, validate
+from nid_cli.nets.sizes import numbers
+from nid_cli.nets.validation import LARGEST_TOGETHER, LARGEST_VALUE, validate
 
 _SAMPLES = 5
 
@@ -80,6 +81,23 @@ def check(description: Description) -> None:
     for name in wanted:
         if _shapes(values[name]) != _declared(description.by_name[name].shape):
             raise IntegrityError(f"call {name} of the network is not of the shape that it declares")
+    _together(plan, description)
+
+
+def _together(plan: Plan, description: Description) -> None:
+    """Refuses values that fit one by one but not together, each until its last reader ran."""
+    sizes = {given.name: numbers(given.shape) for given in description.inputs}
+    program = plan.program(tuple(sizes), (description.output,))
+    held = {slot: sizes[name] for name, slot in program.given}
+    total = sum(held.values())
+    for step in program.steps:
+        held[step.target] = numbers(step.call.shape)
+        total += held[step.target]
+        if total > LARGEST_TOGETHER:
+            raise IntegrityError(
+                f"the network holds more than {LARGEST_TOGETHER} numbers a sample at one time, at call {step.call.name}"
+            )
+        total -= sum(held.pop(slot, 0) for slot in step.frees)
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Named:
-    """A constant that torch has a name for: ``kind`` is ``dtype``, ``layout``, ``device`` or ``memory_format``."""
+    """A constant that torch has a name for: ``kind`` is ``dtype`` or ``memory_format``."""
 
     kind: str
     name: str

@@ -37,9 +37,13 @@ class Entangled(Exception):
 
 @dataclass
 class Conversion:
-    """One walk over a traced graph; ``names`` maps placeholders to what they stand for (Value or Stored)."""
+    """One walk over a traced graph; ``names`` maps placeholders to what they stand for (Value or Stored).
+
+    ``tied`` maps a tensor's further names to the first: each call is named by that which its own module has for it.
+    """
 
     names: Mapping[str, Argument]
+    tied: Mapping[str, str] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -48,6 +52,7 @@ class Conversion:
         self._by_storage: dict[int, list[fx.Node]] = defaultdict(list)
         self._count: Counter[str] = Counter()
         self._taken = {part.name for part in self.names.values() if isinstance(part, Value)}
+        self._module = ""
         self._reserved = {_path(part.name) for part in self.names.values() if isinstance(part, Stored)}
         self._sizes: dict[int, Value] = {}
         self._changed: set[str] = set()
@@ -83,6 +88,7 @@ class Conversion:
     def _call(self, node: fx.Node, read_later: Any) -> None:
         target: Any = node.target
         known = node.meta.get("val")
+        self._module = next((path for path, _ in reversed((node.meta.get("nn_module_stack") or {}).values())), "")
         if target is operator.getitem:
             self._value[node] = self._pick(node)
         elif isinstance(known, torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool):
@@ -197,6 +203,9 @@ class Conversion:
         weight = next((part.name for part in args if isinstance(part, Stored)), None)
         if function.startswith("addmm"):
             weight = next((part.name for part in args[1:] if isinstance(part, Stored)), None)
+        if weight in self.tied.values():
+            own = (alias for alias, first in self.tied.items() if first == weight)
+            weight = next((alias for alias in own if _path(alias) == self._module), weight)
         if function in WEIGHTED and weight is not None and (path := _path(weight)):
             names = (path if number == 1 else f"{path}#{number}" for number in itertools.count(1))
             name = next(name for name in names if name not in self._taken)

@@ -135,7 +135,7 @@ def _converted(module: nn.Module, program: Any, inputs: Sequence[Input]) -> tupl
             names[spec.arg.name] = Value(next(own).name)
         elif spec.target is not None:
             names[spec.arg.name] = Stored(aliases.get(spec.target, spec.target))
-    conversion = Conversion(names)
+    conversion = Conversion(names, aliases)
     outputs = conversion.walk(program.graph)
     order = [spec.kind.name for spec in signature.output_specs]
     value = outputs[order.index("USER_OUTPUT")]

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
+from nid_cli.nets import bounds
 from nid_cli.nets.calls import Call
 from nid_cli.nets.graph import INPUT, Graph
 from nid_cli.nets.interpreter import Plan, run
@@ -22,7 +23,7 @@ State = dict[str, Tensor]
 @lru_cache(maxsize=64)
 def plan_of(graph: Graph) -> Plan:
     """The network, ready to run."""
-    return Plan(graph.calls, {given.name: given.shape for given in graph.description.inputs})
+    return bounds.plan_of(graph.description)
 
 
 def neurons_last(values: Tensor, axis: int) -> Tensor:

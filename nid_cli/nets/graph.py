@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from nid_cli.errors import IntegrityError
 from nid_cli.nets.calls import INPUT, Call, Shape
 from nid_cli.nets.description import Description
 from nid_cli.nets.layers import Layer, layers_of
-from nid_cli.nets.rules import row_of, statistics
+from nid_cli.nets.pointwise import Pointwise
+from nid_cli.nets.rules import statistics
 from nid_cli.nets.sites import SITES, Recording, recordings_of
 from nid_cli.nets.sizes import numbers
 from nid_cli.nets.spaces import Symmetries, derive
@@ -157,22 +159,30 @@ class Graph:
 
     def rows_of(self, layer: Layer) -> int:
         """How many inputs the neurons of a layer see of one sample: every pixel's patch, every token."""
-        return self.sizes[layer.call.name] // layer.channels * layer.groups
+        return sum(self.sizes[use.call.name] // use.channels * use.groups for use in layer.uses)
 
     @cached_property
     def symmetries(self) -> Symmetries:
-        """What may be permuted: derived from the calls."""
+        """What may be permuted: derived from the calls.
+
+        Raises:
+            IntegrityError: it cannot be derived.
+        """
         constant = self.description.buffers.keys() - self.running
         gates = {gate.tensor for gate in self.gates}
-        return derive(
-            self.calls,
-            {**self.description.parameters, **{name: own.shape for name, own in self.description.buffers.items()}},
-            {given.name: given.shape for given in self.description.inputs},
-            self.output,
-            fixed=gates,
-            constant=constant - gates,
-            tied=self.description.tied,
-        ).without(self.description.pinned)
+        try:
+            derived = derive(
+                self.calls,
+                {**self.description.parameters, **{name: own.shape for name, own in self.description.buffers.items()}},
+                {given.name: given.shape for given in self.description.inputs},
+                self.output,
+                fixed=gates,
+                constant=constant - gates,
+                tied=self.description.tied,
+            )
+        except (RecursionError, ValueError) as error:
+            raise IntegrityError(f"the symmetries of the network cannot be derived: {str(error)[:120]}") from error
+        return derived.without(self.description.pinned)
 
     @cached_property
     def spaces(self) -> tuple[PermutationSpace, ...]:
@@ -208,15 +218,29 @@ class Graph:
         return {call.name for call in calls if call.shape is None}
 
     @cached_property
+    def _followed(self) -> dict[str, tuple[Call | None, Call | None]]:
+        chains = Pointwise(self.calls)
+        found = {}
+        for layer in self.weighted:
+            activation, end = chains.activation_after(layer.call)
+            others = [chains.activation_after(use.call) for use in layer.again]
+            if any(_same(activation) != _same(other) or stop for other, stop in others):
+                activation, end = None, layer.again[-1].call
+            if activation and any(math.prod(self.parameters.get(name, (2,))) > 1 for name in activation.stored):
+                activation, end = None, activation  # a slope for each neuron
+            found[layer.name] = activation, end
+        return dict.fromkeys(found, (None, None)) if self.gated else found
+
+    @cached_property
     def activation_after(self) -> dict[str, Call | None]:
         """For each weighted layer the activation that its neurons go through, after norms and sums; None if there is
         none, or if gates stand in its place."""
-        readers: dict[str, list[Call]] = {}
-        for call in self.calls:
-            for name in call.reads:
-                readers.setdefault(name, []).append(call)
-        found = {layer.name: _activation(layer.call, readers) for layer in self.weighted}
-        return dict.fromkeys(found) if self.gated else found
+        return {name: activation for name, (activation, _) in self._followed.items()}
+
+    @cached_property
+    def not_followed(self) -> dict[str, Call]:
+        """The weighted layers whose neurons go through what is no activation of one call, with the call in question."""
+        return {name: end for name, (_, end) in self._followed.items() if end is not None}
 
     @property
     def parameter_count(self) -> int:
@@ -228,14 +252,6 @@ def _numbers(shape: Shape) -> tuple[int, ...]:
     return tuple(size for size in shape if isinstance(size, int))
 
 
-def _activation(call: Call, readers: Mapping[str, Sequence[Call]]) -> Call | None:
-    following = readers.get(call.name, ())
-    while len(following) == 1:
-        [call] = following
-        row = row_of(call)
-        if row.role == "activation":
-            return call
-        if row.role != "norm" and not row.pure:
-            return None
-        following = readers.get(call.name, ())
-    return None
+def _same(call: Call | None) -> object:
+    """Equal for calls that do the same."""
+    return call and (call.function, call.args[1:], call.kwargs)

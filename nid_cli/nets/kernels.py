@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nid_cli.nets.calls import Call
+from nid_cli.nets.calls import Call, Stored
 from nid_cli.nets.layers import Layer
 
 
@@ -24,9 +24,12 @@ def inputs_of_neurons(layer: Layer, x: Tensor) -> Tensor:
 def _patches(layer: Layer, x: Tensor) -> Tensor:
     pixels = x.ndim - 2
     kernel = layer.kernel
-    stride, padding, dilation = (
-        _each(layer.argument(position, default), pixels) for position, default in ((3, 1), (4, 0), (5, 1))
-    )
+    stride, dilation = (_each(layer.argument(position, 1), pixels) for position in (3, 5))
+    given = layer.argument(4, 0)
+    if given == "same":  # an odd number is padded behind
+        widths = [size * (width - 1) for size, width in zip(dilation, kernel, strict=True)]
+        x = F.pad(x, [side for width in reversed(widths) for side in (width // 2, width - width // 2)])
+    padding = _each(0 if isinstance(given, str) else given, pixels)
     if pixels == 2:
         found = F.unfold(x, kernel, dilation=dilation, padding=padding, stride=stride)
     else:
@@ -54,16 +57,18 @@ def _unfold(x: Tensor, kernel: tuple[int, ...], *where: tuple[int, ...]) -> Tens
     return inner.reshape(len(x), -1, reduce(int.__mul__, places, 1))
 
 
-def activation(call: Call | None) -> Callable[[Tensor], Tensor]:
-    """An element-wise activation as a function; of no call, the identity."""
+def activation(call: Call | None, state: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
+    """An element-wise activation as a function, its slope (PReLU) from ``state``; of no call, the identity."""
     if call is None:
         return lambda x: x
     base, _, overload = call.function.partition(".")
     function = getattr(getattr(torch.ops.aten, base), overload)
-    rest, named = call.args[1:], dict(call.kwargs)
+    rest = [state[part.name] if isinstance(part, Stored) else part for part in call.args[1:]]
+    named = dict(call.kwargs)
 
     def apply(x: Tensor) -> Tensor:
-        found: Tensor = function(x, *rest, **named)
+        own = [part.to(x.dtype) if isinstance(part, Tensor) else part for part in rest]
+        found: Tensor = function(x, *own, **named)
         return found
 
     return apply

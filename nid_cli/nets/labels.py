@@ -15,14 +15,14 @@ OF_ATTENTION = ("heads", "qk", "vo")
 
 
 @dataclass(frozen=True)
-class Named:
+class Naming:
     """The name of a space, the first weighted call that puts it out, and its label, for people. Both are unique."""
 
     name: str
     label: str
 
 
-def names_of(trace: Trace, spaces: Iterable[Atom], fixed: Collection[str]) -> dict[Atom, Named]:
+def names_of(trace: Trace, spaces: Iterable[Atom], fixed: Collection[str]) -> dict[Atom, Naming]:
     """Names and labels of free atoms, given in the order in which the network comes upon them.
 
     A hidden layer is called by the module that opens it, a stream that several write into ``stream.1``, parts of
@@ -34,7 +34,7 @@ def names_of(trace: Trace, spaces: Iterable[Atom], fixed: Collection[str]) -> di
             words.setdefault(leaf, word)
     writers = _writers(trace, fixed)
     tensors = _tensors(trace, fixed)
-    named: dict[Atom, Named] = {}
+    named: dict[Atom, Naming] = {}
     names, labels = _Unique(), _Unique()
     streams = 0
     for atom in spaces:
@@ -51,7 +51,7 @@ def names_of(trace: Trace, spaces: Iterable[Atom], fixed: Collection[str]) -> di
             label = f"{_attention_of(calls[0], opener) if calls else opener}.{word}"
         else:
             label = f"{opener}.{word}"
-        named[atom] = Named(names(opener if is_whole or not calls else f"{opener}.{word}"), labels(label))
+        named[atom] = Naming(names(opener if is_whole or not calls else f"{opener}.{word}"), labels(label))
     return named
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nid_cli.nets.calls import Call, Stored, Value
@@ -25,6 +25,7 @@ class Layer:
     ``weight`` and ``bias`` name its tensors; ``source`` is the value that it reads. ``channels`` is n, ``fan_in`` d.
     ``patches``: its neurons see many patches of one sample, as those of a convolution do; those of ``groups`` see
     different channels of them; ``kernel`` is the size of a patch. ``by_columns``: its weight is stored d x n.
+    ``again``: the further calls by the same weight, each as if it were a layer of its own.
     """
 
     call: Call
@@ -38,6 +39,12 @@ class Layer:
     groups: int
     kernel: tuple[int, ...]
     by_columns: bool
+    again: tuple[Layer, ...] = ()
+
+    @property
+    def uses(self) -> tuple[Layer, ...]:
+        """All calls by its weight; what its neurons see is what they see in all of them."""
+        return (self, *self.again)
 
     @property
     def name(self) -> str:
@@ -62,18 +69,18 @@ def layers_of(description: Description, labels: Mapping[str, int | str]) -> tupl
     found: dict[str, Layer] = {}
     for call in description.calls:
         weight = weight_of(call)
-        if weight is None or weight in found or weight not in description.parameters:
+        if weight is None or weight not in description.parameters:
             continue
         row, shape = row_of(call), description.parameters[weight]
         patches, base = row.neurons == 1, call.function.partition(".")[0]
         sources = [part.name for part in call.args if isinstance(part, Value)]
-        if len(sources) != 1 or (patches and row.rows == 1) or len(shape) < 2:
-            continue  # a transposed convolution, or what the value adds to
+        if len(sources) != 1 or (patches and row.rows == 1) or len(shape) < 2 or (row.rows == 1 and len(shape) > 2):
+            continue  # a transposed convolution, what the value adds to, or a matrix for each of several heads
         bias = call.args[BIAS[base]] if base in BIAS and len(call.args) > BIAS[base] else None
         groups = call.args[6] if patches and len(call.args) > 6 else 1
         sizes = [size for size in shape if isinstance(size, int)]
         channels = sizes[row.rows]
-        found[weight] = Layer(
+        layer = Layer(
             call=call,
             label=labels.get(call.name, call.name),
             weight=weight,
@@ -86,4 +93,7 @@ def layers_of(description: Description, labels: Mapping[str, int | str]) -> tupl
             kernel=tuple(sizes[2:]) if patches else (),
             by_columns=row.rows == 1,
         )
+        known = found.setdefault(weight, layer)
+        if known is not layer:
+            found[weight] = replace(known, again=(*known.again, layer))
     return tuple(found.values())

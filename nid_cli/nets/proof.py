@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from nid_cli.nets.bounds import plan_of
-from nid_cli.nets.calls import Stored
 from nid_cli.nets.description import Description
 from nid_cli.nets.example import example
-from nid_cli.nets.functions import STATISTICS
 from nid_cli.nets.interpreter import run
 from nid_cli.nets.permutation import identity, permute, random
+from nid_cli.nets.rules import statistics
+from nid_cli.nets.sizes import numbers
 from nid_cli.nets.spaces import Symmetries, derive
-from nid_cli.nets.validation import numbers
 
 # Greatest relative change of the outputs in float64.
 TOLERANCE = 1e-9
@@ -147,8 +146,7 @@ def random_tensors(description: Description, state: Mapping[str, Tensor], seed: 
 
 def running_statistics(description: Description) -> set[str]:
     """The names of the buffers that norms keep their running statistics in."""
-    norms = (call for call in description.calls if call.function in STATISTICS)
-    return {part.name for call in norms for part in call.args[3:5] if isinstance(part, Stored)}
+    return {name for call in description.calls for name in statistics(call)}
 
 
 @dataclass(frozen=True)

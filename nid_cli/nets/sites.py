@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nid_cli.nets.axes import Axes, Tree, leaves
 from nid_cli.nets.calls import Call, Value
+from nid_cli.nets.pointwise import SUMS, Pointwise
 from nid_cli.nets.rules import row_of, weight_of
 from nid_cli.nets.spaces import Symmetries
 
 # Where its neurons can be compared (docs/science.md, 4), in the order in which they come.
 SITES = ("post_linear", "post_norm", "post_activation")
 LINEAR, NORM, ACTIVATION = SITES
-SUMS = ("add.Tensor", "sub.Tensor")
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ def recordings_of(calls: Sequence[Call], symmetries: Symmetries) -> dict[str, di
 
     A residual stream is what sums join. Only values of all its neurons together count: its activations, and norms that
     read it; what a layer, or the norm after it, writes is a summand. A stream without any is recorded at its sums.
+    An activation that is written out (x * sigmoid(x)) is recorded where other calls read it.
     """
     by_name = {call.name: call for call in calls}
+    chains = Pointwise(calls)
     found: dict[str, dict[str, list[Recording]]] = {space.name: {} for space in symmetries.spaces}
-    sums = _sums(calls, symmetries)
-    for call in calls:
-        if not (site := row_of(call).site if call.site is None else call.site):
-            continue
+    sums = _sums(chains, symmetries)
+    for site, call in _recorded(chains):
         if (recording := _recording(call, symmetries)) is None:
             continue
         for space in dict.fromkeys(leaf.space for leaf in leaves(recording.tree)):
@@ -71,13 +71,27 @@ def _recording(call: Call, symmetries: Symmetries) -> Recording | None:
     return Recording(call.name, at, axes[at], beside) if at in own else None
 
 
-def _sums(calls: Sequence[Call], symmetries: Symmetries) -> dict[str, list[Recording]]:
-    """The spaces that sums of two values join, with these sums."""
+def _recorded(chains: Pointwise) -> Iterator[tuple[str, Call]]:
+    """The values at which neurons may be recorded, with their site."""
+    seen: set[str] = set()
+    for call in chains.by_name.values():
+        site = row_of(call).site if call.site is None else call.site
+        written_out = chains.joins(call) and call.function not in SUMS
+        if call.site is None and (written_out or site == ACTIVATION):
+            yield from ((ACTIVATION, own) for own in chains.read_on(call, seen))
+        elif site:
+            yield site, call
+
+
+def _sums(chains: Pointwise, symmetries: Symmetries) -> dict[str, list[Recording]]:
+    """The spaces that sums of two values of different origin join, with these sums."""
     found: dict[str, list[Recording]] = {}
-    by_name = {call.name: call for call in calls}
-    for call in calls:
+    by_name = chains.by_name
+    for call in by_name.values():
         terms = [part.name for part in call.args if isinstance(part, Value)]
-        if call.function not in SUMS or len(terms) < 2 or (recording := _recording(call, symmetries)) is None:
+        if call.function not in SUMS or len(terms) < 2 or chains.joins(call):
+            continue
+        if (recording := _recording(call, symmetries)) is None:
             continue
         spaces = {leaf.space for leaf in leaves(recording.tree)}
         for name in terms:

@@ -16,7 +16,7 @@ from nid_cli.nets.atoms import PRODUCT, Atom, find, leaf_atoms
 from nid_cli.nets.axes import Axes, Leaf, Pinned, Product, Sum, Tree
 from nid_cli.nets.calls import Call, Shape
 from nid_cli.nets.dependence import dependences
-from nid_cli.nets.labels import Named, names_of
+from nid_cli.nets.labels import Naming, names_of
 from nid_cli.nets.propagation import propagate
 from nid_cli.nets.tracing import AtomAxes, Trace, concrete
 
@@ -142,7 +142,7 @@ def _appearing(trace: Trace) -> dict[Atom, None]:
 class _Growing:
     """The trees of atoms, each made once."""
 
-    def __init__(self, named: Mapping[Atom, Named], outer: Mapping[Atom, Atom]) -> None:
+    def __init__(self, named: Mapping[Atom, Naming], outer: Mapping[Atom, Atom]) -> None:
         self.named, self.outer = named, outer
         self.made: dict[Atom, Tree] = {}
 

@@ -7,18 +7,20 @@ names that are paths, sizes that would fill a machine. What values really measur
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 from nid_cli.errors import IntegrityError
 from nid_cli.nets.calls import INPUT, Batch, Call, Named, Shape, Stored, Value, parts
 from nid_cli.nets.description import Description
 from nid_cli.nets.functions import FUNCTIONS, PICK, SIZES
+from nid_cli.nets.sizes import numbers
 
 MOST_CALLS = 100_000
 LONGEST_NAME = 200
 # Numbers a sample in one value: 1 GiB in float32.
 LARGEST_VALUE = 2**28
+# Numbers a sample in all values that are needed at one time, views counted as copies: 8 GiB in float32.
+LARGEST_TOGETHER = 2**31
 # Bytes of all stored tensors.
 LARGEST_STATE = 2**36
 MOST_AXES = 16
@@ -158,11 +160,6 @@ def _tied(tied: Mapping[str, str], stored: Iterable[str]) -> None:
         _name(alias)
         if alias in stored or first not in stored:
             raise IntegrityError(f"the network ties {alias} to {first[:60]!r}, which is not one stored tensor")
-
-
-def numbers(shape: Shape) -> int:
-    """How many numbers a value of this shape has for one sample."""
-    return math.prod(size.times if isinstance(size, Batch) else size for size in shape)
 
 
 def _shape(what: str, shape: Shape, most: int = LARGEST_VALUE) -> None:

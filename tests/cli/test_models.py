@@ -106,6 +106,16 @@ def test_elsewhere_without_the_code_every_instrument_works(there: Terminal, tmp_
     assert shown["optimizer"] == "external" and shown["lr"] is None and len(shown["graph"]) == 64
 
 
+def test_sites_and_neurons_that_a_network_lacks_are_said(there: Terminal) -> None:
+    assert there("match", "--arch", "Conv", "--at", "post_activation", "--layers", "0", "--random", "0") == 0, (
+        there.errors
+    )
+    assert there("match", "--arch", "Vit", "--at", "post_norm", "--layers", "layer.linear1") == 2
+    assert "not recorded at post_norm" in there.errors and "--at post_linear,post_norm,post_activation" in there.errors
+    assert there("match", "--arch", "Conv", "--layers", "9") == 2
+    assert "there is no space 9" in there.errors and "or stream.1, conv1" in there.errors
+
+
 def test_the_same_files_again_add_nothing_and_initializations_join_them(there: Terminal) -> None:
     command = ("register", "conv0.pt", "conv1.pt", "--model", "nets.py:Conv", "--dataset", "digits", "--epoch", "3")
     again = there.records(*command)

@@ -17,6 +17,7 @@ from nid_cli.nets.bounds import check
 from nid_cli.nets.calls import Batch, Call, Named, Stored, Value
 from nid_cli.nets.description import Buffer, Description, Input
 from nid_cli.nets.encoding import decode_argument, encode_argument
+from nid_cli.nets.graph import Graph
 from nid_cli.nets.validation import validate
 
 SHAPE = (Batch(), 3)
@@ -179,6 +180,39 @@ def test_what_a_function_makes_on_its_way_is_bounded() -> None:
     )
     with pytest.raises(IntegrityError, match="makes a value of more than"):
         check(described)
+
+
+def test_values_that_fit_one_by_one_are_bounded_together() -> None:
+    """Nine of 2**28 numbers a sample, which are all needed at the end."""
+    size = 2**28 // 3
+    wide = [call("repeat.default", Value("relu"), (1, size), shape=(Batch(), 3 * size), name=f"w{n}") for n in range(9)]
+    sums = [
+        call(
+            "add.Tensor",
+            Value("w0" if n == 1 else f"s{n - 1}"),
+            Value(f"w{n}"),
+            shape=(Batch(), 3 * size),
+            name=f"s{n}",
+        )
+        for n in range(1, 9)
+    ]
+    one_by_one = [own for pair in zip(wide[1:], sums, strict=True) for own in pair]
+    check(network(wide[0], *one_by_one))
+    with pytest.raises(IntegrityError, match="at one time"):
+        check(network(*wide, *sums))
+
+
+def test_symmetries_of_a_strangers_network_end() -> None:
+    """Concatenations that double what they read, and a view that is copied without end."""
+    doubled = [
+        call("cat.default", (Value(f"d{n}" if n else "relu"),) * 2, 1, shape=(Batch(), 6 * 2**n), name=f"d{n + 1}")
+        for n in range(22)
+    ]
+    found = Graph(network(*doubled, call("sum.dim_IntList", Value("d22"), (1,), shape=(Batch(),)))).symmetries
+    assert not found.spaces and ("too many summands", 2) in found.pinned
+    one = call("reshape.default", Value("relu"), (-1, 3, 1), shape=(Batch(), 3, 1), name="c0")
+    copies = [call("clone.default", Value(f"c{n}"), shape=(Batch(), 3, 1), name=f"c{n + 1}") for n in range(3000)]
+    assert Graph(network(one, *copies)).symmetries.spaces == ()
 
 
 def test_too_many_calls_are_refused() -> None:

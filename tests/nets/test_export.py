@@ -72,6 +72,7 @@ def test_tied_tensors_are_one() -> None:
     assert described.tied == {"lm_head.weight": "wte.weight"}
     assert "lm_head.weight" not in state and any("logits" in note for note in notes)
     assert sum("wte.weight" in call.stored for call in described.calls) == 2
+    assert "lm_head" in described.by_name and "wte" not in described.by_name
 
 
 def test_constants_of_the_code_are_stored() -> None:

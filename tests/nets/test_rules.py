@@ -390,9 +390,10 @@ def test_every_rule_has_an_example() -> None:
 
 
 def test_the_table_has_each_function_once_and_torch_has_it() -> None:
-    from nid_cli.nets import rules
+    from nid_cli.nets import functions, rules
 
-    assert sum(len(family.ROWS) for family in rules.FAMILIES) == len(FUNCTIONS)
+    assert sum(len(family.ROWS) for family in rules.FAMILIES) + len(rules.UNRULED) == len(FUNCTIONS)
+    assert FUNCTIONS.keys() >= functions.FUNCTIONS and set(rules.UNRULED) <= functions.FUNCTIONS
     for name in FUNCTIONS:
         if "." in name:
             function_of(name)

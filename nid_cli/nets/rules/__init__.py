@@ -1,7 +1,8 @@
-"""The functions that a network may call: for each the rule of its axes, and its role.
+"""What is known of functions that networks call: for each the rule of its axes, and its role.
 
-``FUNCTIONS`` is the list of what may run at all. Adding a function is adding a row to the table of its family, and an
-example to the tests, which run each with its axes permuted.
+What may run at all is listed in ``nets.functions``; each of these has a row, and some that torch puts in their place.
+Adding a function is adding it there, a row to the table of its family, and an example to the tests, which run each with
+its axes permuted.
 """
 
 from nid_cli.nets.calls import Call, Stored
@@ -16,12 +17,20 @@ from nid_cli.nets.rules import (
     spatial,
     taking,
 )
-from nid_cli.nets.rules.row import SITES, Row, Rule
+from nid_cli.nets.rules.row import SITES, Row, Rule, overloads, rows
 
 __all__ = ["FUNCTIONS", "SITES", "Row", "Rule", "row_of", "statistics", "weight_of"]
 
 FAMILIES = (contractions, convolutions, norms, elementwise, layout, taking, reductions, spatial, constants)
-FUNCTIONS: dict[str, Row] = {function: row for family in FAMILIES for function, row in family.ROWS.items()}
+# These may run, and pin what they read.
+UNRULED = (
+    *overloads("addbmm aminmax block_diag diagonal_scatter dstack hstack index_copy linalg_norm log_sigmoid_forward"),
+    *overloads("masked_scatter meshgrid rot90 take_along_dim unfold_copy vstack"),
+    *("index_fill.int_Scalar", "index_fill.int_Tensor", "meshgrid.indexing"),
+)
+FUNCTIONS: dict[str, Row] = rows(None, *UNRULED) | {
+    function: row for family in FAMILIES for function, row in family.ROWS.items()
+}
 
 
 def row_of(call: Call) -> Row:

@@ -103,7 +103,7 @@ def _ridge_layer(lab: Lab, group: Group, layer: str, subspaces: Subspaces, subsa
         bias=weight.new_zeros(len(weight)) if own.bias is None else state[own.bias],
         mask=mask if mask is not None else weight.new_ones(weight.shape).bool(),
         fixed=fixed,
-        activation=activation(graph.activation_after[layer]),
+        activation=activation(graph.activation_after[layer], state),
     )
 
 

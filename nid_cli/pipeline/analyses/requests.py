@@ -51,6 +51,8 @@ class Request:
         with registry.read() as connection:
             chosen = list(select_models(connection, self.selection, least=models))
         found = [key for selected in chosen for key in self._keys(selected)]
+        if not found and any(self._members(selected) for selected in chosen):
+            self.parameters.check_not_empty([selected.group.graph for selected in chosen])
         if not found:
             several = models > 1
             raise NotFoundError(
@@ -60,10 +62,14 @@ class Request:
         self.parameters.check([selected.group.graph for selected in chosen])
         return found
 
-    def _keys(self, selected: Selected) -> Iterator[ResultKey]:
-        members: list[tuple[Model, ...]] = [(model,) for model in selected.models]
+    def _members(self, selected: Selected) -> list[tuple[Model, ...]]:
+        """The models, or pairs of them."""
         if self.what.scope == "pair":
-            members = list(selected.pairs(self.pairs))
+            return list(selected.pairs(self.pairs))
+        return [(model,) for model in selected.models]
+
+    def _keys(self, selected: Selected) -> Iterator[ResultKey]:
+        members = self._members(selected)
         each = list(self.parameters.of_each(selected.group.graph))
         for epoch in selected.epochs:
             for models in members:
