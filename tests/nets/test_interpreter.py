@@ -27,7 +27,7 @@ def taken(name: str) -> Exported:
 
 @pytest.mark.parametrize("name", ["norms", "encoder", "view read"])
 def test_a_run_starts_from_any_value(name: str) -> None:
-    described, state, _ = taken(name)
+    described, state, *_ = taken(name)
     plan, given = plan_of(described), {"input": example(described.inputs, 4)[0]}
     names = tuple(call.name for call in described.calls if call.shape is not None)
     values = run(plan, state, given, names)
@@ -38,7 +38,7 @@ def test_a_run_starts_from_any_value(name: str) -> None:
 
 def test_sizes_need_no_input() -> None:
     """A run that starts behind the input knows the number of samples by the value that it starts from."""
-    described, state, _ = taken("view read")
+    described, state, *_ = taken("view read")
     plan, x = plan_of(described), example(described.inputs, 4)[0]
     values = run(plan, state, {"input": x}, ("a", described.output))
     again = run(plan, state, {"a": values["a"]}, (described.output,))
@@ -46,7 +46,7 @@ def test_sizes_need_no_input() -> None:
 
 
 def test_only_what_is_needed_runs() -> None:
-    described, state, _ = taken("norms")
+    described, state, *_ = taken("norms")
     plan, x = plan_of(described), example(described.inputs, 4)[0]
     seen: list[str] = []
     run(plan, state, {"input": x}, ("relu",), observe=lambda call, _: seen.append(call.name))
@@ -55,14 +55,14 @@ def test_only_what_is_needed_runs() -> None:
 
 
 def test_what_cannot_be_reached_is_an_error() -> None:
-    described, state, _ = taken("norms")
+    described, state, *_ = taken("norms")
     given = {"relu": torch.zeros(4, 6, 30, 30)}
     with pytest.raises(ValueError, match="neither given nor made"):
         run(plan_of(described), state, given, ("batch_norm",))
 
 
 def test_values_are_let_go_after_their_last_reader() -> None:
-    described, state, _ = taken("norms")
+    described, state, *_ = taken("norms")
     alive: list[weakref.ref[Tensor]] = []
     most = 0
 
@@ -77,7 +77,7 @@ def test_values_are_let_go_after_their_last_reader() -> None:
 
 
 def test_statistics_change_in_training_alone() -> None:
-    described, state, _ = taken("norms")
+    described, state, *_ = taken("norms")
     plan, given = plan_of(described), {"input": example(described.inputs, 4)[0]}
     before = {name: value.clone() for name, value in state.items()}
     run(plan, state, given, (described.output,))
@@ -112,7 +112,7 @@ def test_networks_run_in_float64_from_end_to_end() -> None:
 
 def test_any_number_of_samples() -> None:
     for name in ("encoder", "resnet18", "gpt"):
-        described, state, _ = taken(name)
+        described, state, *_ = taken(name)
         plan = plan_of(described)
         name_of = described.inputs[0].name
         x = example(described.inputs, 7)[0]

@@ -73,3 +73,18 @@ def test_a_changed_module_does_not_agree() -> None:
     with torch.no_grad():
         module[4].weight[0, 0] += 0.1
     assert agree(module, described, kept, [x]).evaluation > 1e-6
+
+
+def test_rounding_is_told_from_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = _mlp()
+    described, state, *_ = export(module, ROWS)
+    x = torch.randn(4, 5, 16)
+    monkeypatch.setattr("nid_cli.nets.proof.ROUNDING", -1.0)
+    assert agree(module, described, state, [x]).evaluation < 1e-14
+    with torch.no_grad():
+        module[4].bias[0] += 1e-5
+    assert agree(module, described, {n: v.clone() for n, v in state.items()}, [x]).evaluation < 1e-14
+    kept = {name: value.clone() for name, value in state.items()}
+    with torch.no_grad():
+        module[4].bias[0] += 1e-5
+    assert agree(module, described, kept, [x]).evaluation > 1e-7
