@@ -9,13 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nid_cli.data.file import UNCOUNTED
 from nid_cli.data.tensors import Data
 from nid_cli.nets.functional import forward
 from nid_cli.nets.graph import Graph
 
 EVALUATION_BATCH = 2048
-# A target of a position that does not count.
-UNCOUNTED = -100
 
 
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
