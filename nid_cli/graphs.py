@@ -36,8 +36,7 @@ def network_of(network: NetworkSpec, data: DataSpec, symmetry: str, description:
         except UsageError as error:
             raise IntegrityError(error.message) from None
         return graph
-    shape, outputs, *_ = measures_of(data)
-    return build(network, shape, outputs, gated=SYMMETRIES[symmetry].gated)
+    return build(network, measures_of(data), gated=SYMMETRIES[symmetry].gated)
 
 
 @lru_cache(maxsize=16)
@@ -55,8 +54,9 @@ def graph_of(spec: RunSpec, description: str | None = None) -> Graph:
 
 def architecture_of(spec: RunSpec) -> dict[str, Any]:
     """A native network as the registry's table of architectures describes it."""
-    shape, outputs, *_ = measures_of(spec.data)
-    return spec.network.canonical() | {"input_shape": list(shape), "outputs": outputs}
+    needed = measures_of(spec.data)
+    own = spec.network.canonical() | {"input_shape": list(needed.shape), "outputs": needed.outputs}
+    return own | {name: size for name in ("vocabulary", "links") if (size := getattr(needed, name)) is not None}
 
 
 def fixed_share(spec: RunSpec, description: str | None = None) -> float | None:

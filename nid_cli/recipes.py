@@ -143,8 +143,6 @@ def _resolve(options: Settings, file: DataSpec | None) -> tuple[RunSpec, dict[st
     if not values["milestones"]:
         values["gamma"] = 1.0
     data = file or DataSpec(name=dataset, parameters=resolve_parameters(dataset, values.get("data", {})))
-    if data.vocabulary is not None or data.targets == "positions":
-        raise UsageError(f"{arch} reads numbers and puts out one answer a sample, which the data set {dataset} is not")
     values |= data.flat()
     network = NetworkSpec(**{name: values[name] for name in ("arch", "width", "depth", "norm", "activation")})
     graph = network_of(network, data, values["symmetry"])

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from nid_cli.errors import UsageError, unknown
-from nid_cli.specs import DataSpec
+from nid_cli.specs import DataSpec, Measures
 
 Parameters = Mapping[str, int | float]
 
@@ -28,7 +27,9 @@ class DatasetEntry:
     """One data set.
 
     ``shape`` and ``outputs`` give the input shape and the number of network outputs for given parameters;
-    ``loader`` is ``module:function``, imported only when the data are needed. ``targets``: ``classes`` or ``labels``.
+    ``loader`` is ``module:function``, imported only when the data are needed. ``targets``: ``classes``, ``labels`` or
+    ``positions`` (one class for each entry of the input's first axis). ``vocabulary`` and ``links``: see
+    :class:`~nid_cli.specs.Measures`.
     """
 
     name: str
@@ -39,6 +40,8 @@ class DatasetEntry:
     parameters: Parameters = field(default_factory=dict)
     check: Callable[[Parameters], str | None] = lambda _: None
     targets: str = "classes"
+    vocabulary: Callable[[Parameters], int | None] = lambda _: None
+    links: Callable[[Parameters], int | None] = lambda _: None
 
 
 def _images(name: str, description: str, shape: tuple[int, ...], outputs: int, loader: str) -> DatasetEntry:
@@ -152,17 +155,6 @@ def is_data_file(name: str) -> bool:
     return name.endswith(ENDINGS)
 
 
-class Measures(NamedTuple):
-    """What a network must fit: one sample's shape, the outputs that the targets need, what these are, for inputs that
-    are whole numbers what they are below, and how many positions have a class each."""
-
-    shape: tuple[int, ...]
-    outputs: int
-    targets: str
-    vocabulary: int | None = None
-    positions: int | None = None
-
-
 def measures_of(data: DataSpec) -> Measures:
     """Of a data set of the catalogue, or of a file as its specification has them; nothing is read.
 
@@ -173,8 +165,10 @@ def measures_of(data: DataSpec) -> Measures:
         if data.input_shape is None or data.outputs is None or data.targets is None:
             raise UsageError(f"the data set {data.name} is a file of tensors without shape, outputs or targets")
         return Measures(data.input_shape, data.outputs, data.targets, data.vocabulary, data.positions)
-    known = entry(data.name)
-    return Measures(known.shape(data.parameters), known.outputs(data.parameters), known.targets)
+    known, given = entry(data.name), data.parameters
+    shape = known.shape(given)
+    positions = shape[0] if known.targets == "positions" else None
+    return Measures(shape, known.outputs(given), known.targets, known.vocabulary(given), positions, known.links(given))
 
 
 def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int | float]:

@@ -16,10 +16,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from nid_cli.data.catalog import CATALOG, ENDINGS, VAL_SHARE, Measures, measures_of, resolve_common
+from nid_cli.data.catalog import CATALOG, ENDINGS, VAL_SHARE, measures_of, resolve_common
 from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
 from nid_cli.files import sha256
-from nid_cli.specs import DataSpec
+from nid_cli.specs import DataSpec, Measures
 
 REQUIRED = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 OPTIONAL = ("val_inputs", "val_targets")

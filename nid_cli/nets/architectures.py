@@ -9,17 +9,26 @@ from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.mlp import mlp
 from nid_cli.nets.resnet import resnet
-from nid_cli.specs import NetworkSpec
+from nid_cli.specs import Measures, NetworkSpec
+
+# What only some architectures have.
+OPTIONS = ("heads", "patch", "tied")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """``build(input_shape, width, depth, outputs, norm, activation, gated)`` makes the graph, which accepts ``norms``
-    and depths from ``min_depth`` on."""
+    """``build(measures, width=, depth=, norm=, activation=, gated=)`` makes the graph, which accepts ``norms`` and
+    depths from ``min_depth`` on; ``options`` are those of ``OPTIONS`` that it takes beside.
+
+    It reads numbers and answers once a sample, or what ``reads`` says: ``tokens`` (whole numbers below a vocabulary)
+    or ``nodes`` (of a graph), with an answer for each.
+    """
 
     build: Callable[..., Graph]
     norms: tuple[str, ...]
     min_depth: int
+    options: tuple[str, ...] = ()
+    reads: str = "numbers"
 
 
 ARCHITECTURES = {
@@ -28,11 +37,11 @@ ARCHITECTURES = {
 }
 
 
-def build(network: NetworkSpec, input_shape: tuple[int, ...], outputs: int, *, gated: bool = False) -> Graph:
-    """The graph of an architecture for inputs of this shape; ``gated``: with gates in the place of activations.
+def build(network: NetworkSpec, measures: Measures, *, gated: bool = False) -> Graph:
+    """The graph of an architecture for data of these measures; ``gated``: with gates in the place of activations.
 
     Raises:
-        UsageError: an architecture, norm or depth that does not exist.
+        UsageError: an architecture, norm or depth that does not exist, or one that cannot read such data.
     """
     if network.arch not in ARCHITECTURES:
         raise unknown("architecture", network.arch, ARCHITECTURES)
@@ -42,5 +51,22 @@ def build(network: NetworkSpec, input_shape: tuple[int, ...], outputs: int, *, g
         raise unknown(f"norm for {network.arch}", network.norm, architecture.norms)
     if network.depth < architecture.min_depth or network.width < 1:
         raise UsageError(f"{network.arch} needs depth >= {architecture.min_depth} and width >= 1")
-    own = {name: value for name, value in vars(network).items() if name not in ("arch", "graph")}
-    return architecture.build(input_shape=input_shape, outputs=outputs, gated=gated, **own)
+    offered = _kind(measures)
+    if offered != architecture.reads:
+        raise UsageError(
+            f"{network.arch} reads {architecture.reads}, but the data set offers {offered}",
+            "choose another with --dataset",
+        )
+    for name in OPTIONS:
+        if name not in architecture.options and getattr(network, name) is not None:
+            raise UsageError(f"{network.arch} has no {name}", f"leave --{name} out")
+    own = {name: getattr(network, name) for name in ("width", "depth", "norm", "activation", *architecture.options)}
+    return architecture.build(measures, gated=gated, **own)
+
+
+def _kind(measures: Measures) -> str:
+    if measures.links is not None:
+        return "nodes"
+    if measures.vocabulary is not None:
+        return "tokens"
+    return "numbers with a class each" if measures.targets == "positions" else "numbers"

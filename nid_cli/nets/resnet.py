@@ -6,21 +6,20 @@ from nid_cli.errors import UsageError
 from nid_cli.nets.builder import Builder
 from nid_cli.nets.calls import INPUT
 from nid_cli.nets.graph import Graph
+from nid_cli.specs import Measures
 
 STAGES = 3
 STEM_WIDTH = 16
 
 
-def resnet(
-    *, input_shape: tuple[int, ...], width: int, depth: int, outputs: int, norm: str, activation: str, gated: bool
-) -> Graph:
+def resnet(measures: Measures, *, width: int, depth: int, norm: str, activation: str, gated: bool) -> Graph:
     """A ResNet of ``depth`` layers and 16, 32 and 64 times ``width`` channels.
 
     Blocks are conv, norm, activation, conv, norm, add, activation; the first of stages 2 and 3 halves the image and
     has a 1 x 1 conv with a norm on its shortcut.
 
     Args:
-        input_shape: channels, height, width.
+        measures: of images: channels, height, width.
         norm: ``group`` (GroupNorm of one group) or ``batch``.
         activation: ``relu``, ``gelu`` or ``identity``; replaced by x * sigmoid(C x) over channels where ``gated``.
 
@@ -30,9 +29,9 @@ def resnet(
     if depth % 6 != 2:
         near = max(8, 6 * round((depth - 2) / 6) + 2)
         raise UsageError(f"a resnet has depth 6n + 2 (8, 14, 20, 32, 56, 110, ...), not {depth}", f"--depth {near}")
-    if len(input_shape) != 3:
+    if len(measures.shape) != 3:
         raise UsageError("a resnet needs images, and this data set has none", "choose another with --dataset")
-    build = Builder(input_shape)
+    build = Builder(measures.shape)
     inner: dict[str, int | str] = {}
 
     def activate(name: str, source: str) -> str:
@@ -56,5 +55,5 @@ def resnet(
         for index in range((depth - 2) // 6):
             stride = 2 if stage and not index else 1
             last = block(f"stage{stage + 1}.{index}", last, STEM_WIDTH * width * 2**stage, stride)
-    build.linear("linear", build.pool("pool", last), outputs)
+    build.linear("linear", build.pool("pool", last), measures.outputs)
     return build.graph(space_labels=inner)

@@ -4,12 +4,14 @@ from nid_cli.specs.alignments import ALIGNMENTS, Alignment
 from nid_cli.specs.canonical import Canonical, canonical_json, derive_seed, later, stable_hash
 from nid_cli.specs.inputs import InputText, parse_input
 from nid_cli.specs.kappa import Kappa
+from nid_cli.specs.measures import Measures
 from nid_cli.specs.run import (
     ACTIVATIONS,
     EXTERNAL,
     FIELDS,
     NORMS,
     OPTIMIZERS,
+    SCHEDULES,
     DataSpec,
     NetworkSpec,
     OptimizerSpec,
@@ -29,6 +31,7 @@ __all__ = [
     "FIELDS",
     "NORMS",
     "OPTIMIZERS",
+    "SCHEDULES",
     "SPLITS",
     "SYMMETRIES",
     "Alignment",
@@ -36,6 +39,7 @@ __all__ = [
     "DataSpec",
     "InputText",
     "Kappa",
+    "Measures",
     "NetworkSpec",
     "OptimizerSpec",
     "RunSpec",

@@ -16,6 +16,7 @@ from nid_cli.specs.symmetries import SYMMETRIES
 NORMS = ("layer", "batch", "group", "none")
 ACTIVATIONS = ("gelu", "relu", "identity")
 OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("steps", "cosine")
 # Of networks that were trained elsewhere: how is not known.
 EXTERNAL = "external"
 HASH = re.compile("[0-9a-f]{64}")
@@ -25,7 +26,9 @@ HASH = re.compile("[0-9a-f]{64}")
 class NetworkSpec(Canonical):
     """The architecture; ``width`` and ``depth`` are its own (mlp: hidden units, linear layers; resnet: w, layers).
 
-    Of a network that was taken in from torch, ``graph`` is the hash of its description, and the four are None.
+    Transformers have ``heads`` to a layer; of vit ``patch`` is the side of a patch in pixels, of gpt ``tied`` says
+    whether the output is the transposed embedding. Of a network that was taken in from torch, ``graph`` is the hash of
+    its description, and all others are None.
     """
 
     arch: str
@@ -34,6 +37,9 @@ class NetworkSpec(Canonical):
     norm: str | None
     activation: str | None
     graph: str | None = later(None)
+    heads: int | None = later(None)
+    patch: int | None = later(None)
+    tied: bool | None = later(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,8 @@ class SymmetrySpec(Canonical):
 class OptimizerSpec(Canonical):
     """The optimizer; its learning rate is multiplied by ``gamma`` at each epoch in ``milestones``.
 
+    Under the ``schedule`` ``cosine`` it falls from step to step to zero instead. In the first ``warmup`` epochs it
+    rises from step to step. Gradients longer than ``clip`` (their norm over all parameters) are shortened to it.
     Of a training elsewhere (``EXTERNAL``) nothing is known.
     """
 
@@ -82,11 +90,17 @@ class OptimizerSpec(Canonical):
     momentum: float | None
     milestones: tuple[int, ...]
     gamma: float | None
+    schedule: str = later("steps")
+    warmup: float = later(0.0)
+    clip: float | None = later(None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """Everything that determines a training, member seeds aside: those are derived from ``seed``.
+
+    A group that is spawned at ``spawn_epoch`` is one network until then, whose copies go on by orders of their own
+    (Frankle et al. 2020).
 
     ``seed`` is None for imported runs, and where the specification is what the members of a group share; ``epochs`` and
     ``batch_size`` are None where networks were trained elsewhere.
@@ -102,6 +116,7 @@ class RunSpec:
     epochs: int | None
     batch_size: int | None
     seed: int | None
+    spawn_epoch: int | None = later(None)
 
     def __post_init__(self) -> None:
         network, symmetry, optimizer = self.network, self.symmetry, self.optimizer
@@ -119,23 +134,33 @@ class RunSpec:
             ("norm", network.norm, NORMS),
             ("activation", network.activation, ACTIVATIONS),
             ("optimizer", optimizer.name, (*OPTIMIZERS, EXTERNAL)),
+            ("schedule", optimizer.schedule, SCHEDULES),
         ):
             if chosen is not None and chosen not in choices:
                 raise unknown(name, chosen, choices)
         for name, count, least in (
             ("width", network.width, 1),
             ("depth", network.depth, 1),
+            ("heads", network.heads, 1),
+            ("patch", network.patch, 1),
             ("batch-size", self.batch_size, 1),
             ("epochs", self.epochs, 0),
             ("seed", self.seed, 0),
+            ("spawn-epoch", self.spawn_epoch, 0),
         ):
             if count is not None and count < least:
                 raise UsageError(f"{name} must be at least {least}, not {count}")
         Kappa.of(symmetry.kappa)
-        for name, value in (("momentum", optimizer.momentum), ("weight-decay", optimizer.weight_decay)):
+        if self.spawn_epoch is not None and self.spawn_epoch > (self.epochs or 0):
+            raise UsageError(f"copies that part after epoch {self.spawn_epoch} need more than {self.epochs} epochs")
+        for name, value in (
+            ("momentum", optimizer.momentum),
+            ("weight-decay", optimizer.weight_decay),
+            ("warmup", optimizer.warmup),
+        ):
             if value is not None and (not math.isfinite(value) or value < 0):
                 raise UsageError(f"{name} must be a number that is not negative, not {value}")
-        for name, value in (("lr", optimizer.lr), ("gamma", optimizer.gamma)):
+        for name, value in (("lr", optimizer.lr), ("gamma", optimizer.gamma), ("clip", optimizer.clip)):
             if value is not None and (not math.isfinite(value) or value <= 0):
                 raise UsageError(f"{name} must be a number above 0, not {value}")
 
@@ -163,7 +188,8 @@ class RunSpec:
 
     def canonical(self) -> dict[str, Any]:
         """What the hash covers: :meth:`to_dict` without later fields that have their defaults."""
-        known = {name for part in PARTS for name in getattr(self, part).canonical()} | set(OWN)
+        known = {name for part in PARTS for name in getattr(self, part).canonical()}
+        known |= {name for name in OWN if name != "spawn_epoch" or self.spawn_epoch is not None}
         return {name: value for name, value in self.to_dict().items() if name in known}
 
     def settings(self) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, SITES
 from nid_cli.nets.mlp import mlp
 from nid_cli.nets.permutation import permute, random
+from nid_cli.specs import Measures
 
 
 def network(seed: int, norm: str = "layer"):
-    graph = mlp(input_shape=(6,), width=8, depth=4, outputs=3, norm=norm, activation="gelu", gated=False)
+    graph = mlp(Measures((6,), 3, "classes"), width=8, depth=4, norm=norm, activation="gelu", gated=False)
     generator = torch.Generator().manual_seed(seed)
     shapes = graph.parameters | graph.buffers
     state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}

@@ -10,10 +10,10 @@ from nid_cli.analysis.parameters import OUTPUT, CostParameters, Parameters
 from nid_cli.nets.mlp import mlp
 from nid_cli.pipeline.analyses.catalog import ANALYSES
 from nid_cli.pipeline.analyses.requests import NO_NETWORK
-from nid_cli.specs import stable_hash
+from nid_cli.specs import Measures, stable_hash
 from nid_cli.specs.canonical import later
 
-GRAPH = mlp(input_shape=(6,), width=5, depth=3, outputs=3, norm="batch", activation="relu", gated=False)
+GRAPH = mlp(Measures((6,), 3, "classes"), width=5, depth=3, norm="batch", activation="relu", gated=False)
 KINDS = [(entry.parameters, {}) for entry in ANALYSES.values()] + [(CostParameters, {"method": "ridge"})]
 
 

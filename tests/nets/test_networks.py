@@ -12,12 +12,12 @@ from nid_cli.nets.mlp import mlp
 from nid_cli.nets.permutation import identity, inverse, permute, random
 from nid_cli.nets.storage import from_bytes, to_bytes
 from nid_cli.nets.symmetry import constraint, draw_fixed, fixed_hash, gates, initial_state, rule_of
-from nid_cli.specs import SYMMETRIES
+from nid_cli.specs import SYMMETRIES, Measures
 from tests.conftest import small_spec
 
 
 def network(norm: str = "layer", activation: str = "gelu", gated: bool = False):
-    graph = mlp(input_shape=(7,), width=6, depth=4, outputs=3, norm=norm, activation=activation, gated=gated)
+    graph = mlp(Measures((7,), 3, "classes"), width=6, depth=4, norm=norm, activation=activation, gated=gated)
     generator = torch.Generator().manual_seed(1)
     shapes = graph.parameters | graph.buffers | {gate.tensor: (gate.channels,) * 2 for gate in graph.gates}
     state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nid_cli import files
-from nid_cli.data.catalog import Measures, is_data_file, measures_of, resolve_parameters
+from nid_cli.data.catalog import is_data_file, measures_of, resolve_parameters
 from nid_cli.errors import UsageError
 from nid_cli.fitting import refuse_unfit
 from nid_cli.nets import Graph
@@ -27,6 +27,7 @@ from nid_cli.specs import (
     EXTERNAL,
     DataSpec,
     InputText,
+    Measures,
     NetworkSpec,
     OptimizerSpec,
     RunSpec,

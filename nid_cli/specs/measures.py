@@ -1,0 +1,22 @@
+"""What a data set asks of a network. No torch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Measures(NamedTuple):
+    """What a network must fit.
+
+    ``shape`` is one sample's; ``outputs`` are those that the targets need; ``targets`` are ``classes``, ``labels`` or
+    ``positions`` (a class for each of ``positions``). Inputs that are whole numbers lie below ``vocabulary``. Where
+    the positions are nodes, ``links`` counts the entries of the graph's adjacency (both directions, and each node with
+    itself).
+    """
+
+    shape: tuple[int, ...]
+    outputs: int
+    targets: str
+    vocabulary: int | None = None
+    positions: int | None = None
+    links: int | None = None
