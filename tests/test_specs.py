@@ -66,7 +66,9 @@ def test_the_papers_cifar_recipe(dataset: str) -> None:
         own = {n: c for n, c in counts.items() if n.startswith(f"stage{stage}")}
         assert {c for n, c in own.items() if "shortcut" not in n} == {conv}
         assert [c for n, c in own.items() if "shortcut" in n] == ([shortcut] if shortcut else [])
-    assert learning_rate(optimizer, 1) == 1e-4 and learning_rate(optimizer, 21) == pytest.approx(1e-4 * 1.259**20)
+    assert learning_rate(optimizer, 100, 1) == 1e-4 and learning_rate(optimizer, 100, 21) == pytest.approx(
+        1e-4 * 1.259**20
+    )
 
 
 def test_small_resnets_fix_as_many_weights_as_the_table_says() -> None:

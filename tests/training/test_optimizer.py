@@ -41,15 +41,18 @@ def explicit(spec: Any, graph: Any, fixed: dict, theta: dict, batches: list) -> 
     for x, y in batches:
         optimizer.zero_grad()
         F.cross_entropy(forward(graph, effective(), x), y).backward()
+        if spec.optimizer.clip is not None:
+            torch.nn.utils.clip_grad_norm_(leaves, spec.optimizer.clip)
         optimizer.step()
     return effective()
 
 
+@pytest.mark.parametrize("clip", [None, 0.05])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "adam"])
 @pytest.mark.parametrize(
     ("symmetry", "kappa"), [("w", 1), ("w", [1, 0.5, 0.25]), ("w", 0), ("syre", 1), ("syre", [2, 0, 0.5])]
 )
-def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimizer: str) -> None:
+def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimizer: str, clip: float | None) -> None:
     spec = small_spec(
         symmetry=symmetry,
         kappa=kappa,
@@ -57,6 +60,7 @@ def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimize
         lr=0.01,
         weight_decay=0.1,
         momentum=0.9 * (optimizer == "sgd"),
+        clip=clip,
     )
     kind, graph = rule_of(symmetry), graph_of(spec)
     fixed = {
@@ -82,7 +86,7 @@ def test_equals_the_explicit_parametrization(symmetry: str, kappa: Any, optimize
     start = initial_state(rule_of("standard"), graph, {}, None, 2)
     for name, tensor in reference.items():
         assert (tensor - own[name]).abs().max() < 1e-12, name
-        assert (tensor - start[name].double()).abs().max() > 1e-3, f"{name} did not move"
+        assert (tensor - start[name].double()).abs().max() > (1e-3 if clip is None else 1e-5), f"{name} did not move"
 
 
 def test_learning_rate_follows_the_milestones_as_torch_does() -> None:
@@ -90,9 +94,53 @@ def test_learning_rate_follows_the_milestones_as_torch_does() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=spec.optimizer.lr)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(spec.optimizer.milestones), spec.optimizer.gamma)
     for epoch in range(1, 31):
-        assert learning_rate(spec.optimizer, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert learning_rate(spec.optimizer, 30, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
+
+
+def test_learning_rate_follows_the_cosine_as_torch_does_and_rises_in_the_warmup() -> None:
+    """Seven steps an epoch: a linear rise over the first two of six epochs, then the cosine."""
+    steps, spec = 7, small_spec(lr=3e-3, schedule="cosine", warmup=2, epochs=6)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=3e-3)
+    rise = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / (2 * steps)))
+    rates = []
+    for epoch in range(1, 7):
+        for step in range(steps):
+            rate = learning_rate(spec.optimizer, 6, epoch, step, steps)
+            rates.append(rate)
+            if epoch <= 2:
+                assert rate == pytest.approx(rise.get_last_lr()[0])
+                rise.step()
+                continue
+            if (epoch, step) == (3, 0):
+                fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4 * steps)
+                fall.base_lrs = [3e-3]
+                optimizer.param_groups[0]["lr"] = 3e-3
+            assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6)
+            optimizer.step()
+            fall.step()
+    assert max(rates) == pytest.approx(3e-3) and 0 < rates[-1] < 2e-5
+
+
+def test_a_warmup_longer_than_the_training_only_rises() -> None:
+    spec = small_spec(schedule="cosine", warmup=5, epochs=2, lr=1.0)
+    assert [learning_rate(spec.optimizer, 2, e, s, 2) for e in (1, 2) for s in (0, 1)] == pytest.approx(
+        [0.1, 0.2, 0.3, 0.4]
+    )
+
+
+def test_what_is_not_trained_does_not_move() -> None:
+    spec = small_spec(symmetry="w", weight_decay=0.5, lr=0.1)
+    graph = graph_of(spec)
+    rule = rule_of("w")
+    fixed = draw_fixed(rule, graph, spec.symmetry.num_fixed, 1)
+    state = initial_state(rule, graph, fixed, spec.symmetry.kappa, 2)
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    moving = {name: state[name].requires_grad_() for name in graph.parameters if not name.startswith("linear.0")}
+    optimizer = ConstrainedOptimizer(spec.optimizer, moving, constraint(rule, graph, fixed, spec.symmetry.kappa))
+    optimizer.step(F.cross_entropy(forward(graph, state, torch.randn(8, 1, 8, 8)), torch.arange(8)))
+    assert {name for name in before if torch.equal(before[name], state[name])} == {"linear.0.weight", "linear.0.bias"}
 
 
 def test_optimizer_state_round_trips() -> None:

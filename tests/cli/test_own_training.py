@@ -1,0 +1,185 @@
+"""``nid train --arch MODEL``: networks of a user's own, trained as those of nid are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.test_train import tree
+from tests.conftest import Run, Terminal, execute, records
+from tests.own import words, write_code
+
+SMALL = ("--epochs", "2", "--data", "train-size=120")
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Terminal:
+    """A folder with code and data, without a registry."""
+    write_code(tmp_path)
+    np.savez(tmp_path / "words.npz", **words())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NID_REGISTRY", raising=False)
+    return Terminal(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("symmetry", ["standard", "w", "syre"])
+def test_any_network_under_any_type_and_every_instrument(there: Terminal, symmetry: str) -> None:
+    made = there.records("train", "--arch", "nets.py:Conv", "--symmetry", symmetry, *SMALL)
+    assert [(r["arch"], r["model"], r["status"], r["epochs"]) for r in made] == [
+        ("Conv", 1, "complete", [0, 2]),
+        ("Conv", 2, "complete", [0, 2]),
+    ]
+    assert made[0]["seeds"]["init"] != made[1]["seeds"]["init"]
+    files = tree(there.folder)
+    assert len(set(files.values())) == len(files) == 4 + (symmetry != "standard")
+    (there.folder / "nets.py").unlink()
+    group = ("--group", made[0]["group"])
+    for command in ("lmc", "match", "cost", "coherence"):
+        assert there.records(command, *group), command
+    again = there.records("train", *group)
+    assert not any(r["trained_now"] for r in again) and tree(there.folder) == files
+    assert not list(there.folder.rglob("*.bin"))
+
+
+def test_the_same_training_twice_is_done_once_and_more_seeds_join(there: Terminal) -> None:
+    command = ("train", "--arch", "nets.py:Vit", "--symmetry", "w", *SMALL)
+    there.records(*command)
+    before = tree(there.folder)
+    assert not any(r["trained_now"] for r in there.records(*command)) and tree(there.folder) == before
+    os.rename("nets.py", "moved.py")
+    moved = ("train", "--arch", "moved.py:Vit", "--symmetry", "w", *SMALL, "--seeds", "3")
+    assert [r["trained_now"] for r in there.records(*moved)] == [False, False, True]
+    assert {name: digest for name, digest in tree(there.folder).items() if name in before} == before
+    wider = there.records("train", "--arch", "moved.py:Vit", "--model-arg", "d=16", "--symmetry", "w", *SMALL)
+    assert wider[0]["group"] == "Vit-digits-w-k1-2"
+
+
+def test_another_start_makes_no_model_of_the_group(there: Terminal) -> None:
+    code = Path("nets.py").read_text()
+    there.records("train", "--arch", "nets.py:Vit", *SMALL)
+    Path("nets.py").write_text(code.replace("torch.randn(4, d)", "torch.ones(4, d)"))
+    assert there("train", "--arch", "nets.py:Vit", *SMALL, "--seeds", "3") == 2
+    assert "starts from other values of position" in there.errors and "--arch-name" in there.errors
+    assert [g["models"] for g in there.records("group", "list")] == [2]
+    named = there.records("train", "--arch", "nets.py:Vit", "--arch-name", "ones", *SMALL, "--seeds", "3")
+    assert {r["arch"] for r in named} == {"ones"}
+    Path("nets.py").write_text(
+        code.replace("        self.patch =", "        torch.manual_seed(1)\n        self.patch =")
+    )
+    there.records("train", "--arch", "nets.py:Vit", "--arch-name", "alike", *SMALL)
+    assert "all models start alike" in there.errors
+
+
+def test_tokens_in_a_file_go_on_from_the_registry_alone(there: Terminal) -> None:
+    made = there.records(
+        "train", "--arch", "nets.py:Tokens", "--dataset", "words.npz", "--symmetry", "w", "--epochs", "2"
+    )
+    files = tree(there.folder)
+    for name in ("nets.py", "words.npz"):
+        Path(name).unlink()
+    last = next(p for p in sorted(there.folder.rglob("epoch-000002.safetensors")))
+    assert there.records("train", "--group", made[0]["group"])[0]["trained_now"] is False
+    assert last.exists() and tree(there.folder) == files
+
+
+def test_a_killed_training_goes_on_without_the_code_to_the_same_bytes(tmp_path: Path) -> None:
+    arguments = ("train", "--arch", "nets.py:Vit", "--symmetry", "syre", "--epochs", "40", "--save-every", "2")
+    arguments += ("--data", "train-size=400", "--schedule", "cosine", "--warmup", "3", "--clip", "1")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+        write_code(folder)
+    assert execute(whole, *arguments).returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nid_cli", *arguments], cwd=cut, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    while len(tree(cut)) < 7 and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (cut / "nets.py").unlink()
+    done = records(execute(cut, "train", "--group", "Vit-digits-syre-k1", "--save-every", "2", "--json"))
+    assert any(r["trained_now"] for r in done) and all(r["status"] == "complete" for r in done)
+    assert tree(cut) == tree(whole) and not list(cut.rglob("*.bin"))
+    refused = execute(cut, "train", "--group", "Vit-digits-syre-k1", "--seeds", "3")
+    assert refused.returncode == 3 and "code of Vit" in refused.stderr
+
+
+def test_a_dry_run_says_the_recipe_and_can_be_read_back(there: Terminal) -> None:
+    command = ("train", "--arch", "nets.py:Conv", "--model-arg", "width=4", "--symmetry", "w", "--epochs", "20")
+    by_name = ("--num-fixed", "conv*=0.5,head=1", "--kappa", "0.5,stem=2")
+    assert there(*command, *by_name, "--dry-run") == 0
+    said = tomllib.loads(there.printed)
+    assert said["arch"] == "nets.py:Conv" and said["model_arg"] == {"width": 4}
+    assert (said["optimizer"], said["schedule"], said["warmup"], said["lr"]) == ("adamw", "cosine", 2.0, 1e-3)
+    assert said["kappa"] == [2.0, 0.5, 0.5, 0.5] and said["num_fixed"] == [1, 18, 18, 1]
+    assert not (there.folder / ".nid").exists()
+    Path("run.toml").write_text(there.printed)
+    assert there("train", "--config", "run.toml", "--dry-run") == 0 and tomllib.loads(there.printed) == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--arch", "nets.py:Conv", "--symmetry", "w", "--kappa", "blocks.*=1"), "no layer is called 'blocks.*'"),
+        (("--arch", "nets.py:Conv", "--symmetry", "w", "--kappa", "1,2"), "one for each of the 4 layers, not 2"),
+        (("--arch", "nets.py:Conv", "--symmetry", "w", "--num-fixed", "1,2,head=3"), "one number for the others"),
+        (("--arch", "nets.py:Conv", "--symmetry", "w", "--num-fixed", "head=x"), "not 'head=x'"),
+        (("--arch", "nets.py:Conv", "--symmetry", "w", "--num-fixed", "head=6"), "must be smaller than the 6 inputs"),
+        (("--arch", "nets.py:Conv", "--symmetry", "sigma"), "gates in the place of activations"),
+        (("--arch", "nets.py:Conv", "--width", "3"), "width is for the architectures of nid"),
+        (("--arch", "nets.py:Conv", "--model-arg", "classes=4"), "has 4 outputs"),
+        (("--arch", "nets.py:Bare"), "no weighted layer"),
+        (("--arch", "nets.py:Tokens"), "cannot export"),
+        (
+            ("--arch", "nets.py:Tokens", "--model-arg", "vocabulary=9", "--dataset", "words.npz"),
+            "whole numbers below 9",
+        ),
+        (
+            (
+                "--arch",
+                "nets.py:missing",
+            ),
+            "has no missing",
+        ),
+        (("--arch", "mlp", "--model-arg", "d=3"), "--model-arg goes with --arch FILE.py:FUNCTION"),
+        (("--schedule", "cosine", "--milestones", "3"), "has no milestones"),
+        (("--schedule", "linear"), "unknown schedule 'linear'"),
+        (("--clip", "0"), "clip must be a number above 0"),
+        (("--warmup", "-1"), "warmup must be a number that is not negative"),
+        (("--heads", "2"), "mlp has no heads"),
+        (("--group", "nothing"), "there is no group 'nothing'"),
+        (("--group", "nothing", "--epochs", "3"), "--epochs would change it"),
+    ],
+)
+def test_what_cannot_be_is_said_and_leaves_nothing(there: Terminal, arguments: tuple[str, ...], sentence: str) -> None:
+    code = Path("nets.py")
+    code.write_text(
+        code.read_text()
+        + "\n\nclass Bare(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        + "        self.scale = nn.Parameter(torch.ones(10))\n\n"
+        + "    def forward(self, x):\n        return x.flatten(1)[:, :10] * self.scale\n"
+    )
+    assert there("train", *arguments) in (2, 3), there.errors
+    assert sentence in there.errors and there.errors.count("error: ") == 1 and "Traceback" not in there.errors
+    assert not (there.folder / ".nid").exists()
+
+
+def test_a_group_that_was_registered_has_no_training_to_go_on_with(nid: Run, tmp_path: Path) -> None:
+    import torch
+
+    from tests.own import module_of
+
+    code = module_of(write_code(tmp_path))
+    torch.save(code.Conv().state_dict(), tmp_path / "a.pt")
+    assert nid("register", "a.pt", "--model", "nets.py:Conv", "--dataset", "digits").returncode == 0
+    done = nid("train", "--group", "Conv-digits-standard")
+    assert done.returncode == 2 and "were not trained here" in done.stderr
