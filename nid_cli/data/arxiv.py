@@ -48,7 +48,7 @@ def load_arxiv(parameters: Parameters, folder: Path) -> RawData:
 
 
 def _read(root: Path) -> Tensors:
-    """Features (nodes x features), classes, pairs (2 x links, each undirected link once), and the nodes of each split."""
+    """Features (nodes x features), classes, pairs (2 x links, each undirected link once), the nodes of each split."""
     if missing := [name for name in (*RAW.values(), *SPLITS.values()) if not (root / name).is_file()]:
         raise NotFoundError(
             f"the data set {NAME} is not there: {root / missing[0]} is missing",

@@ -44,7 +44,7 @@ def _phrase(place: str, following: Mapping[str, str]) -> Iterator[tuple[str, Row
                 yield f"{place}.{seen}", (nouns, 2 if seen == "either" else 4, following[number])
 
 
-def _rows() -> Iterator[tuple[str, Row]]:
+def rows() -> Iterator[tuple[str, Row]]:
     """Each place with what may stand there."""
     yield from _phrase(START, {number: f"subject.{number}" for number in NOUNS})
     yield from _phrase("object", dict.fromkeys(NOUNS, START))
@@ -76,7 +76,7 @@ def automaton() -> tuple[tuple[Arc, ...], ...]:
     stop.
     """
     places: dict[str, dict[str, tuple[int, str]]] = defaultdict(dict)
-    for place, (words, weight, following) in _rows():
+    for place, (words, weight, following) in rows():
         for word in words:
             places[place][word + ("." if following == START else " ")] = weight, following
     order = [(START, "")]
