@@ -16,7 +16,7 @@ from nid_cli.specs import DataSpec, Measures
 
 Check = Callable[[Parameters], str | None]
 
-# Every data set takes this parameter: the first N samples of its (already shuffled) training split.
+# Every data set of samples (one graph is none) takes this parameter: the first N samples of its (already shuffled) training split.
 TRAIN_SIZE = "train_size"
 # And this one: the share of the training set that becomes the validation split (0.1 where it is not given).
 VAL_SHARE = "val_share"
@@ -188,13 +188,12 @@ def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int 
         UsageError: an unknown parameter, a value of the wrong kind, or one that the data set cannot have.
     """
     known = entry(name)
-    resolved = _resolve(name, known.parameters, given)
+    graph = known.links(known.parameters) is not None
+    if graph and any(raw.replace("-", "_") in COMMON for raw in given):
+        raise UsageError(f"{name} is one graph whose nodes are split already, so it takes no train-size or val-share")
+    resolved = _resolve(name, known.parameters, given, {} if graph else COMMON)
     if problem := known.check(resolved):
         raise UsageError(f"{name}: {problem}")
-    if known.links(resolved) is not None and resolved.keys() & COMMON.keys():
-        raise UsageError(
-            f"{name} is one graph whose nodes are split already, so it takes no train-size and no val-share"
-        )
     return resolved
 
 
@@ -204,16 +203,18 @@ def resolve_common(name: str, given: Mapping[str, object]) -> dict[str, int | fl
     Raises:
         UsageError: see :func:`resolve_parameters`.
     """
-    return _resolve(name, {}, given)
+    return _resolve(name, {}, given, COMMON)
 
 
-def _resolve(name: str, defaults: Parameters, given: Mapping[str, object]) -> dict[str, int | float]:
+def _resolve(
+    name: str, defaults: Parameters, given: Mapping[str, object], common: Mapping[str, type]
+) -> dict[str, int | float]:
     resolved = dict(defaults)
     for raw, value in given.items():
         key = raw.replace("-", "_")
-        if key not in defaults and key not in COMMON:
-            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*defaults, *COMMON)])
-        kind = type(defaults[key]) if key in defaults else COMMON[key]
+        if key not in defaults and key not in common:
+            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*defaults, *common)])
+        kind = type(defaults[key]) if key in defaults else common[key]
         try:
             number = kind(str(value))
         except ValueError:

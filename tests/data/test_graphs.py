@@ -145,6 +145,8 @@ def test_seeds_draw_other_graphs() -> None:
 def test_graphs_that_cannot_be_are_refused(given: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         resolve_parameters("sbm", given)
+    with pytest.raises(UsageError, match=r"choose from nodes, classes, features, links, ratio, noise, seed$"):
+        resolve_parameters("sbm", {"sizes": 3})
 
 
 @pytest.mark.parametrize("given", ["train-size=100", "val-share=0.2"])
