@@ -16,7 +16,7 @@ from nid_cli.specs import DataSpec, Measures
 
 Check = Callable[[Parameters], str | None]
 
-# Every data set of samples (one graph is none) takes this parameter: the first N samples of its (already shuffled) training split.
+# Every data set but graphs takes this parameter: the first N samples of its (already shuffled) training split.
 TRAIN_SIZE = "train_size"
 # And this one: the share of the training set that becomes the validation split (0.1 where it is not given).
 VAL_SHARE = "val_share"
