@@ -42,5 +42,5 @@ def gpt(
     build = Builder(measures.shape, measures.vocabulary)
     last = build.positions("positions", build.embedding("embedding", INPUT, width))
     last = blocks(build, last, depth=depth, heads=heads, activation=activation, gated=gated, causal=True)
-    build.linear("output", last, measures.outputs, bias=False, weight=Stored("embedding.weight") if tied else None)
+    build.linear("head", last, measures.outputs, bias=False, weight=Stored("embedding.weight") if tied else None)
     return build.graph()

@@ -47,9 +47,9 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, activation, self.is_gpt) for _ in range(2))
         self.norm = nn.LayerNorm(width)
         if self.is_gpt:
-            self.embedding, self.output = nn.Embedding(11, width), nn.Linear(width, 11, bias=False)
+            self.embedding, self.head = nn.Embedding(11, width), nn.Linear(width, 11, bias=False)
             if tied:
-                self.output.weight = self.embedding.weight
+                self.head.weight = self.embedding.weight
         else:
             self.patches, self.head = nn.Conv2d(2, width, 2, 2), nn.Linear(width, 5)
 
@@ -63,7 +63,7 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
-        return self.output(x) if self.is_gpt else self.head(x.mean(1))
+        return self.head(x if self.is_gpt else x.mean(1))
 
 
 class Convolutions(nn.Module):

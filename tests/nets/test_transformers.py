@@ -114,8 +114,8 @@ def test_layers_have_readable_labels_and_the_first_one_takes_all_of_the_input() 
     inner = [f"blocks.{i}.{part}" for i in range(2) for part in parts]
     assert [layer.label for layer in vit.weighted] == ["patches", *inner, "head"]
     for graph in (tied, untied):
-        assert [layer.label for layer in graph.weighted] == [*inner, "output"] and graph.entry is None
-    assert tied.layers["output"].weight == "embedding.weight" and untied.layers["output"].weight == "output.weight"
+        assert [layer.label for layer in graph.weighted] == [*inner, "head"] and graph.entry is None
+    assert tied.layers["head"].weight == "embedding.weight" and untied.layers["head"].weight == "head.weight"
     assert vit.entry is not None and vit.entry.name == "patches" and vit.rows_of(vit.entry) == 12
     followed = {name: call.name for name, call in vit.activation_after.items() if call}
     assert followed == {f"blocks.{i}.mlp.hidden": f"blocks.{i}.mlp.activation" for i in range(2)}
