@@ -50,7 +50,7 @@ class Epoch:
 
 
 def train_model(
-    graph: Graph, spec: RunSpec, data: Data, constraint: Constraint, gates: State, start: Snapshot, order_seed: int
+    graph: Graph, spec: RunSpec, data: Data, constraint: Constraint, constants: State, start: Snapshot, order_seed: int
 ) -> Iterator[Epoch]:
     """Trains one model from ``start`` to ``spec.length``, yielding after each epoch (and first at epoch 0).
 
@@ -65,7 +65,7 @@ def train_model(
     parameters = {name: state[name].requires_grad_() for name in graph.parameters}
     optimizer = ConstrainedOptimizer(spec.optimizer, parameters, constraint)
     optimizer.load_state(start.optimizer)
-    full = state | gates
+    full = state | constants
 
     def epoch_event(epoch: int, began: float, metrics: dict[str, Metrics]) -> Epoch:
         metrics |= {split: evaluate(graph, full, data, split) for split in ("val", "test")}
@@ -84,7 +84,7 @@ def train_model(
         noise = torch.Generator().manual_seed(derive_seed(order_seed, "augment", epoch))
         tally = Tally()
         for index in order.split(spec.batch_size):
-            if graph.statistics and len(index) == 1:
+            if graph.statistics and len(index) == 1 < len(order):
                 continue  # a last batch of one sample has no batch statistics
             batch = data.train.take(index)
             inputs = flip_and_crop(batch.inputs, noise) if data.augmented else batch.inputs
