@@ -24,8 +24,9 @@ def constants(pairs: Tensor, nodes: int) -> dict[str, Tensor]:
     target = torch.cat([pairs[1], pairs[0], itself])
     order = (target * nodes + source).argsort()
     source, target = source[order], target[order]
-    scale = torch.bincount(target, minlength=nodes).double().rsqrt()
-    weight = (scale[source] * scale[target]).float()
+    # Whole numbers under one root and one division: the same on every machine.
+    degree = torch.bincount(target, minlength=nodes)
+    weight = (1 / (degree[source] * degree[target]).double().sqrt()).float()
     if nodes > DENSE_NODES:
         return {"edges.source": source, "edges.target": target, "edges.weight": weight}
     dense = torch.zeros(nodes, nodes)

@@ -9,9 +9,8 @@ from nid_cli.nets.builder import Builder
 from nid_cli.nets.calls import INPUT, Batch, Value
 from nid_cli.nets.graph import Graph
 from nid_cli.specs import Measures
+from nid_cli.specs.measures import DENSE_NODES
 
-# Graphs of more nodes have their adjacency as a list of edges: the matrix would take 16 MiB and more.
-MOST_NODES = 2048
 # Names of the constants that the data give: the normalized adjacency A as a matrix, or as A[target, source] = weight.
 ADJACENCY = "adjacency"
 SOURCE, TARGET, WEIGHT = "edges.source", "edges.target", "edges.weight"
@@ -37,7 +36,7 @@ def gcn(measures: Measures, *, width: int, depth: int, norm: str, activation: st
             "a gcn needs the nodes of a graph, and this data set has none", "choose another with --dataset"
         )
     build = Builder(measures.shape)
-    gather = _dense(build) if measures.shape[0] <= MOST_NODES else _sparse(build, measures.links)
+    gather = _dense(build) if measures.shape[0] <= DENSE_NODES else _sparse(build, measures.links)
     last = INPUT
     for i in range(depth - 1):
         last = build.linear(f"conv.{i}", gather(f"neighbors.{i}", last), width)

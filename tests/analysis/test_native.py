@@ -36,7 +36,7 @@ each_network = pytest.mark.parametrize("name", NETWORKS)
 def few_nodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sparse network has its edges as a list, though it is small."""
     if getattr(request.node, "callspec", None) and request.node.callspec.params.get("name") == "sparse":
-        monkeypatch.setattr(gcn, "MOST_NODES", 1)
+        monkeypatch.setattr(gcn, "DENSE_NODES", 1)
 
 
 def network(name: str, seed: int = 0) -> tuple[Graph, State, Data]:

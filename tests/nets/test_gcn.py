@@ -29,7 +29,7 @@ def constants(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """What the data give; where it is edges, graphs of so few nodes have theirs as edges."""
     if request.param == "dense":
         return {"adjacency": MATRIX}
-    monkeypatch.setattr(gcn, "MOST_NODES", NODES - 1)
+    monkeypatch.setattr(gcn, "DENSE_NODES", NODES - 1)
     return EDGES
 
 

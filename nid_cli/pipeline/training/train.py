@@ -143,7 +143,7 @@ def _train(
     name: str | None,
 ) -> Trained:
     device = context.torch_device()
-    fixed = _draw_fixed(registry, spec)
+    fixed = _draw_fixed(registry, spec, data)
     origin, fingerprint = invocations.describe("train", context.argv, str(device)), data.fingerprint()
     if registry.on_network:
         context.say(
@@ -177,12 +177,14 @@ def _train(
     return Trained(group, members, metrics, [t.number for t in tasks], problems)
 
 
-def _draw_fixed(registry: Registry, spec: RunSpec) -> FixedFile | None:
-    """Draws the group's fixed tensors, and writes them."""
+def _draw_fixed(registry: Registry, spec: RunSpec, data: Data) -> FixedFile | None:
+    """Draws the group's fixed tensors, and writes them with what the network reads of the data's constants."""
     from nid_cli.nets.symmetry import draw_fixed, rule_of
 
-    rule = rule_of(spec.symmetry.name)
-    return write_fixed(registry, draw_fixed(rule, graph_of(spec), spec.symmetry.num_fixed, mask_seed(spec)))
+    graph = graph_of(spec)
+    drawn = draw_fixed(rule_of(spec.symmetry.name), graph, spec.symmetry.num_fixed, mask_seed(spec))
+    constants = {name: data.constants[name] for name in graph.constants - drawn.keys()}
+    return write_fixed(registry, drawn | constants)
 
 
 def _task(registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile | None, model: Model) -> Task:
