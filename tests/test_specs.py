@@ -11,7 +11,7 @@ from nid_cli.errors import UsageError
 from nid_cli.graphs import graph_of
 from nid_cli.metrics import loss_of
 from nid_cli.nets.functional import forward
-from nid_cli.nets.symmetry import Rule, constraint, draw_fixed, gates, initial_state, rule_of
+from nid_cli.nets.symmetry import Rule, constants_of, constraint, draw_fixed, initial_state, rule_of
 from nid_cli.recipes import resolve
 from nid_cli.specs import SYMMETRIES, Kappa, NetworkSpec, RunSpec, canonical_json, derive_seed
 from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
@@ -87,7 +87,7 @@ def test_the_papers_resnet_takes_a_step(symmetry: str) -> None:
     optimizer = ConstrainedOptimizer(spec.optimizer, parameters, constraint(kind, graph, fixed, spec.symmetry.kappa))
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(10, (8,), generator=generator)
-    loss = loss_of(forward(graph, state | gates(fixed), x, training=True), y)
+    loss = loss_of(forward(graph, state | constants_of(graph, fixed), x, training=True), y)
     optimizer.step(loss)
     assert torch.isfinite(loss)
     for op in graph.weighted:

@@ -52,7 +52,7 @@ def reset_statistics(graph: Graph, state: Mapping[str, Tensor], data: Data) -> S
             sums[variance] += samples.double().square().sum(1)
 
     for x, _ in data.batches("train", BATCH):
-        if len(x) > 1:  # one sample has no batch statistics
+        if len(x) > 1 or len(data.train) == 1:  # one of many samples has no batch statistics, a graph of nodes has
             record(graph, fresh, {INPUT: x}, (graph.output,), training=True, observe=observe)
     for pair, count in counts.items():
         if count < 2:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from nid_cli.data import checks
+from nid_cli.data.checks import Parameters
+from nid_cli.data.grammar import ALPHABET
 from nid_cli.errors import UsageError, unknown
 from nid_cli.specs import DataSpec, Measures
 
-Parameters = Mapping[str, int | float]
+Check = Callable[[Parameters], str | None]
 
-# Every data set takes this parameter: the first N samples of its (already shuffled) training split.
+# Every data set but graphs takes this parameter: the first N samples of its (already shuffled) training split.
 TRAIN_SIZE = "train_size"
 # And this one: the share of the training set that becomes the validation split (0.1 where it is not given).
 VAL_SHARE = "val_share"
@@ -38,7 +41,7 @@ class DatasetEntry:
     shape: Callable[[Parameters], tuple[int, ...]]
     outputs: Callable[[Parameters], int]
     parameters: Parameters = field(default_factory=dict)
-    check: Callable[[Parameters], str | None] = lambda _: None
+    check: Check = lambda _: None
     targets: str = "classes"
     vocabulary: Callable[[Parameters], int | None] = lambda _: None
     links: Callable[[Parameters], int | None] = lambda _: None
@@ -54,23 +57,6 @@ _SAMPLES = {"samples": 50_000, "test_samples": 10_000, "d": 512}
 _SEEDS = {"structure_seed": 789, "train_seed": 123, "test_seed": 456}
 
 
-def _check_subspace(p: Parameters) -> str | None:
-    if p["samples"] < 10 or p["test_samples"] < 1:
-        return "samples must be at least 10 and test-samples at least 1"
-    if not 1 <= p["k"] <= p["d"]:
-        return f"the subspace dimension k must lie between 1 and d = {p['d']}, not {p['k']}"
-    for name, least in (("classes", 2), ("m", 2), ("sep", 0)):
-        if name in p and p[name] < least:
-            return f"{name} must be at least {least}, not {p[name]}"
-    return None
-
-
-def _check_coherence(p: Parameters) -> str | None:
-    if not 0 < p["coherence"] <= 1 or not 0 < p["variance"] <= 1:
-        return "coherence and variance must lie above 0 and not above 1"
-    return None
-
-
 def _subspace(name: str, description: str, outputs: str, **own: int | float) -> DatasetEntry:
     return DatasetEntry(
         name=name,
@@ -79,13 +65,9 @@ def _subspace(name: str, description: str, outputs: str, **own: int | float) -> 
         shape=lambda p: (int(p["d"]),),
         outputs=lambda p: int(p[outputs]),
         parameters=own | _SAMPLES | _SEEDS,
-        check=_check_subspace,
+        check=checks.subspace,
         targets="labels" if outputs == "k" else "classes",
     )
-
-
-def _check_augment(p: Parameters) -> str | None:
-    return None if p["augment"] in (0, 1) else f"augment is 0 or 1, not {p['augment']}"
 
 
 def _cifar(name: str, description: str, outputs: int) -> DatasetEntry:
@@ -96,14 +78,23 @@ def _cifar(name: str, description: str, outputs: int) -> DatasetEntry:
         shape=lambda _: (3, 32, 32),
         outputs=lambda _: outputs,
         parameters={"augment": 1},
-        check=_check_augment,
+        check=checks.augment,
     )
 
 
-def _check_folder(p: Parameters) -> str | None:
-    if not 4 <= p["size"] <= 1024 or p["classes"] < 2:
-        return "size must lie between 4 and 1024, and classes be at least 2"
-    return _check_augment(p)
+def _graph(name: str, description: str, loader: str, check: Check, **own: int | float) -> DatasetEntry:
+    """One graph: all its nodes are one sample's positions. ``links`` are undirected ones, each counted once."""
+    return DatasetEntry(
+        name=name,
+        description=description,
+        loader=loader,
+        shape=lambda p: (int(p["nodes"]), int(p["features"])),
+        outputs=lambda p: int(p["classes"]),
+        parameters=own,
+        check=check,
+        targets="positions",
+        links=lambda p: 2 * int(p["links"]) + int(p["nodes"]),
+    )
 
 
 CATALOG: dict[str, DatasetEntry] = {
@@ -121,7 +112,7 @@ CATALOG: dict[str, DatasetEntry] = {
             shape=lambda p: (3, int(p["size"]), int(p["size"])),
             outputs=lambda p: int(p["classes"]),
             parameters={"size": 32, "classes": 10, "augment": 1},
-            check=_check_folder,
+            check=checks.folder,
         ),
         DatasetEntry(
             name="mnist-coherence",
@@ -130,11 +121,30 @@ CATALOG: dict[str, DatasetEntry] = {
             shape=lambda _: (784,),
             outputs=lambda _: 10,
             parameters={"coherence": 0.111, "variance": 0.9},
-            check=_check_coherence,
+            check=checks.coherence,
         ),
         _subspace("gaussian-subspace", "Gaussian classes in k dimensions", "classes", k=128, classes=20, sep=0.3),
         _subspace("parity-subspace", "parity of signs in k dimensions", "m", k=128, m=2),
         _subspace("multilabel-subspace", "signs of k latent coordinates", "k", k=50),
+        DatasetEntry(
+            name="grammar",
+            description="characters of sentences from a small grammar of known entropy, embedded",
+            loader="nid_cli.data.sentences:load_grammar",
+            shape=lambda p: (int(p["length"]),),
+            outputs=lambda _: len(ALPHABET),
+            parameters={"samples": 4000, "test_samples": 1000, "length": 48, "train_seed": 123, "test_seed": 456},
+            check=checks.grammar,
+            targets="positions",
+            vocabulary=lambda _: len(ALPHABET),
+        ),
+        _graph(
+            "sbm", "nodes of a stochastic block model, embedded", "nid_cli.data.blocks:load_sbm", checks.blocks,
+            nodes=600, classes=5, features=32, links=2400, ratio=8.0, noise=4.0, seed=0,
+        ),
+        _graph(
+            "ogbn-arxiv", "papers and their citations, split by year", "nid_cli.data.arxiv:load_arxiv",
+            checks.citations, nodes=169_343, classes=40, features=128, links=1_157_799,
+        ),
     )
 }  # fmt: skip
 
@@ -178,7 +188,10 @@ def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int 
         UsageError: an unknown parameter, a value of the wrong kind, or one that the data set cannot have.
     """
     known = entry(name)
-    resolved = _resolve(name, known.parameters, given)
+    graph = known.links(known.parameters) is not None
+    if graph and any(raw.replace("-", "_") in COMMON for raw in given):
+        raise UsageError(f"{name} is one graph whose nodes are split already, so it takes no train-size or val-share")
+    resolved = _resolve(name, known.parameters, given, {} if graph else COMMON)
     if problem := known.check(resolved):
         raise UsageError(f"{name}: {problem}")
     return resolved
@@ -190,16 +203,18 @@ def resolve_common(name: str, given: Mapping[str, object]) -> dict[str, int | fl
     Raises:
         UsageError: see :func:`resolve_parameters`.
     """
-    return _resolve(name, {}, given)
+    return _resolve(name, {}, given, COMMON)
 
 
-def _resolve(name: str, defaults: Parameters, given: Mapping[str, object]) -> dict[str, int | float]:
+def _resolve(
+    name: str, defaults: Parameters, given: Mapping[str, object], common: Mapping[str, type]
+) -> dict[str, int | float]:
     resolved = dict(defaults)
     for raw, value in given.items():
         key = raw.replace("-", "_")
-        if key not in defaults and key not in COMMON:
-            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*defaults, *COMMON)])
-        kind = type(defaults[key]) if key in defaults else COMMON[key]
+        if key not in defaults and key not in common:
+            raise unknown(f"parameter of {name}", raw, [k.replace("_", "-") for k in (*defaults, *common)])
+        kind = type(defaults[key]) if key in defaults else common[key]
         try:
             number = kind(str(value))
         except ValueError:

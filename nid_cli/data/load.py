@@ -42,17 +42,17 @@ def load_content(name: str, parameters: Parameters, content: bytes) -> Data:
     tensors = from_bytes(content)
     train, test = (Split(tensors[f"{part}_inputs"], tensors[f"{part}_targets"]) for part in ("train", "test"))
     val = Split(tensors["val_inputs"], tensors["val_targets"]) if "val_inputs" in tensors else None
-    return _finished(name, parameters, RawData(train, test), val)
+    return _finished(name, parameters, RawData(train, test, val=val))
 
 
 def _counts_positions(split: Split) -> bool:
     return split.targets.ndim == 2 and not split.targets.is_floating_point()
 
 
-def _finished(name: str, parameters: Parameters, raw: RawData, val: Split | None = None) -> Data:
+def _finished(name: str, parameters: Parameters, raw: RawData) -> Data:
     # A copy, as the others are: else it alone would keep the whole of a mapped file in memory.
     test = Split(raw.test.inputs.clone(), raw.test.targets.clone())
-    train = raw.train
+    train, val = raw.train, raw.val
     if val is None:
         train, val = split_validation(raw.train, parameters.get(VAL_SHARE, 0.1))
     if size := parameters.get(TRAIN_SIZE):
@@ -67,4 +67,4 @@ def _finished(name: str, parameters: Parameters, raw: RawData, val: Split | None
     identity = None
     if raw.generator is not None:
         identity = canonical_json({"name": name, "parameters": dict(parameters), "generator": raw.generator})
-    return Data(train, val, test, raw.normalization, identity, raw.augmented)
+    return Data(train, val, test, raw.normalization, identity, raw.augmented, raw.constants)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from nid_cli.data.file import UNCOUNTED
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Data:
     """A data set: its splits, never augmented, and how a batch of raw inputs becomes the network's input.
 
     ``identity`` says what generated data are; their bits may differ between processors by rounding. ``augmented``:
-    whether training is to flip and crop its batches (``data.augment``); nothing else ever does.
+    whether training is to flip and crop its batches (``data.augment``); nothing else ever does. ``constants``: what
+    networks read beside the inputs, the same for all samples (``data.adjacency``).
     """
 
     train: Split
@@ -54,6 +57,7 @@ class Data:
     normalization: Normalization | None = None
     identity: str | None = None
     augmented: bool = False
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
 
     def split(self, name: str) -> Split:
         """The split called ``train``, ``val`` or ``test``."""
@@ -80,33 +84,43 @@ class Data:
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""
         train, val, test = (Split(s.inputs.to(device), s.targets.to(device)) for s in (self.train, self.val, self.test))
-        return replace(self, train=train, val=val, test=test)
+        constants = {name: tensor.to(device) for name, tensor in self.constants.items()}
+        return replace(self, train=train, val=val, test=test, constants=constants)
 
     def share_memory(self) -> Data:
         """Moves the tensors into shared memory, so that worker processes read them without a copy."""
-        for part in (self.train, self.val, self.test):
-            part.inputs.share_memory_()
-            part.targets.share_memory_()
+        for tensor in self._tensors():
+            tensor.share_memory_()
         return self
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over splits, their order, dtypes, shapes and the normalization; of generated data over what
-        generates them."""
+        """SHA-256 (hex) over splits, their order, dtypes, shapes, the normalization and the constants; of generated
+        data over what generates them."""
         if self.identity is not None:
             return hashlib.sha256(self.identity.encode()).hexdigest()
         digest = hashlib.sha256(repr(self.normalization).encode())
-        for part in (self.train, self.val, self.test):
-            for tensor in (part.inputs, part.targets):
-                digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.cpu().contiguous().numpy().data)
+        for name in sorted(self.constants):
+            digest.update(name.encode())
+        for tensor in self._tensors():
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """Those of the splits in their order, then the constants by name."""
+        for part in (self.train, self.val, self.test):
+            yield part.inputs
+            yield part.targets
+        for name in sorted(self.constants):
+            yield self.constants[name]
 
 
 @dataclass(frozen=True)
 class RawData:
     """What a loader returns: the whole training set (before the validation split), the test set, the normalization.
 
-    ``generator`` names the version of what generates the data; None for data that are read. ``augmented``: see Data.
+    ``generator`` names the version of what generates the data; None for data that are read. ``val``: the validation
+    split, where the data come with one. ``augmented`` and ``constants``: see Data.
     """
 
     train: Split
@@ -114,6 +128,22 @@ class RawData:
     normalization: Normalization | None = None
     generator: int | str | None = None
     augmented: bool = False
+    val: Split | None = None
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def split_nodes(inputs: Tensor, classes: Tensor, parts: Sequence[Tensor]) -> list[Split]:
+    """One split for each set of nodes in ``parts``: the whole graph as one sample, other nodes' classes uncounted.
+
+    Args:
+        inputs: nodes x features. classes: one for each node.
+    """
+    splits = []
+    for part in parts:
+        targets = torch.full_like(classes, UNCOUNTED)
+        targets[part] = classes[part]
+        splits.append(Split(inputs.unsqueeze(0), targets.unsqueeze(0)))
+    return splits
 
 
 def split_validation(whole: Split, share: float = 0.1, seed: int = 42) -> tuple[Split, Split]:

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nid_cli.errors import UsageError, unknown
+from nid_cli.nets.builder import ACTIVATIONS
+from nid_cli.nets.gcn import gcn
+from nid_cli.nets.gpt import gpt
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.mlp import mlp
 from nid_cli.nets.resnet import resnet
+from nid_cli.nets.vit import vit
 from nid_cli.specs import Measures, NetworkSpec
 
 # What only some architectures have.
@@ -34,6 +38,9 @@ class Architecture:
 ARCHITECTURES = {
     "mlp": Architecture(mlp, norms=("layer", "batch", "none"), min_depth=2),
     "resnet": Architecture(resnet, norms=("group", "batch"), min_depth=8),
+    "vit": Architecture(vit, norms=("layer",), min_depth=1, options=("heads", "patch")),
+    "gpt": Architecture(gpt, norms=("layer",), min_depth=1, options=("heads", "tied"), reads="tokens"),
+    "gcn": Architecture(gcn, norms=("layer", "batch", "none"), min_depth=2, reads="nodes"),
 }
 
 
@@ -49,6 +56,8 @@ def build(network: NetworkSpec, measures: Measures, *, gated: bool = False) -> G
     assert network.width is not None and network.depth is not None
     if network.norm not in architecture.norms:
         raise unknown(f"norm for {network.arch}", network.norm, architecture.norms)
+    if network.activation not in ACTIVATIONS:
+        raise unknown("activation", network.activation, ACTIVATIONS)
     if network.depth < architecture.min_depth or network.width < 1:
         raise UsageError(f"{network.arch} needs depth >= {architecture.min_depth} and width >= 1")
     offered = _kind(measures)
@@ -57,7 +66,14 @@ def build(network: NetworkSpec, measures: Measures, *, gated: bool = False) -> G
             f"{network.arch} reads {architecture.reads}, but the data set offers {offered}",
             "choose another with --dataset",
         )
+    if offered != "numbers" and (measures.targets, measures.positions) != ("positions", measures.shape[0]):
+        raise UsageError(
+            f"{network.arch} answers for each of {measures.shape[0]} {offered}, but the targets of the data set do not",
+            "choose another with --dataset",
+        )
     for name in OPTIONS:
+        if name in architecture.options and getattr(network, name) is None:
+            raise UsageError(f"{network.arch} needs {name}", f"--{name} says it")
         if name not in architecture.options and getattr(network, name) is not None:
             raise UsageError(f"{network.arch} has no {name}", f"leave --{name} out")
     own = {name: getattr(network, name) for name in ("width", "depth", "norm", "activation", *architecture.options)}

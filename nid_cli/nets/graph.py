@@ -66,16 +66,21 @@ class Graph:
         gates: Iterable[Gate] = (),
         labels: Mapping[str, int | str] | None = None,
         space_labels: Mapping[str, int | str] | None = None,
+        constants: Iterable[str] = (),
     ) -> None:
-        """``labels``: what records call layers, and spaces, where not by their names."""
+        """``labels``: what records call layers, and spaces, where not by their names.
+
+        ``constants``: the buffers that come from the data set (a graph's adjacency), as gates come from the group.
+        """
         self.description = description
         self.gates = tuple(gates)
+        self.constants = frozenset(constants) | {gate.tensor for gate in self.gates}
         self._labels = labels or {}
         self._space_labels = self._labels if space_labels is None else space_labels
 
     def with_description(self, description: Description) -> Graph:
-        """The same gates and labels around another description."""
-        return Graph(description, self.gates, self._labels, self._space_labels)
+        """The same gates, labels and constants around another description."""
+        return Graph(description, self.gates, self._labels, self._space_labels, self.constants)
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -131,9 +136,10 @@ class Graph:
 
     @cached_property
     def buffers(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors that checkpoints hold beside the trained ones: running statistics and constants."""
-        gates = {gate.tensor for gate in self.gates}
-        return {name: _numbers(buffer.shape) for name, buffer in self.description.buffers.items() if name not in gates}
+        """Shapes of the tensors that checkpoints hold beside the trained ones: running statistics, and constants of
+        the network's own. What all models of a group share, ``constants``, is none of them."""
+        buffers = self.description.buffers.items()
+        return {name: _numbers(buffer.shape) for name, buffer in buffers if name not in self.constants}
 
     @cached_property
     def statistics(self) -> dict[str, tuple[str, str]]:
@@ -212,8 +218,11 @@ class Graph:
 
     @cached_property
     def entry(self) -> Layer | None:
-        """The first layer, where all of the input goes through it, and it is affine in its tensors; None elsewhere."""
-        first = next((call for call in self.calls if call.stored), None)
+        """The first layer, where all of the input goes through it, and it is affine in its tensors; None elsewhere.
+
+        What comes before it depends on the data alone, on constants of theirs too.
+        """
+        first = next((call for call in self.calls if not self.constants.issuperset(call.stored)), None)
         layer = next((layer for layer in self.weighted if layer.call is first), None)
         if first is None or layer is None or not set(first.stored) <= self.parameters.keys():
             return None

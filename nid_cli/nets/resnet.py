@@ -35,9 +35,7 @@ def resnet(measures: Measures, *, width: int, depth: int, norm: str, activation:
     inner: dict[str, int | str] = {}
 
     def activate(name: str, source: str) -> str:
-        if gated:
-            return build.gate(name, source, build.channels(source) ** -0.5)
-        return build.activation(name, source, activation)
+        return build.activate(name, source, activation, gated)
 
     def block(name: str, source: str, channels: int, stride: int) -> str:
         first = build.norm(f"{name}.norm1", build.conv(f"{name}.conv1", source, channels, 3, stride), norm)

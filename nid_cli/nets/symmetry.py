@@ -7,7 +7,8 @@ Networks hold *effective* weights throughout: the fixed tensors enter only at th
 (``training.optimizer``), never in a forward pass, gates aside.
 
 Fixed tensors of a group, by name: ``{op}.mask`` (bool, True = trained) and ``{op}.fixed`` (F, zero where trained) for
-w; ``{op}.noise`` (N) for syre; ``{op}.gate`` (C) for sigma.
+w; ``{op}.noise`` (N) for syre; ``{op}.gate`` (C) for sigma. What the data fix for all models, such as a graph's
+adjacency, is kept beside them, under the names that the network has for it (``Graph.constants``).
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from nid_cli.errors import IntegrityError
 from nid_cli.lazy import resolve
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Gate, Graph
 from nid_cli.nets.layers import Layer
 from nid_cli.specs import SYMMETRIES
+
+# Standard deviation of tables when training starts, as in GPT-2 (Radford et al. 2019).
+TABLE_SD = 0.02
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,7 @@ def initial_state(
     layers = {layer.weight: layer for layer in graph.weighted} | {layer.bias: layer for layer in graph.weighted}
     for name, shape in graph.parameters.items():
         if (layer := layers.get(name)) is None:
-            state[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
+            state[name] = _free(name, shape, generator)
             continue
         bound = 1 / math.sqrt(layer.fan_in)
         if name == layer.bias or layer.patches or not rule.normal_init:
@@ -172,6 +177,13 @@ def lay_over(
         own = rule.effective(layer.matrix(drawn[layer.weight]), fixed_of(fixed, layer), k)
         state[layer.weight] = layer.stored(own, graph.parameters[layer.weight])
     return state
+
+
+def _free(name: str, shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """What is no layer's: the parameters of norms, and tables of embeddings and positions."""
+    if len(shape) > 1:
+        return torch.randn(shape, generator=generator) * TABLE_SD
+    return torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
 
 
 def constraint(rule: Rule, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None) -> Constraint:
@@ -195,6 +207,12 @@ def _stored_entries(layer: Layer, index: Tensor, values: Tensor) -> tuple[Tensor
     return index % layer.fan_in * layer.channels + index // layer.fan_in, values
 
 
-def gates(fixed: Mapping[str, Tensor]) -> State:
-    """The fixed tensors that a forward pass needs: the gates of a sigma network, nothing else."""
-    return {name: tensor for name, tensor in fixed.items() if name.endswith(".gate")}
+def constants_of(graph: Graph, fixed: Mapping[str, Tensor]) -> State:
+    """The fixed tensors of a group that a forward pass needs: gates of sigma networks, constants of the data.
+
+    Raises:
+        IntegrityError: the group lacks one of them.
+    """
+    if missing := sorted(graph.constants - fixed.keys()):
+        raise IntegrityError(f"the fixed tensors of the group lack {missing[0]}")
+    return {name: fixed[name] for name in sorted(graph.constants)}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# Graphs of at most so many nodes have their adjacency as a matrix (16 MiB), larger ones as a list of its entries.
+DENSE_NODES = 2048
+
 
 class Measures(NamedTuple):
     """What a network must fit.

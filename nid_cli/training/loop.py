@@ -51,7 +51,7 @@ class Epoch:
 
 
 def train_model(
-    graph: Graph, spec: RunSpec, data: Data, constraint: Constraint, gates: State, start: Snapshot, order_seed: int
+    graph: Graph, spec: RunSpec, data: Data, constraint: Constraint, constants: State, start: Snapshot, order_seed: int
 ) -> Iterator[Epoch]:
     """Trains one model from ``start`` to ``spec.length``, yielding after each epoch (and first at epoch 0).
 
@@ -66,7 +66,7 @@ def train_model(
     parameters = {name: state[name].requires_grad_() for name in graph.trained}
     optimizer = ConstrainedOptimizer(spec.optimizer, parameters, constraint)
     optimizer.load_state(start.optimizer)
-    full = state | gates
+    full = state | constants
 
     def epoch_event(epoch: int, began: float, metrics: dict[str, Metrics]) -> Epoch:
         metrics |= {split: evaluate(graph, full, data, split) for split in ("val", "test")}

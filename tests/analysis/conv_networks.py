@@ -7,7 +7,7 @@ from nid_cli.data.tensors import Data, Split
 from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
-from nid_cli.nets.symmetry import draw_fixed, gates, initial_state, rule_of
+from nid_cli.nets.symmetry import constants_of, draw_fixed, initial_state, rule_of
 from tests.conftest import small_spec
 
 
@@ -16,7 +16,7 @@ def trained_resnet(norm: str, seed: int, symmetry: str = "standard", depth: int 
     spec = small_spec(arch="resnet", norm=norm, depth=depth, width=1, symmetry=symmetry)
     kind, graph = rule_of(symmetry), graph_of(spec)
     fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
-    state = initial_state(kind, graph, fixed, spec.symmetry.kappa, seed) | gates(fixed)
+    state = initial_state(kind, graph, fixed, spec.symmetry.kappa, seed) | constants_of(graph, fixed)
     generator = torch.Generator().manual_seed(seed)
     for name in [n for n in state if "norm" in n]:
         state[name] = torch.rand(state[name].shape, generator=generator) + (-0.5 if name.endswith("bias") else 0.5)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import pytest
 
 from nid_cli.analysis.catalog import METHODS, SIMILARITIES
-from nid_cli.data.catalog import CATALOG
+from nid_cli.data.catalog import CATALOG, resolve_parameters
+from nid_cli.data.grammar import bigram_floor, entropy_floor
 from nid_cli.nets import ARCHITECTURES
 from nid_cli.pipeline.analyses.catalog import ANALYSES
 from nid_cli.pipeline.figures.table import FIGURES
@@ -64,3 +65,8 @@ def test_what_proposed_a_symmetry_type_is_said_alike() -> None:
 def test_a_page_names_all_of_them(page: str, words: list[str]) -> None:
     text = (ROOT / "docs" / page).read_text()
     assert [word for word in words if word not in text] == []
+
+
+def test_the_floors_of_the_grammar_are_those_that_are_computed() -> None:
+    text, parameters = section("models.md", "Data sets"), resolve_parameters("grammar", {})
+    assert f"{entropy_floor(parameters):.3f} nats" in text and f"below {bigram_floor(parameters):.3f}" in text

@@ -11,7 +11,7 @@ from nid_cli.nets.graph import INPUT, SITES
 from nid_cli.nets.mlp import mlp
 from nid_cli.nets.permutation import identity, inverse, permute, random
 from nid_cli.nets.storage import from_bytes, to_bytes
-from nid_cli.nets.symmetry import constraint, draw_fixed, fixed_hash, gates, initial_state, rule_of
+from nid_cli.nets.symmetry import constants_of, constraint, draw_fixed, fixed_hash, initial_state, rule_of
 from nid_cli.specs import SYMMETRIES, Measures
 from tests.conftest import small_spec
 
@@ -99,7 +99,8 @@ def random_network(arch: str, norm: str, depth: int, symmetry: str):
     kind, graph = rule_of(symmetry), graph_of(spec)
     fixed = draw_fixed(kind, graph, spec.symmetry.num_fixed, 0)
     state = {
-        n: t.double() for n, t in (initial_state(kind, graph, fixed, spec.symmetry.kappa, 1) | gates(fixed)).items()
+        n: t.double()
+        for n, t in (initial_state(kind, graph, fixed, spec.symmetry.kappa, 1) | constants_of(graph, fixed)).items()
     }
     generator = torch.Generator().manual_seed(2)
     for name in [n for n in state if "norm" in n]:
@@ -205,7 +206,7 @@ def test_initialization_has_the_papers_spread(symmetry: str) -> None:
     expected = d**-0.5 if kind.normal_init else (3 * d) ** -0.5
     assert abs(free.std().item() / expected - 1) < 0.05
     assert (free.abs().max() <= d**-0.5) != kind.normal_init
-    assert (gates(fixed) == {}) == (symmetry != "sigma")
+    assert (constants_of(graph, fixed) == {}) == (symmetry != "sigma")
     assert not torch.equal(initial_state(kind, graph, fixed, spec.symmetry.kappa, 4)["linear.1.weight"], weight)
 
 

@@ -129,8 +129,9 @@ def test_decay_alone_pulls_to_the_anchor() -> None:
     object.__setattr__(spec.optimizer, "weight_decay", 0.5)
     state = {name: tensor.clone() for name, tensor in start.items()}
     parameters = {name: state[name].requires_grad_() for name in graph.trained}
-    optimizer = ConstrainedOptimizer(spec.optimizer, parameters, constraint(rule_of("syre"), graph, fixed, (0.7,) * 6))
-    assert len(graph.weighted) == 6
+    anchored = constraint(rule_of("syre"), graph, fixed, spec.symmetry.kappa)
+    assert len(anchored.anchor) == len(graph.weighted) >= 6
+    optimizer = ConstrainedOptimizer(spec.optimizer, parameters, anchored)
     optimizer.step(sum(tensor.sum() * 0 for tensor in parameters.values()))
     for layer in graph.weighted:
         if layer.weight != "frozen.weight":

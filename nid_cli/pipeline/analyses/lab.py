@@ -32,6 +32,7 @@ class Lab:
         self.context = context
         self.device = context.torch_device()
         self._states: dict[tuple[str | None, ...], State] = {}
+        self._shared: tuple[str | None, State] | None = None
         self._data: dict[str, Data] = {}
         self._fingerprints: dict[str, str] = {}
         self._agreed: set[int] = set()
@@ -49,15 +50,24 @@ class Lab:
             return {}
         return self._read(group.fixed_path, group.fixed_sha256)
 
+    def _constants(self, group: Group) -> State:
+        """What forward passes need of a group's fixed tensors, in memory once for all of its models."""
+        from nid_cli.nets.symmetry import constants_of
+
+        if not group.graph.constants:
+            return {}
+        if self._shared is None or self._shared[0] != group.fixed_path:
+            self._shared = group.fixed_path, constants_of(group.graph, self.fixed(group))
+        return self._shared[1]
+
     def _state(self, path: str, sha256: str, group: Group) -> State:
-        """Effective weights and gates; the most recently used ones stay in memory."""
+        """Effective weights and constants; the most recently used ones stay in memory."""
         from nid_cli.nets.functional import size_in_bytes
-        from nid_cli.nets.symmetry import gates
 
         key = path, sha256, group.fixed_path
         state = self._states.pop(key, None)
         if state is None:
-            state = self._read(path, sha256) | gates(self.fixed(group))
+            state = self._read(path, sha256) | self._constants(group)
         self._states[key] = state
         while len(self._states) > max(2, STATE_BYTES // size_in_bytes(state)):
             del self._states[next(iter(self._states))]
@@ -82,7 +92,7 @@ class Lab:
         return masks
 
     def model(self, group: Group, model: Model, epoch: int) -> State:
-        """A model's effective weights, buffers and gates at an epoch.
+        """A model's effective weights, buffers and constants at an epoch.
 
         Raises:
             IntegrityError: the file is not the one that was recorded.

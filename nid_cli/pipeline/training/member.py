@@ -17,7 +17,7 @@ from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.storage import from_bytes, to_bytes
-from nid_cli.nets.symmetry import constraint, gates, initial_state, lay_over, rule_of
+from nid_cli.nets.symmetry import constants_of, constraint, initial_state, lay_over, rule_of
 from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Message, Saved, Task
 from nid_cli.registry import artifacts
 from nid_cli.registry.runs import Checkpoint
@@ -80,9 +80,9 @@ def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Messa
     on_device = {name: tensor.to(device) for name, tensor in snapshot.state.items()}
     start = Snapshot(snapshot.epoch, on_device, snapshot.optimizer)
     rule = constraint(rule_of(task.spec.symmetry.name), graph, fixed, task.spec.symmetry.kappa).to(device)
-    gate_state = {name: tensor.to(device) for name, tensor in gates(fixed).items()}
+    constants = {name: tensor.to(device) for name, tensor in constants_of(graph, fixed).items()}
     try:
-        for event in train_model(graph, task.spec, data, rule, gate_state, start, task.order_seed):
+        for event in train_model(graph, task.spec, data, rule, constants, start, task.order_seed):
             epoch = event.snapshot.epoch
             if epoch == 0 and resume.messages:
                 continue  # announced before the interruption

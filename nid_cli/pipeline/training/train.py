@@ -137,7 +137,7 @@ def _train(
     spec, seeds, own = request.spec, request.seeds, request.own
     device = context.torch_device()
     text = own.text if own else None
-    fixed = _draw_fixed(registry, spec, text)
+    fixed = _draw_fixed(registry, spec, text, data)
     origin, fingerprint = invocations.describe("train", context.argv, str(device)), data.fingerprint()
     if registry.on_network:
         context.say(
@@ -176,13 +176,14 @@ def _train(
     return Trained(group, members, metrics, [t.number for t in tasks], problems)
 
 
-def _draw_fixed(registry: Registry, spec: RunSpec, description: str | None) -> FixedFile | None:
-    """Draws the group's fixed tensors, and writes them."""
+def _draw_fixed(registry: Registry, spec: RunSpec, description: str | None, data: Data) -> FixedFile | None:
+    """Draws the group's fixed tensors, and writes them with what the network reads of the data's constants."""
     from nid_cli.nets.symmetry import draw_fixed, rule_of
 
-    rule = rule_of(spec.symmetry.name)
     graph = graph_of(spec, description)
-    return write_fixed(registry, draw_fixed(rule, graph, spec.symmetry.num_fixed, mask_seed(spec)))
+    drawn = draw_fixed(rule_of(spec.symmetry.name), graph, spec.symmetry.num_fixed, mask_seed(spec))
+    constants = {name: data.constants[name] for name in graph.constants - drawn.keys()}
+    return write_fixed(registry, drawn | constants)
 
 
 def _task(
