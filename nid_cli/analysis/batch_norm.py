@@ -52,7 +52,8 @@ def reset_statistics(graph: Graph, state: Mapping[str, Tensor], data: Data) -> S
             sums[variance] += samples.double().square().sum(1)
 
     for x, _ in data.batches("train", BATCH):
-        if len(x) > 1 or len(data.train) == 1:  # one of many samples has no batch statistics, a graph of nodes has
+        # One sample has no batch statistics, but the one graph of a data set has them over its nodes.
+        if len(x) > 1 or (graph.by_position and len(data.train) == 1):
             record(graph, fresh, {INPUT: x}, (graph.output,), training=True, observe=observe)
     for pair, count in counts.items():
         if count < 2:

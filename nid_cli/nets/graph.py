@@ -104,6 +104,11 @@ class Graph:
         assert isinstance(size, int)
         return size
 
+    @property
+    def by_position(self) -> bool:
+        """Whether it answers for each of many positions of a sample (tokens, nodes), not once."""
+        return len(self._shape(self.output)) > 2
+
     def _shape(self, name: str) -> Shape:
         shape = self.description.by_name[name].shape
         assert shape is not None

@@ -160,13 +160,9 @@ def test_constants_of_the_data_are_beside_what_a_symmetry_type_fixes(
         constants_of(graph, {key: own for key, own in fixed.items() if key not in constants})
 
 
-@pytest.mark.parametrize("samples", [1, 3])
-def test_a_training_set_of_one_graph_is_a_batch_even_under_batch_norms(
-    constants: dict[str, torch.Tensor], samples: int
-) -> None:
-    """Of three graphs in batches of two, the last one is a batch without statistics over samples: it is left out."""
+def test_a_training_set_of_one_graph_is_a_batch_even_under_batch_norms(constants: dict[str, torch.Tensor]) -> None:
     graph, rule = network("batch"), rule_of("standard")
-    split = Split(features(samples).float(), torch.arange(NODES).remainder(CLASSES).expand(samples, -1))
+    split = Split(features().float(), torch.arange(NODES).remainder(CLASSES)[None])
     data = Data(split, split, split)
     start = Snapshot(0, initial_state(rule, graph, {}, None, 1))
     spec = replace(small_spec(epochs=2), batch_size=2)
