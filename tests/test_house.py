@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plots": {"specs", "errors", "records"},
     "registry": {"specs", "errors", "files", "stopping", "version", "records", "nets", "graphs"},
     "pipeline": {"specs", "errors", "files", "lazy", "stopping", "records", "data", "nets", "graphs"}
-    | {"metrics", "training", "analysis", "plots", "registry"},
+    | {"metrics", "training", "analysis", "plots", "registry", "recipes"},
     "notebook": {"specs", "errors", "nets", "registry", "pipeline"},
     "cli": {"specs", "errors", "files", "stopping", "version", "records", "recipes", "data", "nets"}
     | {"analysis", "pipeline", "registry"},

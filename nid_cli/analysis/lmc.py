@@ -166,7 +166,7 @@ def distances(
         trainable: masks of what is trained, for the parameters of which only a part is.
     """
     square, count = 0.0, 0
-    for name in graph.parameters:
+    for name in graph.trained:
         difference = a[name].double() - b[name].double()
         kept = difference[trainable[name]] if name in trainable else difference
         square += kept.square().sum().item()

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nid_cli import recipes
 from nid_cli.cli import options, output, render
-from nid_cli.data.catalog import CATALOG, is_data_file
+from nid_cli.data.catalog import CATALOG
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets import ARCHITECTURES
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.importing.models import parse_model_args
+from nid_cli.pipeline.training.requests import Request, going_on, requested
 from nid_cli.records.training import SplitMetrics, TrainedModel
-from nid_cli.specs import ACTIVATIONS, NORMS, OPTIMIZERS, SPLITS, SYMMETRIES
+from nid_cli.specs import ACTIVATIONS, NORMS, OPTIMIZERS, SCHEDULES, SPLITS, SYMMETRIES, parse_by_layer
 
 if TYPE_CHECKING:
     from nid_cli.pipeline.training.train import Trained
@@ -26,6 +27,8 @@ EXAMPLES = options.examples(
     "nid train --dataset mnist --symmetry syre --kappa 1,1,0.5,0.25",
     "nid train --dataset gaussian-subspace --data k=8 --width 64 --epochs 0",
     "nid train --arch resnet --dataset cifar10 --symmetry w --kappa 2 --seeds 4",
+    "nid train --arch nets.py:build --model-arg width=32 --symmetry w --num-fixed '0.25,head=0'",
+    "nid train --group mlp-digits-w-k1 --seeds 6",
     "nid train --dry-run > run.toml",
     "nid train --config run.toml",
 )
@@ -35,7 +38,9 @@ def train(
     arch: Annotated[
         str | None,
         typer.Option(
-            metavar="|".join(ARCHITECTURES), help="Architecture [mlp].", autocompletion=options.among(ARCHITECTURES)
+            metavar="|".join([*ARCHITECTURES, "MODEL"]),
+            help="Architecture [mlp]; FILE.py:FUNCTION or package.module:FUNCTION returns a torch module.",
+            autocompletion=options.among(ARCHITECTURES),
         ),
     ] = None,
     dataset: Annotated[
@@ -47,6 +52,10 @@ def train(
         ),
     ] = None,
     data: options.DataParameters = None,
+    model_arg: options.ModelArgs = None,
+    arch_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What records call a MODEL [its FUNCTION].")
+    ] = None,
     symmetry: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +65,10 @@ def train(
         ),
     ] = None,
     kappa: Annotated[
-        str | None, typer.Option(metavar="K[,K..]", help="One kappa, or one for each layer [mlp 1, resnet 2].")
+        str | None,
+        typer.Option(
+            metavar="K[,K..]|PATTERN=K..", help="One kappa, one for each layer, or by the layers' names [1; resnet 2]."
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="How many models [2].")] = None,
     seed: Annotated[int | None, typer.Option(metavar="BASE", help="What all seeds are drawn from [0].")] = None,
@@ -72,8 +84,17 @@ def train(
         str | None,
         typer.Option(metavar="|".join(ACTIVATIONS), help="Activation.", autocompletion=options.among(ACTIVATIONS)),
     ] = None,
+    heads: Annotated[int | None, typer.Option(metavar="N", help="Heads of each attention (vit, gpt).")] = None,
+    patch: Annotated[int | None, typer.Option(metavar="N", help="Side of a patch in pixels (vit).")] = None,
+    tied: Annotated[
+        bool | None, typer.Option("--tied/--untied", help="Whether the output is the embedding transposed (gpt).")
+    ] = None,
     num_fixed: Annotated[
-        str | None, typer.Option(metavar="N[,N..]", help="Fixed weights of each neuron: counts, or shares below 1.")
+        str | None,
+        typer.Option(
+            metavar="N[,N..]|PATTERN=N..",
+            help="Fixed weights of each neuron: counts, or shares below 1; one, one for each layer, or by name.",
+        ),
     ] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
     weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")] = None,
@@ -86,9 +107,29 @@ def train(
         str | None, typer.Option(metavar="E[,E..]", help="Epochs after which the learning rate is multiplied by gamma.")
     ] = None,
     gamma: Annotated[float | None, typer.Option(metavar="X", help="Factor at each milestone.")] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(SCHEDULES),
+            help="How the learning rate goes: by milestones, or to zero by a cosine.",
+            autocompletion=options.among(SCHEDULES),
+        ),
+    ] = None,
+    warmup: Annotated[
+        float | None, typer.Option(metavar="E", help="Epochs in which the learning rate rises, from step to step.")
+    ] = None,
+    clip: Annotated[float | None, typer.Option(metavar="X", help="Longest gradient (norm of all).")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Batch size.")] = None,
     save_every: Annotated[int | None, typer.Option(metavar="N", help="Epochs between checkpoints [5].")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of a new group.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Go on with this group as its registry knows it; takes --seeds and --save-every alone.",
+            autocompletion=options.complete_groups,
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Models at a time on the CPU [all cores].")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings; options override them.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings as TOML and stop.")] = False,
@@ -100,11 +141,13 @@ def train(
     """Train a group of networks that share their symmetry-breaking tensors, from several seeds."""
     given = {
         "arch": arch, "dataset": dataset, "symmetry": symmetry, "seeds": seeds, "seed": seed, "epochs": epochs,
-        "width": width, "depth": depth, "norm": norm, "activation": activation, "lr": lr, "weight_decay": weight_decay,
-        "momentum": momentum, "optimizer": optimizer, "gamma": gamma, "batch_size": batch_size,
-        "save_every": save_every,
-        "kappa": options.parse_numbers(kappa, "kappa") if kappa is not None else None,
-        "num_fixed": options.parse_numbers(num_fixed, "num-fixed") if num_fixed is not None else None,
+        "width": width, "depth": depth, "norm": norm, "activation": activation, "heads": heads, "patch": patch,
+        "tied": tied, "lr": lr, "weight_decay": weight_decay, "momentum": momentum, "optimizer": optimizer,
+        "gamma": gamma, "schedule": schedule, "warmup": warmup, "clip": clip, "batch_size": batch_size,
+        "save_every": save_every, "arch_name": arch_name,
+        "model_arg": parse_model_args(model_arg) if model_arg else None,
+        "kappa": parse_by_layer(kappa, "kappa") if kappa is not None else None,
+        "num_fixed": parse_by_layer(num_fixed, "num-fixed") if num_fixed is not None else None,
         "milestones": options.indices(milestones, "milestones"),
     }  # fmt: skip
     settings = _read(config) | {key: value for key, value in given.items() if value is not None}
@@ -112,21 +155,6 @@ def train(
         settings["data"] = settings.get("data", {}) | options.parameters(data)
     if workers is not None and workers < 1:
         raise UsageError(f"workers must be at least 1, not {workers}")
-    named = str(settings.get("dataset", ""))
-    file = None
-    if is_data_file(named):
-        from nid_cli.data.file import read
-
-        file = read(Path(named), settings.get("data", {}))
-    spec, call = recipes.resolve(settings, file.spec if file else None)
-    if dry_run:
-        import tomli_w
-
-        resolved = {k: v for k, v in (spec.to_dict() | call).items() if k in recipes.KNOWN and v is not None}
-        render.emit(tomli_w.dumps(resolved | ({"dataset": named} if file else {})), end="")
-        return
-    from nid_cli.pipeline.training.train import train as run
-
     with render.progress() as progress:
         context = Context(
             registry=registry,
@@ -136,17 +164,38 @@ def train(
             progress=progress,
             say=render.say,
         )
-        outcome = run(
-            context, spec, seeds=call["seeds"], save_every=call["save_every"], name=name, workers=workers, file=file
-        )
-    records = [_record(outcome, model) for model in outcome.models]
+        if group is None:
+            requests = [requested(context, settings)]
+            if dry_run:
+                import tomli_w
+
+                render.emit(tomli_w.dumps(requests[0].settings(settings)), end="")
+                return
+        else:
+            requests = _going_on(context, group, settings, name, dry_run)
+        from nid_cli.pipeline.training.train import train as run
+
+        outcomes = [run(context, request, name=name, workers=workers) for request in requests]
+    records = [_record(outcome, model) for outcome in outcomes for model in outcome.models]
     output.show(TrainedModel, records, as_json=as_json, export=None, human=lambda: _table(records))
-    if not outcome.trained:
-        render.say(f"{outcome.group.name}: all {len(records)} models are trained already; nothing to do")
-    for problem in outcome.problems:
+    if not any(outcome.trained for outcome in outcomes):
+        render.say(f"{outcomes[0].group.name}: all {len(records)} models are trained already; nothing to do")
+    problems = [problem for outcome in outcomes for problem in outcome.problems]
+    for problem in problems:
         render.say(f"error: {problem}")
-    if outcome.problems:
+    if problems:
         raise typer.Exit(1)
+
+
+def _going_on(context: Context, group: str, settings: dict[str, Any], name: str | None, dry_run: bool) -> list[Request]:
+    own = {key: value for key, value in settings.items() if key not in ("seeds", "save_every")}
+    if own or name is not None or dry_run:
+        said = next(iter(own), "name" if name is not None else "dry_run").replace("_", "-")
+        raise UsageError(
+            f"--group goes on with a group as it is, and --{said} would change it",
+            "leave it out, or give all settings without --group",
+        )
+    return going_on(context, group, settings.get("seeds"), settings.get("save_every"))
 
 
 def _record(outcome: Trained, model: Model) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class Description:
     """A network. ``tied`` maps a parameter's further names to the one that it is stored under.
 
     ``output`` names the call whose value is the network's. ``pinned`` names spaces that are derived for it, but whose
-    permutation changed its outputs when that was tried (``nets.proof``): they are none.
+    permutation changed its outputs when that was tried (``nets.proof``): they are none. ``frozen`` names parameters
+    that training leaves as they are.
     """
 
     inputs: tuple[Input, ...]
@@ -61,6 +62,7 @@ class Description:
     tied: Mapping[str, str] = field(default_factory=dict)
     output: str
     pinned: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
 
     @cached_property
     def text(self) -> str:
@@ -89,6 +91,7 @@ class Description:
                 "tied": dict(self.tied),
                 "output": self.output,
                 "pinned": list(self.pinned),
+                **({"frozen": list(self.frozen)} if self.frozen else {}),
             }
         )
 
@@ -108,9 +111,11 @@ class Description:
                 f"the network's description is of version {str(data.get('version'))[:20]}, not {VERSION}",
                 "a newer nid may read it",
             )
-        if data.keys() != {"version", "inputs", "calls", "parameters", "buffers", "tied", "output", "pinned"}:
+        required = {"version", "inputs", "calls", "parameters", "buffers", "tied", "output", "pinned"}
+        if not required <= data.keys() <= {*required, "frozen"}:
             raise IntegrityError("the network's description has other entries than a description has")
-        for part in ("inputs", "calls", "pinned"):
+        data.setdefault("frozen", [])
+        for part in ("inputs", "calls", "pinned", "frozen"):
             if not isinstance(data[part], list):
                 raise IntegrityError(f"the network's description has {part} that are no list")
         for part in ("parameters", "buffers", "tied"):
@@ -124,6 +129,7 @@ class Description:
             tied={name: _text(first) for name, first in data["tied"].items()},
             output=_text(data["output"]),
             pinned=tuple(map(_text, data["pinned"])),
+            frozen=tuple(map(_text, data["frozen"])),
         )
         if expected is not None and described.hash != expected:
             raise IntegrityError("the network's description is not the one that was recorded: its SHA-256 differs")

@@ -108,7 +108,13 @@ def _described(
         digest = None if kept else hashlib.sha256(to_bytes({"constant": tensor})).hexdigest()
         buffers[name], state[name] = Buffer(tuple(tensor.shape), dtype, kept, digest), tensor.detach()
     described = Description(
-        inputs=tuple(inputs), calls=tuple(calls), parameters=parameters, buffers=buffers, tied=aliases, output=output
+        inputs=tuple(inputs),
+        calls=tuple(calls),
+        parameters=parameters,
+        buffers=buffers,
+        tied=aliases,
+        output=output,
+        frozen=tuple(name for name, tensor in module.named_parameters() if not tensor.requires_grad),
     )
     validate(described)
     return Exported(described, state, tuple(notes))

@@ -13,6 +13,7 @@ from functools import cached_property
 from nid_cli.errors import IntegrityError
 from nid_cli.nets.calls import INPUT, Call, Shape
 from nid_cli.nets.description import Description
+from nid_cli.nets.functions import ATTENTION, DROPOUTS, RECURRENT
 from nid_cli.nets.layers import Layer, layers_of
 from nid_cli.nets.pointwise import Pointwise
 from nid_cli.nets.rules import statistics
@@ -124,6 +125,11 @@ class Graph:
         return {name: _numbers(shape) for name, shape in self.description.parameters.items()}
 
     @cached_property
+    def trained(self) -> tuple[str, ...]:
+        """The names of those parameters that training moves."""
+        return tuple(name for name in self.parameters if name not in self.description.frozen)
+
+    @cached_property
     def buffers(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that checkpoints hold beside the trained ones: running statistics and constants."""
         gates = {gate.tensor for gate in self.gates}
@@ -139,6 +145,11 @@ class Graph:
     def running(self) -> frozenset[str]:
         """The names of all running statistics; other buffers are constants."""
         return frozenset(name for pair in self.statistics.values() for name in pair)
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether training draws what to leave out of its values."""
+        return any(_drops(call) for call in self.calls)
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -250,6 +261,12 @@ class Graph:
 
 def _numbers(shape: Shape) -> tuple[int, ...]:
     return tuple(size for size in shape if isinstance(size, int))
+
+
+def _drops(call: Call) -> bool:
+    """Whether a call leaves something out in training (recurrent layers may, between theirs)."""
+    share = dict(call.kwargs).get("dropout_p") or (len(call.args) > 4 and call.args[4])
+    return call.function in DROPOUTS | RECURRENT or (call.function == ATTENTION and bool(share))
 
 
 def _same(call: Call | None) -> object:

@@ -149,7 +149,6 @@ def initial_state(
     generator = torch.Generator().manual_seed(seed)
     state: State = {}
     layers = {layer.weight: layer for layer in graph.weighted} | {layer.bias: layer for layer in graph.weighted}
-    kappas = dict(zip((layer.name for layer in graph.weighted), _per_layer(kappa, graph), strict=True))
     for name, shape in graph.parameters.items():
         if (layer := layers.get(name)) is None:
             state[name] = torch.ones(shape) if name.endswith(".weight") else torch.zeros(shape)
@@ -159,11 +158,19 @@ def initial_state(
             state[name] = (2 * torch.rand(shape, generator=generator) - 1) * bound
         else:
             state[name] = torch.randn(shape, generator=generator) * bound
-        if name == layer.weight:
-            own = rule.effective(layer.matrix(state[name]), fixed_of(fixed, layer), kappas[layer.name])
-            state[name] = layer.stored(own, shape)
     for name, shape in graph.buffers.items():
         state[name] = torch.ones(shape) if name.endswith("var") else torch.zeros(shape)
+    return lay_over(rule, graph, fixed, kappa, state)
+
+
+def lay_over(
+    rule: Rule, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None, drawn: State
+) -> State:
+    """Effective weights and buffers of a network whose theta was drawn, by its own code for example."""
+    state = dict(drawn)
+    for layer, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True):
+        own = rule.effective(layer.matrix(drawn[layer.weight]), fixed_of(fixed, layer), k)
+        state[layer.weight] = layer.stored(own, graph.parameters[layer.weight])
     return state
 
 

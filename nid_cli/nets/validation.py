@@ -153,6 +153,8 @@ def _stored(description: Description) -> None:
     _tied(description.tied, tensors.keys())
     for name in description.pinned:
         _name(name)
+    if strange := [name for name in description.frozen if name not in description.parameters]:
+        raise IntegrityError(f"the network freezes {strange[0][:60]!r}, which is no parameter of it")
 
 
 def _tied(tied: Mapping[str, str], stored: Iterable[str]) -> None:

@@ -9,6 +9,8 @@ from nid_cli.files import sha256
 
 # Beside the checkpoints of a model in training: what resuming needs.
 RESUME = "resume.bin"
+# What the code of a user's own network drew for a model, before the symmetry type's fixed part is laid over it.
+START = "start.bin"
 
 
 def data_path(content: str) -> str:

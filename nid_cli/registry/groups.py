@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
@@ -131,7 +132,8 @@ def next_number(connection: Connection, group_id: int) -> int:
 
 
 def _generated_name(spec: RunSpec) -> str:
-    suffix = "-k" + "_".join(f"{k:g}" for k in spec.kappa.numbers) if spec.kappa.numbers else ""
+    runs = [(f"{k:g}", len(list(same))) for k, same in groupby(spec.kappa.numbers)]
+    suffix = "-k" + "_".join(f"{k}x{n}" if n > 2 else "_".join([k] * n) for k, n in runs) if runs else ""
     return f"{spec.network.arch}-{spec.data.name}-{spec.symmetry.name}{suffix}"
 
 

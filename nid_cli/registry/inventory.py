@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from nid_cli.registry.artifacts import RESUME, data_path
+from nid_cli.registry.artifacts import RESUME, START, data_path
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import original_name, removed
 from nid_cli.registry.runs import model_folder
@@ -122,7 +122,7 @@ def unrecorded(
             kind = "leftover"
         elif state in ("training", "interrupted"):
             kind = "in use"
-        elif name == RESUME:
+        elif name in (RESUME, START):
             kind = "superseded"
         else:
             kind = "orphan" if span is None else "leftover"

@@ -4,6 +4,7 @@ from nid_cli.specs.alignments import ALIGNMENTS, Alignment
 from nid_cli.specs.canonical import Canonical, canonical_json, derive_seed, later, stable_hash
 from nid_cli.specs.inputs import InputText, parse_input
 from nid_cli.specs.kappa import Kappa
+from nid_cli.specs.layers import by_layer, parse_by_layer
 from nid_cli.specs.measures import Measures
 from nid_cli.specs.run import (
     ACTIVATIONS,
@@ -46,9 +47,11 @@ __all__ = [
     "Selection",
     "SymmetrySpec",
     "SymmetryType",
+    "by_layer",
     "canonical_json",
     "derive_seed",
     "later",
+    "parse_by_layer",
     "parse_input",
     "stable_hash",
     "symmetry_name",

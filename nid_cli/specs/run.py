@@ -150,6 +150,8 @@ class RunSpec:
         ):
             if count is not None and count < least:
                 raise UsageError(f"{name} must be at least {least}, not {count}")
+        if network.tied not in (None, True, False):
+            raise UsageError(f"tied is true or false, not {network.tied!r}")
         Kappa.of(symmetry.kappa)
         if self.spawn_epoch is not None and self.spawn_epoch > (self.epochs or 0):
             raise UsageError(f"copies that part after epoch {self.spawn_epoch} need more than {self.epochs} epochs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -55,14 +56,14 @@ def train_model(
     """Trains one model from ``start`` to ``spec.length``, yielding after each epoch (and first at epoch 0).
 
     The tensors of a yielded snapshot go on changing with the next epoch: copy or write what is to be kept. The order
-    of the samples and their augmentation depend on ``order_seed`` and the epoch alone, so a training resumed at any
-    epoch goes the same way.
+    of the samples, their augmentation and what dropout drops depend on ``order_seed`` and the epoch alone, so a
+    training resumed at any epoch goes the same way.
 
     Raises:
         Diverged: the loss of an epoch is NaN or infinite.
     """
     state = {name: tensor.clone() for name, tensor in start.state.items()}
-    parameters = {name: state[name].requires_grad_() for name in graph.parameters}
+    parameters = {name: state[name].requires_grad_() for name in graph.trained}
     optimizer = ConstrainedOptimizer(spec.optimizer, parameters, constraint)
     optimizer.load_state(start.optimizer)
     full = state | gates
@@ -77,24 +78,37 @@ def train_model(
         yield epoch_event(0, began, {"train": evaluate(graph, full, data, "train")})
     for epoch in range(start.epoch + 1, spec.length + 1):
         began = time.perf_counter()
-        optimizer.set_learning_rate(learning_rate(spec.optimizer, epoch))
         order = torch.randperm(
             len(data.train), generator=torch.Generator().manual_seed(derive_seed(order_seed, "epoch", epoch))
         ).to(data.train.inputs.device)
         noise = torch.Generator().manual_seed(derive_seed(order_seed, "augment", epoch))
         tally = Tally()
-        for index in order.split(spec.batch_size):
-            if graph.statistics and len(index) == 1:
-                continue  # a last batch of one sample has no batch statistics
-            batch = data.train.take(index)
-            inputs = flip_and_crop(batch.inputs, noise) if data.augmented else batch.inputs
-            logits = forward(graph, full, data.prepare(inputs), training=True)
-            loss = loss_of(logits, batch.targets)
-            optimizer.step(loss)
-            tally.add(logits.detach(), batch.targets, loss)
+        batches = order.split(spec.batch_size)
+        with _dropping(graph, derive_seed(order_seed, "dropout", epoch), order.device):
+            for step, index in enumerate(batches):
+                if graph.statistics and len(index) == 1 < len(order):
+                    continue  # a last batch of one sample has no batch statistics
+                optimizer.set_learning_rate(learning_rate(spec.optimizer, spec.length, epoch, step, len(batches)))
+                batch = data.train.take(index)
+                inputs = flip_and_crop(batch.inputs, noise) if data.augmented else batch.inputs
+                logits = forward(graph, full, data.prepare(inputs), training=True)
+                loss = loss_of(logits, batch.targets)
+                optimizer.step(loss)
+                tally.add(logits.detach(), batch.targets, loss)
         metrics = tally.result()
         event = epoch_event(epoch, began, {"train": metrics})
         losses_finite = all(math.isfinite(m.loss) for m in event.metrics.values())
         if not losses_finite or not all(tensor.isfinite().all() for tensor in event.snapshot.state.values()):
             raise Diverged(epoch)
         yield event
+
+
+@contextmanager
+def _dropping(graph: Graph, seed: int, device: torch.device) -> Iterator[None]:
+    """Within it, dropout draws from ``seed``; what torch draws elsewhere goes on as if nothing had been."""
+    if not graph.drops:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -6,6 +6,7 @@ are written back after the step, and weight decay pulls theta to zero, that is t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,14 +18,29 @@ from nid_cli.nets.symmetry import Constraint
 from nid_cli.specs import OptimizerSpec
 
 
-def learning_rate(spec: OptimizerSpec, epoch: int) -> float:
-    """The learning rate of the ``epoch``-th epoch (1-based): lr times gamma for each milestone reached before it.
+def learning_rate(spec: OptimizerSpec, epochs: int, epoch: int, step: int = 0, steps: int = 1) -> float:
+    """The learning rate of a step, a function of its place in the training alone: a resumed one has the same.
 
-    As torch's MultiStepLR stepped at the end of each epoch, so milestone m acts from epoch m + 1 on.
+    By ``steps`` it is lr times gamma for each milestone reached, as torch's MultiStepLR stepped at the end of each
+    epoch: milestone m acts from epoch m + 1 on. By ``cosine`` it falls to zero from the end of the warm-up on, as
+    torch's CosineAnnealingLR stepped after each step. In the warm-up both are multiplied by the share of its steps
+    that have begun.
+
+    Args:
+        epochs: of the whole training.
+        epoch: the step's, from 1 on.
+        step: within the epoch, from 0 on, of ``steps``.
     """
-    reached = sum(1 for milestone in spec.milestones if milestone < epoch)
     assert spec.lr is not None and spec.gamma is not None
-    return spec.lr * spec.gamma**reached
+    behind = epoch - 1 + step / steps
+    rate = spec.lr
+    if spec.schedule == "cosine":
+        share = (behind - spec.warmup) / max(epochs - spec.warmup, 1 / steps)
+        rate *= (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2
+    else:
+        rate *= spec.gamma ** sum(1 for milestone in spec.milestones if milestone < epoch)
+    begun = behind + 1 / steps
+    return rate * begun / spec.warmup if begun < spec.warmup else rate
 
 
 class ConstrainedOptimizer:
@@ -32,7 +48,11 @@ class ConstrainedOptimizer:
 
     def __init__(self, spec: OptimizerSpec, parameters: Mapping[str, Tensor], constraint: Constraint) -> None:
         self.parameters = dict(parameters)
-        self.constraint = constraint
+        # Of layers that are not trained, nothing moves.
+        self.constraint = Constraint(
+            {name: pinned for name, pinned in constraint.pinned.items() if name in parameters},
+            {name: anchor for name, anchor in constraint.anchor.items() if name in parameters},
+        )
         assert spec.weight_decay is not None
         leaves = list(self.parameters.values())
         adam: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
@@ -43,6 +63,7 @@ class ConstrainedOptimizer:
             self.torch = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[spec.name](leaves, **adam)
         self.decoupled = spec.name == "adamw"
         self.weight_decay = spec.weight_decay
+        self.clip = spec.clip
 
     def set_learning_rate(self, lr: float) -> None:
         """The learning rate of the next steps."""
@@ -54,6 +75,8 @@ class ConstrainedOptimizer:
         self.torch.zero_grad()
         loss.backward()
         with torch.no_grad():
+            if self.clip is not None:
+                self._shorten(self.clip)
             if not self.decoupled:
                 for name, anchor in self.constraint.anchor.items():
                     gradient = self.parameters[name].grad
@@ -66,6 +89,13 @@ class ConstrainedOptimizer:
                     self.parameters[name].add_(anchor, alpha=rate)
             for name, (index, values) in self.constraint.pinned.items():
                 self.parameters[name].view(-1).index_copy_(0, index, values)
+
+    def _shorten(self, longest: float) -> None:
+        """Gradients of fixed entries are none, so they do not count in the norm."""
+        for name, (index, _) in self.constraint.pinned.items():
+            if (gradient := self.parameters[name].grad) is not None:
+                gradient.view(-1).index_fill_(0, index, 0.0)
+        torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), longest)
 
     def state(self) -> State:
         """The optimizer's moments as named tensors (``{parameter}/{moment}``), for resuming."""

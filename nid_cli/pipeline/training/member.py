@@ -12,11 +12,12 @@ import torch
 
 from nid_cli import files
 from nid_cli.data.tensors import Data
+from nid_cli.errors import NidError
 from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.storage import from_bytes, to_bytes
-from nid_cli.nets.symmetry import constraint, gates, initial_state, rule_of
+from nid_cli.nets.symmetry import constraint, gates, initial_state, lay_over, rule_of
 from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Message, Saved, Task
 from nid_cli.registry import artifacts
 from nid_cli.registry.runs import Checkpoint
@@ -54,7 +55,12 @@ def _start(task: Task, graph: Graph, fixed: State) -> tuple[Snapshot, _Resume | 
         if content is not None:
             return Snapshot(resume.epoch, from_bytes(content), resume.optimizer), resume
     symmetry = task.spec.symmetry
-    return Snapshot(0, initial_state(rule_of(symmetry.name), graph, fixed, symmetry.kappa, task.init_seed)), None
+    rule = rule_of(symmetry.name)
+    if task.description is None:
+        return Snapshot(0, initial_state(rule, graph, fixed, symmetry.kappa, task.init_seed)), None
+    if (drawn := files.read_sealed(task.folder / artifacts.START)) is None:
+        raise NidError(f"what the network's code drew for model {task.number} cannot be read from {task.folder}")
+    return Snapshot(0, lay_over(rule, graph, fixed, symmetry.kappa, from_bytes(drawn))), None
 
 
 def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Message]:
@@ -63,7 +69,7 @@ def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Messa
     A training that was cut off goes on from its last checkpoint and first repeats what it had announced, so that a
     listener who missed some of it ends with everything.
     """
-    graph = graph_of(task.spec)
+    graph = graph_of(task.spec, task.description)
     fixed = from_bytes(artifacts.read_verified(*task.fixed)) if task.fixed else {}
     snapshot, resume = _start(task, graph, fixed)
     resume = resume or _Resume(0, {}, [], [])

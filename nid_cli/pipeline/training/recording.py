@@ -47,6 +47,7 @@ def prepare(
     fixed: FixedFile | None,
     fingerprint: str,
     invocation: int,
+    description: str | None,
 ) -> tuple[Group, list[Model]]:
     """Group, run and models in the registry, and the models that are left to train."""
     assert spec.seed is not None
@@ -56,6 +57,7 @@ def prepare(
         fixed=fixed,
         data_fingerprint=fingerprint,
         name=name,
+        description=description,
     )
     groups.agree_on_data(connection, group, fingerprint)
     found = runs.find_run(connection, spec)

@@ -14,7 +14,10 @@ from nid_cli.specs import RunSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One model to train. ``folder`` is absolute, ``relative`` the same within the registry's folder."""
+    """One model to train. ``folder`` is absolute, ``relative`` the same within the registry's folder.
+
+    ``description`` is the text of a network of the user's own; what its code drew for this model lies in the folder.
+    """
 
     model_id: int
     number: int
@@ -25,6 +28,7 @@ class Task:
     folder: Path
     relative: str
     fixed: tuple[Path, str] | None
+    description: str | None = None
 
     def saved_at(self, epoch: int) -> bool:
         """Whether ``epoch`` leaves a checkpoint: the first, every ``save_every``-th and the last do."""

@@ -16,6 +16,7 @@ from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.pipeline.training.progress import Progress
 from nid_cli.pipeline.training.recording import mask_seed, prepare, record, refuse_training_elsewhere
+from nid_cli.pipeline.training.requests import Request
 from nid_cli.pipeline.training.tasks import Failed, Finished, Message, Task
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
 from nid_cli.registry.database import Registry
@@ -41,25 +42,14 @@ class Trained:
     problems: list[str] = field(default_factory=list)
 
 
-def train(
-    context: Context,
-    spec: RunSpec,
-    *,
-    seeds: int,
-    save_every: int,
-    name: str | None = None,
-    workers: int | None = None,
-    file: DataFile | None = None,
-) -> Trained:
-    """Trains members 1..``seeds`` of the run ``spec``, those that are missing; resumes what was cut off.
-
-    Args:
-        file: the data set, where it is a file of tensors.
+def train(context: Context, request: Request, *, name: str | None = None, workers: int | None = None) -> Trained:
+    """Trains those members of a run that are missing; resumes what was cut off.
 
     Raises:
         Interrupted: the user stopped it; the same call goes on.
         NidError: the data are missing, the name is taken, the registry or the disk refuses.
     """
+    spec, seeds, save_every = request.spec, request.seeds, request.save_every
     if name is not None:
         groups.check_name(name)
     if context.device not in ("auto", "cpu"):
@@ -72,15 +62,17 @@ def train(
             return done
     engine = engines.choose(context.torch_device(), workers)
     engine.prepare()
-    data = _load(context, spec, file)  # before the registry is made: data that are not there leave nothing behind
+    data = _load(
+        context, spec, request.file
+    )  # before the registry is made: data that are not there leave nothing behind
     registry = open_for_writing(context.registry, create=True)
-    if file is not None:
-        datasets.keep(registry, file)
+    if request.file is not None:
+        datasets.keep(registry, request.file)
     lock = registry.file(locks.of_run(spec.hash))
     waiting = locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already"))
     with writing_files(registry, context), waiting:
         done = _already(registry, spec, seeds, save_every, name, context)
-        return done or _train(registry, context, engine, data, spec, seeds, save_every, name)
+        return done or _train(registry, context, engine, data, request, name)
 
 
 def _bring_back(registry: Registry, spec: RunSpec, name: str | None, context: Context) -> None:
@@ -96,10 +88,12 @@ def _load(context: Context, spec: RunSpec, file: DataFile | None) -> Data:
     from nid_cli.data.load import load, load_content
 
     context.progress("reading data", 0, 1, spec.data.name)
-    if file is None:
-        data = load(spec.data.name, spec.data.parameters, context.data_folder)
-    else:
+    if file is not None:
         data = load_content(spec.data.name, spec.data.parameters, file.content)
+    elif spec.data.content is not None:  # of a group that is there
+        data = datasets.load_data(open_for_writing(context.registry), context, spec.data)
+    else:
+        data = load(spec.data.name, spec.data.parameters, context.data_folder)
     context.progress("reading data", 1, 1, spec.data.name)
     return data
 
@@ -137,25 +131,30 @@ def _train(
     context: Context,
     engine: Engine,
     data: Data,
-    spec: RunSpec,
-    seeds: int,
-    save_every: int,
+    request: Request,
     name: str | None,
 ) -> Trained:
+    spec, seeds, own = request.spec, request.seeds, request.own
     device = context.torch_device()
-    fixed = _draw_fixed(registry, spec)
+    text = own.text if own else None
+    fixed = _draw_fixed(registry, spec, text)
     origin, fingerprint = invocations.describe("train", context.argv, str(device)), data.fingerprint()
     if registry.on_network:
         context.say(
             f"{registry.folder} is on a network file system: SQLite uses a rollback journal there, and is slower"
         )
-    bring_back(registry, context, groups.group_key(spec, fixed.hash if fixed else None), name)
+    key = groups.group_key(spec, fixed.hash if fixed else None)
+    bring_back(registry, context, key, name)
+    if own is not None:
+        with registry.read() as connection:
+            known = groups.by_key(connection, key)
+        own.prepare(registry, context, spec, known, seeds)
     with recording(registry, "epochs up to each model's last checkpoint are kept") as call:
         with registry.write() as connection:
             refuse_training_elsewhere(connection, spec)
             invocation = call.begin(connection, origin)
-            group, left = prepare(connection, spec, seeds, name, fixed, fingerprint, invocation)
-        tasks = [_task(registry, spec, save_every, fixed, model) for model in left]
+            group, left = prepare(connection, spec, seeds, name, fixed, fingerprint, invocation, text)
+        tasks = [_task(registry, spec, request.save_every, fixed, text, model) for model in left]
         by_model = {task.model_id: task for task in tasks}
         problems: list[str] = []
         context.say(
@@ -177,15 +176,18 @@ def _train(
     return Trained(group, members, metrics, [t.number for t in tasks], problems)
 
 
-def _draw_fixed(registry: Registry, spec: RunSpec) -> FixedFile | None:
+def _draw_fixed(registry: Registry, spec: RunSpec, description: str | None) -> FixedFile | None:
     """Draws the group's fixed tensors, and writes them."""
     from nid_cli.nets.symmetry import draw_fixed, rule_of
 
     rule = rule_of(spec.symmetry.name)
-    return write_fixed(registry, draw_fixed(rule, graph_of(spec), spec.symmetry.num_fixed, mask_seed(spec)))
+    graph = graph_of(spec, description)
+    return write_fixed(registry, draw_fixed(rule, graph, spec.symmetry.num_fixed, mask_seed(spec)))
 
 
-def _task(registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile | None, model: Model) -> Task:
+def _task(
+    registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile | None, description: str | None, model: Model
+) -> Task:
     assert model.init_seed is not None and model.order_seed is not None
     relative = runs.model_folder(spec.hash, model.member)
     return Task(
@@ -198,6 +200,7 @@ def _task(registry: Registry, spec: RunSpec, save_every: int, fixed: FixedFile |
         folder=registry.file(relative),
         relative=relative,
         fixed=(registry.file(fixed.path), fixed.sha256) if fixed else None,
+        description=description,
     )
 
 
@@ -208,5 +211,6 @@ def _ended(message: Message, tasks: dict[int, Task]) -> str | None:
     task = tasks[message.model_id]
     if isinstance(message, Failed) and message.epoch is None:
         return f"model {task.number}: {message.reason}; the same command goes on from its last checkpoint"
-    (task.folder / artifacts.RESUME).unlink(missing_ok=True)  # nothing to go on with
+    for name in (artifacts.RESUME, artifacts.START):  # nothing to go on with
+        (task.folder / name).unlink(missing_ok=True)
     return f"model {task.number}: {message.reason}" if isinstance(message, Failed) else None
