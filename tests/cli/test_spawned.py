@@ -75,7 +75,7 @@ def test_more_copies_come_later_even_where_the_trunk_is_gone(nid: Run, tmp_path:
 def test_an_exported_group_goes_on_elsewhere(nid: Run, tmp_path: Path) -> None:
     spawned = (*SMALL, "--spawn-epoch", "2")
     assert nid(*spawned).returncode == 0
-    assert nid("group", "export", "mlp-digits-standard-spawn2", "--out", "a.tar").returncode == 0
+    assert nid("group", "export", "mlp-digits-standard-spawn2", "a.tar").returncode == 0
     other = ("--registry", str(tmp_path / "other/.nid/registry.db"))
     assert nid("register", "a.tar", *other).returncode == 0
     assert nid(*spawned, "--seeds", "3", *other).returncode == 0
