@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from typing import cast
 
 import torch
@@ -202,12 +203,21 @@ def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequenc
     )
 
 
+def greatest_rise(losses: Sequence[float]) -> float:
+    """max over i <= j of losses[j] - losses[i]: 0 where the loss never rises on the way (Goodfellow et al. 2015); not a
+    number where one of them is none."""
+    return _greatest([loss - least for loss, least in zip(losses, accumulate(losses, min), strict=True)])
+
+
 def _greatest(values: Sequence[float]) -> float:
     """The greatest value; Python's ``max`` would pass over one that is not a number."""
     return math.nan if any(map(math.isnan, values)) else max(values)
 
 
-def curve_of(split: str, weights: Sequence[float], metrics: Sequence[SplitMetrics], middle: SplitMetrics) -> Curve:
-    """The curve of one split, from the metrics at ``weights`` and at 1/2."""
+def curve_of(
+    split: str, weights: Sequence[float], metrics: Sequence[SplitMetrics], middle: SplitMetrics, path: bool = False
+) -> Curve:
+    """The curve of one split, from the metrics at ``weights`` and at 1/2; ``path``: of one model's, with its rise."""
     losses, accuracies = [m[split].loss for m in metrics], [m[split].accuracy for m in metrics]
-    return curve(weights, losses, accuracies, middle[split])
+    found = curve(weights, losses, accuracies, middle[split])
+    return replace(found, greatest_rise=greatest_rise(losses)) if path else found

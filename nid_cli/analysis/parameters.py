@@ -12,6 +12,7 @@ from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SOLVERS
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import SITES, Graph
 from nid_cli.specs import ALIGNMENTS, Canonical
+from nid_cli.specs.selection import PATHS
 
 # What determines one result, beside its models: JSON-able values by name.
 Key = dict[str, Any]
@@ -123,6 +124,12 @@ def _refuse_many(sizes: Sequence[tuple[str, int]]) -> None:
 def _is_share(explained_variance: float) -> None:
     if not 0 < explained_variance <= 1:
         raise UsageError(f"explained-variance must lie above 0 and not above 1, not {explained_variance}")
+
+
+def usual_alignments(pairs: str) -> tuple[str, ...]:
+    """Of these pairs where none were chosen: two epochs of one model share the places of its neurons, so that aligning
+    them is a question of its own."""
+    return ("none",) if pairs == PATHS else LmcParameters().align
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.analysis.parameters import LmcParameters
+from nid_cli.analysis.parameters import LmcParameters, usual_alignments
 from nid_cli.cli import options, render, summary
 from nid_cli.cli.measuring import Measuring, measuring
 from nid_cli.cli.selectors import selecting
@@ -21,6 +21,7 @@ EXAMPLES = options.examples(
     "nid lmc --arch mlp --export results.json",
     "nid lmc --symmetry w --kappa 1 --epochs all --align none",
     "nid lmc --group mlp-digits-w-k1 --pairs 1-2,1-3 --points 37 --json",
+    "nid lmc --symmetry w --pairs epochs --epochs 0,5,30",
 )
 
 
@@ -28,29 +29,34 @@ EXAMPLES = options.examples(
 @measuring
 def lmc(
     chosen: Selection,
-    pairs: options.Pairs = "all",
+    pairs: options.PairsOrEpochs = "all",
     align: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar=",".join(ALIGNMENTS),
-            help="Alignments of the second model before interpolation.",
+            help=f"Alignments of the second model before interpolation [{','.join(USUAL.align)}; of two epochs of one "
+            "model, whose neurons have their places already, none].",
             autocompletion=options.several(ALIGNMENTS),
         ),
-    ] = ",".join(USUAL.align),
+    ] = None,
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = USUAL.points,
     bn_reset: options.BnReset = False,
     *,
     how: Measuring,
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
-    parameters = LmcParameters(align=tuple(some_of("alignment", align, ALIGNMENTS)), points=points, bn_reset=bn_reset)
+    chosen_align = usual_alignments(pairs) if align is None else tuple(some_of("alignment", align, ALIGNMENTS))
+    parameters = LmcParameters(align=chosen_align, points=points, bn_reset=bn_reset)
     how.run("lmc", parameters, _table, selection=chosen, pairs=pairs)
 
 
 def _table(records: Sequence[Row]) -> None:
-    """One line for each group, epoch and alignment."""
-    keys = ("group", "epoch", "align")
+    """One line for each group, epoch (or two of them) and alignment."""
+    along = any(r["epoch_a"] is not None for r in records)
+    keys = ("group", *(("epoch_a",) if along else ()), "epoch", "align")
     shown = ("train_loss_barrier", "train_error_barrier", "test_error_barrier", "train_accuracy_mid")
+    if along:
+        shown = ("train_greatest_rise", "test_greatest_rise", "train_loss_barrier", "train_error_barrier")
     rows: list[tuple[Any, ...]] = []
     for (*cell, reset), own in summary.cells(records, *keys, "bn_reset").items():
         cell[-1] += ", bn reset" if reset else ""
@@ -59,4 +65,4 @@ def _table(records: Sequence[Row]) -> None:
             rows.append((*cell, len(measured), *(summary.spread(measured, name) for name in shown)))
         else:
             rows.append((*cell, len(own), "not applicable", *(None for _ in shown[1:])))
-    render.table((*keys, "pairs", *summary.headings(Lmc, *shown)), rows)
+    render.table((*keys, "models" if along else "pairs", *summary.headings(Lmc, *shown)), rows)

@@ -110,6 +110,15 @@ Pairs = Annotated[
         autocompletion=among(("all", "disjoint")),
     ),
 ]
+PairsOrEpochs = Annotated[
+    str,
+    typer.Option(
+        "--pairs",
+        metavar="all|disjoint|1-2,3-4|epochs",
+        help="Which pairs of models; epochs: of each model its first epoch (or those chosen) and its last.",
+        autocompletion=among(("all", "disjoint", "epochs")),
+    ),
+]
 ExplainedVariance = Annotated[
     float, typer.Option("--explained-variance", metavar="P", help="Share of the inputs' variance in the subspace.")
 ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.analysis.catalog import METHODS, SIMILARITIES
+from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.cli import options, output, render, report
 from nid_cli.cli.commands import COMMANDS, App, CommandGroup
 from nid_cli.cli.selectors import SELECTORS, selection
@@ -89,7 +90,16 @@ AGAINST = "kappa|fixed|epoch|PARAMETER"
 # The figures' own options; one that two figures understand differently is listed as figure.option.
 OWN: dict[str, Any] = {
     "pairs": options.Pairs,
-    "align": _text("--align", ",".join(ALIGNMENTS), "Which alignments.", options.several(ALIGNMENTS)),
+    "lmc.pairs": options.PairsOrEpochs,
+    "align": Annotated[
+        str | None,
+        typer.Option(
+            "--align",
+            metavar=",".join(ALIGNMENTS),
+            help=f"Which alignments [{','.join(LmcParameters().align)}; of two epochs of one model none].",
+            autocompletion=options.several(ALIGNMENTS),
+        ),
+    ],
     "bn_reset": options.BnReset,
     "points": _whole("--points", "Points on each segment, as they were measured."),
     "split": _text("--split", "|".join(SPLITS), "Which split.", options.among(SPLITS)),
@@ -152,6 +162,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "lmc": (
         "nid plot lmc --arch mlp --out lmc.pdf",
         "nid plot lmc --dataset mnist --split test --out lmc.png",
+        "nid plot lmc --symmetry w --pairs epochs --out path.pdf",
         "nid plot lmc --dataset mnist --points 37 --overlay paper --out lmc.pdf",
     ),
     "barrier": (

@@ -28,6 +28,7 @@ EXAMPLES = options.examples(
     "nid train --dataset gaussian-subspace --data k=8 --width 64 --epochs 0",
     "nid train --arch resnet --dataset cifar10 --symmetry w --kappa 2 --seeds 4",
     "nid train --arch nets.py:build --model-arg width=32 --symmetry w --num-fixed '0.25,head=0'",
+    "nid train --spawn-epoch 5 --seeds 4",
     "nid train --group mlp-digits-w-k1 --seeds 6",
     "nid train --dry-run > run.toml",
     "nid train --config run.toml",
@@ -118,6 +119,10 @@ def train(
     warmup: Annotated[
         float | None, typer.Option(metavar="E", help="Epochs in which the learning rate rises, from step to step.")
     ] = None,
+    spawn_epoch: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Copies of one network, which part after its epoch K; 0 shares the beginning."),
+    ] = None,
     clip: Annotated[float | None, typer.Option(metavar="X", help="Longest gradient (norm of all).")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Batch size.")] = None,
     save_every: Annotated[int | None, typer.Option(metavar="N", help="Epochs between checkpoints [5].")] = None,
@@ -144,7 +149,7 @@ def train(
         "width": width, "depth": depth, "norm": norm, "activation": activation, "heads": heads, "patch": patch,
         "tied": tied, "lr": lr, "weight_decay": weight_decay, "momentum": momentum, "optimizer": optimizer,
         "gamma": gamma, "schedule": schedule, "warmup": warmup, "clip": clip, "batch_size": batch_size,
-        "save_every": save_every, "arch_name": arch_name,
+        "save_every": save_every, "spawn_epoch": spawn_epoch, "arch_name": arch_name,
         "model_arg": parse_model_args(model_arg) if model_arg else None,
         "kappa": parse_by_layer(kappa, "kappa") if kappa is not None else None,
         "num_fixed": parse_by_layer(num_fixed, "num-fixed") if num_fixed is not None else None,

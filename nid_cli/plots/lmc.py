@@ -19,17 +19,19 @@ QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
 
 
 # The fields in which an overlaid row must agree with one of ours.
-ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch", "align", "split")
+ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch_a", "epoch", "align", "split")
 
 
 def table(records: Sequence[Row], split: str = "train", overlay: Overlay | None = None) -> list[Drawn]:
-    """What is drawn: for each group, epoch and alignment the mean and sd over pairs at each lambda; then others'."""
+    """What is drawn: for each group, epoch (or two of one model) and alignment the mean and sd over pairs (or models)
+    at each lambda; then others'."""
     usable = [r for r in records if r["status"] == "ok"]
     rows = [
         head(own)
+        | ({} if epoch_a is None else {"epoch_a": epoch_a})
         | {"align": align, "split": split, "lambdas": own[0]["lambdas"]}
         | spreads(own, *(f"{split}_{quantity}" for quantity in QUANTITIES))
-        for (_, _, align), own in cells(usable, "group", "epoch", "align").items()
+        for (_, epoch_a, _, align), own in cells(usable, "group", "epoch_a", "epoch", "align").items()
     ]
     return rows + others.beside(overlay, rows, *ALIKE)
 
@@ -48,6 +50,7 @@ def draw(
     rows = table(records, split)
     alignments = lines.present(ALIGNMENTS, (row["align"] for row in rows))
     reset = ",\nbatch-norm statistics reset" if any(r.get("bn_reset") for r in records) else ""
+    along = any("epoch_a" in row for row in rows)
     columns = columns or (2 if len(alignments) > 1 else 1)
     across = columns == 2 or len(alignments) < 3
     with style.styled():
@@ -68,8 +71,8 @@ def draw(
             axis.set_title(ALIGNMENTS[align].label + reset)
             say_inapplicable(axis, records, align)
         for axis in axes[-1] if across else axes[:, -1]:
-            axis.set_xlabel(r"interpolation $\lambda$")
-        handles = style.handles_of(axes.flat) | style.spread_key(rows, "pairs", band=True)
+            axis.set_xlabel(r"$\lambda$ from earlier to later epoch" if along else r"interpolation $\lambda$")
+        handles = style.handles_of(axes.flat) | style.spread_key(rows, "models" if along else "pairs", band=True)
         style.legend(figure, handles | {other["source"]: others.key() for other in published})
     return figure
 
@@ -89,18 +92,27 @@ def say_inapplicable(axis: Any, records: Sequence[Row], align: str) -> None:
 
 
 def curves(axis: Any, records: Sequence[Row], rows: Sequence[Drawn], align: str, quantity: str, split: str) -> None:
-    """All groups' curves of one alignment, and the lambda axis; earlier epochs are paler."""
+    """All groups' curves of one alignment, and the lambda axis; of several epochs the earlier are paler."""
     labels, markers = style.group_labels(records), style.markers(records)
     for row in rows:
         if row["align"] != align:
             continue
-        epochs = sorted({r["epoch"] for r in rows if r["group"] == row["group"]})
-        name = labels[row["group"]] if len(epochs) == 1 else f"{labels[row['group']]}, epoch {row['epoch']}"
-        shade = (1 + epochs.index(row["epoch"])) / len(epochs)
-        pairs = f"{row['count']} pair{'s' if row['count'] > 1 else ''}"
+        epochs = sorted({_epochs(r) for r in rows if r["group"] == row["group"]})
+        shade = (1 + epochs.index(_epochs(row))) / len(epochs)
+        name, counted = labels[row["group"]], "pair"
+        if "epoch_a" in row:
+            name, counted = f"{name}, epoch {row['epoch_a']} to {row['epoch']}", "model"
+        elif len(epochs) > 1:
+            name = f"{name}, epoch {row['epoch']}"
+        several = f"{row['count']} {counted}{'s' if row['count'] > 1 else ''}"
         look = style.look(row) | {"marker": markers[row["group"]]}
-        band(axis, row, f"{split}_{quantity}", f"{name} ({pairs})", look, shade)
+        band(axis, row, f"{split}_{quantity}", f"{name} ({several})", look, shade)
     finish(axis)
+
+
+def _epochs(row: Drawn) -> tuple[Any, Any]:
+    """The epoch, and that of the other end; what sorts a group's curves."""
+    return (row["epoch"], row.get("epoch_a", row["epoch"]))
 
 
 def band(axis: Any, row: Drawn, name: str, label: str, look: dict[str, Any], shade: float = 1.0) -> None:

@@ -41,7 +41,7 @@ class Tidied(Record):
 
     schema = "nid.db.gc/1"
 
-    kind: str = column("group, superseded, leftover or orphan")
+    kind: str = column("group, superseded, trunk, leftover or orphan")
     what: str = column("The group, or the file")
     bytes: int = column("Size of the file", "bytes")
     removed: bool = column("Whether it is gone")

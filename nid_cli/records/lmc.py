@@ -29,15 +29,26 @@ class Curve:
     error_barrier_mid: float = column("Error at 1/2 minus the mean of the ends", "pp")
     relative_accuracy_drop: float = column("Least accuracy minus that of the better end, relative to the latter", "%")
     accuracy_mid: float = column("Accuracy at lambda 1/2", "%", title="accuracy at 1/2")
+    greatest_rise: float | None = column(
+        "Of two epochs of one model: greatest rise of the loss on the way from the earlier to the later, 0 where it "
+        "never rises (Goodfellow et al. 2015)",
+        "nats",
+        title="greatest rise",
+        default=None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lmc(Record):
-    """One pair of models under one alignment; None throughout where the alignment does not apply."""
+    """One pair of models, or of epochs of one model, under one alignment; None throughout where the alignment does not
+    apply."""
 
     schema = "nid.lmc/1"
     about = PAIR
 
+    epoch_a: int | None = column(
+        "Of two epochs of one model the earlier, where lambda is 0; `epoch` is the later", default=None
+    )
     align: str = column("How the second model was aligned with the first, by its name in `--align`")
     bn_reset: bool = column("Whether batch-norm statistics were estimated anew after interpolation")
     status: str = column("ok, or not_applicable")

@@ -134,6 +134,7 @@ def next_number(connection: Connection, group_id: int) -> int:
 def _generated_name(spec: RunSpec) -> str:
     runs = [(f"{k:g}", len(list(same))) for k, same in groupby(spec.kappa.numbers)]
     suffix = "-k" + "_".join(f"{k}x{n}" if n > 2 else "_".join([k] * n) for k, n in runs) if runs else ""
+    suffix += f"-spawn{spec.spawn_epoch}" if spec.spawn_epoch is not None else ""
     return f"{spec.network.arch}-{spec.data.name}-{spec.symmetry.name}{suffix}"
 
 

@@ -14,10 +14,12 @@ from sqlalchemy import Connection, select
 from nid_cli.registry.artifacts import RESUME, START, data_path
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import original_name, removed
-from nid_cli.registry.runs import model_folder
+from nid_cli.registry.runs import TRUNK, model_folder
 from nid_cli.registry.tables import checkpoints, groups, invocations, models, results, runs
 
 FOLDERS = ("runs", "fixed", "results", "data")
+# States of models whose files are still needed.
+UNFINISHED = ("training", "interrupted")
 # How long before its first row a command may have begun to write files.
 LEAD_S = 120
 
@@ -38,7 +40,8 @@ class Found:
     """A file in the registry's folder that no row names.
 
     ``kind``: ``superseded`` (what resuming a training that has ended would need), ``in use`` (of an unfinished
-    training or a running command), ``leftover`` (of a command that was cut off) or ``orphan``.
+    training or a running command), ``trunk`` (what further copies of a network would start from, and can be made
+    again), ``leftover`` (of a command that was cut off) or ``orphan``.
     """
 
     path: str
@@ -108,7 +111,13 @@ def unrecorded(
     """Which of the files ``present`` (listed before this transaction began) no row names, and what they are."""
     named = {file.path for file in recorded(connection)}
     query = select(runs.c.hash, models.c.member, models.c.status).join(runs, runs.c.id == models.c.run_id)
-    states = {model_folder(row.hash, row.member): row.status for row in connection.execute(query)}
+    states: dict[str, str] = {}
+    for row in connection.execute(query):
+        folder = model_folder(row.hash, row.member)
+        states[folder] = row.status
+        trunk = f"{folder.rpartition('/')[0]}/{TRUNK}"
+        # One unfinished copy keeps the trunk in use.
+        states[trunk] = row.status if row.status in UNFINISHED else states.get(trunk, TRUNK)
     spans = list(_spans(connection))
     for path, stat in present:
         if path in named:
@@ -120,8 +129,10 @@ def unrecorded(
             kind = "in use"
         elif name.startswith(".") and ".tmp" in name:
             kind = "leftover"
-        elif state in ("training", "interrupted"):
+        elif state in UNFINISHED:
             kind = "in use"
+        elif state == TRUNK:
+            kind = TRUNK
         elif name in (RESUME, START):
             kind = "superseded"
         else:

@@ -25,7 +25,8 @@ ARTIFACT = "artifact"
 class ResultKey:
     """What determines one result: an analysis of a model, or a pair, of a group at an epoch, under its parameters.
 
-    Experiments of their own (synthetic ones) have no group, epoch or models.
+    Experiments of their own (synthetic ones) have no group, epoch or models. ``epoch_a``: the first model's epoch,
+    where it is another than the second's.
     """
 
     analysis: str
@@ -34,6 +35,7 @@ class ResultKey:
     models: tuple[Model, ...]
     parameters: Mapping[str, Any]
     version: int = 1
+    epoch_a: int | None = None
 
     @property
     def of_group(self) -> tuple[Group, int]:
@@ -42,9 +44,15 @@ class ResultKey:
         return self.group, self.epoch
 
     @property
+    def sides(self) -> list[tuple[Model, int]]:
+        """Each model with its epoch."""
+        own = [self.epoch if self.epoch_a is None else self.epoch_a, self.epoch]
+        return [(model, epoch) for model, epoch in zip(self.models, own, strict=False) if epoch is not None]
+
+    @property
     def checkpoints(self) -> list[str]:
         """The SHA-256 of each model's checkpoint."""
-        return [model.checkpoints[self.epoch].sha256 for model in self.models if self.epoch is not None]
+        return [model.checkpoints[epoch].sha256 for model, epoch in self.sides]
 
     @cached_property
     def text(self) -> str:
@@ -61,6 +69,7 @@ class ResultKey:
                 "group": self.group.key if self.group else None,
                 "epoch": self.epoch,
             }
+            | ({} if self.epoch_a is None else {"epoch_a": self.epoch_a})
         )
 
 

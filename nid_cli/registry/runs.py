@@ -50,6 +50,10 @@ class Model:
         return {"init": self.init_seed, "order": self.order_seed, "mask": self.mask_seed}
 
 
+# Beside the folders of models that were copied from it: the network that they were until they parted.
+TRUNK = "trunk"
+
+
 def model_folder(run_hash: str, member: int) -> str:
     """Where a model's checkpoints lie, within the registry's folder."""
     return f"runs/{run_hash[:16]}/model-{member:04d}"

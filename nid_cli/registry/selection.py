@@ -27,6 +27,15 @@ class Selected:
         by_number = {model.number: model for model in self.models}
         return [(by_number[a], by_number[b]) for a, b in parse_pairs(text, sorted(by_number))]
 
+    def paths(self, ends_alone: bool) -> list[tuple[Model, int, int]]:
+        """Each model with each of its epochs before the last chosen one, and that one; none for a single epoch.
+
+        Args:
+            ends_alone: of the epochs only the first and the last.
+        """
+        *earlier, last = self.epochs
+        return [(model, epoch, last) for epoch in (earlier[:1] if ends_alone else earlier) for model in self.models]
+
 
 def select_groups(connection: Connection, selection: Selection) -> list[Group]:
     """The selected groups, in the order they were made; none may match.

@@ -10,6 +10,9 @@ from itertools import combinations
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.specs.kappa import Kappa
 
+# As ``pairs``: two epochs of one model.
+PATHS = "epochs"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
@@ -89,7 +92,10 @@ def parse_pairs(text: str, numbers: list[int]) -> list[tuple[int, int]]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})-(\d{1,9})\s*", part)
         if not match:
-            raise UsageError(f"pairs must be all, disjoint or like 1-2,3-4, not {text!r}")
+            raise UsageError(
+                f"pairs must be all, disjoint or like 1-2,3-4, not {text!r}",
+                f"nid lmc --pairs {PATHS} pairs two epochs of one model",
+            )
         pair = int(match[1]), int(match[2])
         if missing := [number for number in pair if number not in numbers]:
             raise NotFoundError(f"there is no model {missing[0]} to pair", f"models selected: {listed(numbers)}")

@@ -175,3 +175,17 @@ def test_a_loss_that_is_no_number_is_not_hidden(at: int) -> None:
     found = lmc.curve([0, 0.5, 1], losses, [50.0] * 3, Metrics(losses[1], 50.0))
     assert math.isnan(found.loss_barrier) and math.isnan(found.loss_barrier_max)
     assert lmc.curve([0, 0.5, 1], [1, float("inf"), 1], [50.0] * 3, Metrics(1.0, 50.0)).loss_barrier == float("inf")
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=9))
+def test_the_greatest_rise_is_that_of_a_slow_loop_over_all_pairs_of_points(losses: list[float]) -> None:
+    slow = max(losses[j] - losses[i] for j in range(len(losses)) for i in range(j + 1))
+    assert lmc.greatest_rise(losses) == slow >= 0
+
+
+def test_the_greatest_rise_of_a_quadratic_is_known() -> None:
+    """Falling all the way to its minimum: 0; past the minimum at 3/4: what it climbs again, not the chord's barrier."""
+    assert lmc.greatest_rise([(1 - w) ** 2 for w in WEIGHTS]) == 0
+    assert lmc.greatest_rise([16 * (0.75 - w) ** 2 for w in WEIGHTS]) == 1.0
+    assert lmc.greatest_rise([w**2 for w in WEIGHTS]) == 1.0
+    assert math.isnan(lmc.greatest_rise([1.0, math.nan, 0.5])) and math.isnan(lmc.greatest_rise([math.inf, 1.0]))

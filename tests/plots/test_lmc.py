@@ -44,6 +44,14 @@ def test_epochs_are_lines_of_their_own() -> None:
     assert [line.get_label() for line in lines] == [rf"W-MLP, $\kappa = 1$, epoch {e} (1 pair)" for e in (0, 5)]
 
 
+def test_paths_of_one_model_say_their_epochs() -> None:
+    path = {**record("a", "w", 1.0, "none", 1.0), "epoch": 5}
+    figure = draw([{**path, "epoch_a": e} for e in (0, 2, 2)])
+    labels = [line.get_label() for line in figure.axes[0].get_lines()]
+    named = [rf"W-MLP, $\kappa = 1$, epoch {e} to 5 ({n})" for e, n in ((0, "1 model"), (2, "2 models"))]
+    assert labels == named and "earlier to later epoch" in figure.axes[1].get_xlabel()
+
+
 def test_looks_differ_over_the_papers_sweep() -> None:
     kappas = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, [1.0, 1.0, 0.5, 0.25]]
     usual = [("standard", None), ("sigma", None), *((s, k) for s in ("w", "syre") for k in kappas)]

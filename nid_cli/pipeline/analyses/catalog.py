@@ -29,7 +29,8 @@ class Analysis:
 
     ``name`` is what its results are recorded as, ``command`` the words of its command. ``scope``: one of ``SCOPES``.
     ``compute`` is ``module:function`` of (lab, missing result keys, parameters); it yields (result key, record) in any
-    order that does work in common once. ``version`` is raised when a definition changes, so that older numbers are not
+    order that does work in common once. ``paths``: of pairs, whether two epochs of one model are one too (the record
+    says ``epoch_a`` then). ``version`` is raised when a definition changes, so that older numbers are not
     taken for current ones.
     """
 
@@ -39,6 +40,7 @@ class Analysis:
     records: tuple[type[Record], ...]
     scope: str
     compute: str
+    paths: bool = False
     version: int = 1
 
     @property
@@ -86,6 +88,7 @@ ANALYSES: dict[str, Analysis] = {
             records=(Lmc,),
             scope="pair",
             compute="nid_cli.pipeline.analyses.lmc:compute",
+            paths=True,
         ),
         Analysis(
             name="match",

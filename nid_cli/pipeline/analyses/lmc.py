@@ -34,10 +34,10 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
     ends: dict[tuple[int, str], SplitMetrics] = {}
     pairs = in_batches(missing)
     for done, batch in enumerate(pairs):
-        group, epoch = batch[0].of_group
+        group, _ = batch[0].of_group
         data = lab.data(group)
-        states = [lab.model(group, model, epoch) for model in batch[0].models]
-        name = f"{group.name} {batch[0].models[0].number}-{batch[0].models[1].number}"
+        states = [lab.model(group, model, epoch) for model, epoch in batch[0].sides]
+        name = f"{group.name} {_pair_name(batch[0])}"
         lab.context.progress("lmc", done, len(pairs), name)
         for sha256, state in zip(batch[0].checkpoints, states, strict=True):
             # The same bytes mean another function in a group with other gates, activations or data.
@@ -50,6 +50,12 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
 
         yield from zip(batch, _pair(lab, batch, states, known_ends, data, advance), strict=True)
     lab.context.progress("lmc", len(pairs), len(pairs), "done")
+
+
+def _pair_name(key: ResultKey) -> str:
+    """``1-2``; of one model's epochs ``1, epochs 0-30``."""
+    (a, first), (b, last) = key.sides
+    return f"{a.number}-{b.number}" if key.epoch_a is None else f"{a.number}, epochs {first}-{last}"
 
 
 def _pair(
@@ -77,13 +83,15 @@ def _pair(
     gated = GATED.format(group.symmetry)
     records = []
     for key, applicable in zip(batch, applies, strict=True):
-        empty = Lmc(align=key.parameters["align"], bn_reset=reset, status="not_applicable", reason=gated)
+        align = key.parameters["align"]
+        empty = Lmc(epoch_a=key.epoch_a, align=align, bn_reset=reset, status="not_applicable", reason=gated)
         if not applicable:
             records.append(empty)
             continue
         end, curve = next(measured)
         by_weight = dict(zip(inner, curve, strict=True)) | {0.0: ends[0], 1.0: ends[1]}
         metrics = [by_weight[weight] for weight in weights]
+        path = key.epoch_a is not None
         # An aligned network is compared as the plain network of its effective weights: all of them count.
         distance, normalized = analysis.distances(graph, a, end.state, trained if end.permutation is None else {})
         records.append(
@@ -92,9 +100,9 @@ def _pair(
                 status="ok",
                 reason=None,
                 lambdas=weights,
-                train=curve_of("train", weights, metrics, by_weight[0.5]),
-                val=curve_of("val", weights, metrics, by_weight[0.5]),
-                test=curve_of("test", weights, metrics, by_weight[0.5]),
+                train=curve_of("train", weights, metrics, by_weight[0.5], path),
+                val=curve_of("val", weights, metrics, by_weight[0.5], path),
+                test=curve_of("test", weights, metrics, by_weight[0.5], path),
                 distance=distance,
                 normalized_distance=normalized,
                 permutation=_arrays(end.permutation, labels),

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from nid_cli.analysis.parameters import Parameters
-from nid_cli.errors import NotFoundError
+from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets import Graph
 from nid_cli.nets.description import Description
 from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES, Analysis
 from nid_cli.pipeline.context import Context
+from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.results import ResultKey
 from nid_cli.registry.runs import Model
 from nid_cli.registry.selection import Selected, select_models
 from nid_cli.specs import Selection
+from nid_cli.specs.selection import PATHS
 
 ALL_PAIRS = "all"
 # Stands for the network of experiments that concern no model.
 NO_NETWORK = Graph(Description(inputs=(), calls=(), parameters={}, output=""))
 
 
+class Subject(NamedTuple):
+    """What one result is about: one model or two, the epoch, and that of the first where it is another."""
+
+    models: tuple[Model, ...] = ()
+    epoch: int | None = None
+    epoch_a: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """``pairs`` (``all``, ``disjoint``, ``1-2,3-4``) is of analyses of pairs alone."""
+    """``pairs`` (``all``, ``disjoint``, ``1-2,3-4``) is of analyses of pairs alone; ``epochs`` of those with paths:
+    each chosen epoch of a model with the last chosen one, or its first and its last epoch where none are chosen."""
 
     analysis: str
     parameters: Parameters
@@ -44,15 +55,23 @@ class Request:
         Raises:
             UsageError, NotFoundError: a selector cannot be read, or nothing is selected.
         """
+        if self._paths and not self.what.paths:
+            raise UsageError(
+                f"nid {self.what.command} measures pairs of models, not two epochs of one",
+                f"nid lmc --pairs {PATHS} does",
+            )
         registry = open_for_writing(context.registry)
-        models = SCOPES[self.what.scope]
+        models = 1 if self._paths else SCOPES[self.what.scope]
         if not models:
-            return [self._key(None, None, (), own) for own in self.parameters.of_each(NO_NETWORK)]
+            return [self._key(None, own, Subject()) for own in self.parameters.of_each(NO_NETWORK)]
+        selection = replace(self.selection, epochs="all") if self._ends_alone else self.selection
         with registry.read() as connection:
-            chosen = list(select_models(connection, self.selection, least=models))
+            chosen = list(select_models(connection, selection, least=models))
         found = [key for selected in chosen for key in self._keys(selected)]
-        if not found and any(self._members(selected) for selected in chosen):
+        if not found and any(self._subjects(selected) for selected in chosen):
             self.parameters.check_not_empty([selected.group.graph for selected in chosen])
+        if not found and self._paths and chosen:
+            self._refuse_one_epoch()
         if not found:
             several = models > 1
             raise NotFoundError(
@@ -62,22 +81,41 @@ class Request:
         self.parameters.check([selected.group.graph for selected in chosen])
         return found
 
-    def _members(self, selected: Selected) -> list[tuple[Model, ...]]:
-        """The models, or pairs of them."""
-        if self.what.scope == "pair":
-            return list(selected.pairs(self.pairs))
-        return [(model,) for model in selected.models]
+    @property
+    def _paths(self) -> bool:
+        return self.what.scope == "pair" and self.pairs == PATHS
+
+    @property
+    def _ends_alone(self) -> bool:
+        return self._paths and self.selection.epochs == Selection().epochs
+
+    def _refuse_one_epoch(self) -> None:
+        if self.selection.epochs in (Selection().epochs, "all"):
+            raise NotFoundError(
+                f"the selected models have one epoch each, and --pairs {PATHS} takes two",
+                "nid train --save-every 1 keeps every epoch",
+            )
+        raise UsageError(
+            f"--pairs {PATHS} takes two epochs, and --epochs {self.selection.epochs} chooses one", "--epochs 0,5,10"
+        )
+
+    def _subjects(self, selected: Selected) -> list[Subject]:
+        """The models, or pairs of them, at each epoch; or one model's pairs of epochs."""
+        if self._paths:
+            return [Subject((model, model), last, epoch) for model, epoch, last in selected.paths(self._ends_alone)]
+        members = selected.pairs(self.pairs) if self.what.scope == "pair" else [(m,) for m in selected.models]
+        return [Subject(models, epoch) for epoch in selected.epochs for models in members]
 
     def _keys(self, selected: Selected) -> Iterator[ResultKey]:
-        members = self._members(selected)
         each = list(self.parameters.of_each(selected.group.graph))
-        for epoch in selected.epochs:
-            for models in members:
-                for own in each:
-                    yield self._key(selected.group, epoch, models, own)
+        for subject in self._subjects(selected):
+            for own in each:
+                yield self._key(selected.group, own, subject)
 
-    def _key(self, group: Any, epoch: int | None, models: tuple[Model, ...], own: Mapping[str, Any]) -> ResultKey:
-        return ResultKey(self.what.name, group, epoch, models, own, self.what.version)
+    def _key(self, group: Group | None, own: Mapping[str, Any], about: Subject) -> ResultKey:
+        return ResultKey(
+            self.what.name, group, about.epoch, about.models, own, self.what.version, epoch_a=about.epoch_a
+        )
 
     def command(self, context: Context) -> str:
         """The command line that makes its results."""

@@ -25,8 +25,8 @@ PART = "/"
 
 
 def in_batches(missing: Sequence[ResultKey]) -> list[list[ResultKey]]:
-    """Keys that are about the same models at the same epoch together, in order: they share passes over data."""
-    return [list(batch) for _, batch in groupby(missing, key=lambda key: (key.of_group[0].id, key.epoch, key.models))]
+    """Keys that are about the same models at the same epochs together, in order: they share passes over data."""
+    return [list(batch) for _, batch in groupby(missing, key=lambda key: (key.of_group[0].id, key.sides))]
 
 
 def run(

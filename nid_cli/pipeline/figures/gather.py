@@ -7,7 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from nid_cli.analysis.catalog import METHODS
-from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters, Parameters
+from nid_cli.analysis.parameters import (
+    CoherenceParameters,
+    CostParameters,
+    LmcParameters,
+    MatchParameters,
+    Parameters,
+    usual_alignments,
+)
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
@@ -21,7 +28,7 @@ from nid_cli.registry import runs
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import matching_groups, select_models
 from nid_cli.specs import ALIGNMENTS, SPLITS, Selection
-from nid_cli.specs.selection import parse_numbers
+from nid_cli.specs.selection import PATHS, parse_numbers
 
 AGAINST = ("kappa", "fixed", "epoch")
 BARRIERS = ("chord", "max", "mid")
@@ -45,6 +52,8 @@ def lmc(context: Context, selection: Selection, options: Options, compute: bool)
 def barrier(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     """Barriers over an axis."""
     own = {"split": one_of("split", options["split"], SPLITS), "kind": one_of("kind", options["kind"], BARRIERS)}
+    if options["pairs"] == PATHS:
+        raise UsageError("this figure shows pairs of models, not two epochs of one", "nid plot lmc --pairs epochs does")
     selection = _over_epochs(selection, options["against"])
     request = _lmc_request(selection, options)
     _check_against(options["against"], AGAINST, _settings(context, selection))
@@ -163,8 +172,9 @@ def _request(analysis: str, selection: Selection, parameters: Parameters, pairs:
 
 
 def _lmc_request(selection: Selection, options: Options) -> Request:
-    align = tuple(some_of("alignment", options["align"], ALIGNMENTS))
-    parameters = LmcParameters(align=align, points=options["points"], bn_reset=options["bn_reset"])
+    given = options["align"]
+    align = usual_alignments(options["pairs"]) if given is None else some_of("alignment", given, ALIGNMENTS)
+    parameters = LmcParameters(align=tuple(align), points=options["points"], bn_reset=options["bn_reset"])
     return _request("lmc", selection, parameters, options["pairs"])
 
 

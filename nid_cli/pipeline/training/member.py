@@ -25,7 +25,7 @@ from nid_cli.training.loop import Diverged, Snapshot, train_model
 
 
 @dataclass
-class _Resume:
+class Resume:
     """What the resume file holds: the optimizer's state at an epoch, and all that was announced until then."""
 
     epoch: int
@@ -34,11 +34,13 @@ class _Resume:
     saved: list[dict[str, Any]]
 
     def write(self, path: Path) -> None:
+        """Writes it, sealed."""
         header = json.dumps({"epoch": self.epoch, "messages": self.messages, "saved": self.saved}).encode()
         files.write_sealed(path, header + b"\n" + to_bytes(self.optimizer))
 
     @classmethod
-    def read(cls, path: Path) -> _Resume | None:
+    def read(cls, path: Path) -> Resume | None:
+        """What was written; None where the file is missing or damaged."""
         content = files.read_sealed(path)
         if content is None:
             return None
@@ -46,14 +48,21 @@ class _Resume:
         return cls(optimizer=from_bytes(tensors), **json.loads(header))
 
 
-def _start(task: Task, graph: Graph, fixed: State) -> tuple[Snapshot, _Resume | None]:
-    """Where to begin: after the last checkpoint that is whole on disk together with its optimizer state."""
-    resume = _Resume.read(task.folder / artifacts.RESUME)
-    if resume is not None:
-        last = resume.saved[-1]
-        content = artifacts.read_if(task.folder / last["name"], last["sha256"])
-        if content is not None:
-            return Snapshot(resume.epoch, from_bytes(content), resume.optimizer), resume
+def where_cut_off(task: Task) -> tuple[Resume, bytes] | None:
+    """The last checkpoint that is whole on disk together with its optimizer state; None: the training has to begin."""
+    resume = Resume.read(task.folder / artifacts.RESUME)
+    if resume is None:
+        return None
+    last = resume.saved[-1]
+    content = artifacts.read_if(task.folder / last["name"], last["sha256"])
+    return None if content is None else (resume, content)
+
+
+def _start(task: Task, graph: Graph, fixed: State) -> tuple[Snapshot, Resume | None]:
+    """Where to begin: where the training was cut off, or with a drawn network."""
+    if found := where_cut_off(task):
+        resume, content = found
+        return Snapshot(resume.epoch, from_bytes(content), resume.optimizer), resume
     symmetry = task.spec.symmetry
     rule = rule_of(symmetry.name)
     if task.description is None:
@@ -72,11 +81,14 @@ def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Messa
     graph = graph_of(task.spec, task.description)
     fixed = from_bytes(artifacts.read_verified(*task.fixed)) if task.fixed else {}
     snapshot, resume = _start(task, graph, fixed)
-    resume = resume or _Resume(0, {}, [], [])
+    resume = resume or Resume(0, {}, [], [])
     for message in resume.messages:
         yield EpochDone(task.model_id, message["epoch"], message["values"])
     for saved in resume.saved:
         yield _announce(task, saved)
+    if resume.messages and snapshot.epoch == task.last:
+        yield Finished(task.model_id)
+        return
     on_device = {name: tensor.to(device) for name, tensor in snapshot.state.items()}
     start = Snapshot(snapshot.epoch, on_device, snapshot.optimizer)
     rule = constraint(rule_of(task.spec.symmetry.name), graph, fixed, task.spec.symmetry.kappa).to(device)
@@ -100,6 +112,8 @@ def train_member(task: Task, data: Data, device: torch.device) -> Iterator[Messa
                 resume.epoch, resume.optimizer = epoch, event.snapshot.optimizer
                 resume.write(task.folder / artifacts.RESUME)
                 yield _announce(task, saved)
+            if epoch == task.last:
+                break
     except Diverged as error:
         yield Failed(task.model_id, error.epoch, str(error))
         return

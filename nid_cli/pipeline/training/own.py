@@ -12,10 +12,11 @@ from nid_cli import files
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.fitting import refuse_unfit
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.training.recording import init_seed
 from nid_cli.registry import artifacts, runs
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
-from nid_cli.specs import DataSpec, InputText, RunSpec, derive_seed
+from nid_cli.specs import DataSpec, InputText, RunSpec
 
 if TYPE_CHECKING:
     from nid_cli.nets.functional import State
@@ -61,16 +62,17 @@ class OwnNetwork:
             NotFoundError: the code is needed, and not at hand.
             UsageError: the code draws otherwise than it did for the models that are there.
         """
-        assert spec.seed is not None
         with registry.read() as connection:
             found = runs.find_run(connection, spec)
             members = runs.models_of(connection, run_id=found[0]) if found else []
         ended = {model.member for model in members if model.status in ("complete", "failed")}
-        new = []
+        new = {}
         for member in set(range(1, seeds + 1)) - ended:
             folder = registry.file(runs.model_folder(spec.hash, member))
-            if all(files.read_sealed(folder / name) is None for name in (artifacts.RESUME, artifacts.START)):
-                new.append((folder / artifacts.START, derive_seed(spec.seed, "init", member)))
+            begins = folder if spec.spawn_epoch is None else folder.parent / runs.TRUNK
+            known = [place / name for place in {folder, begins} for name in (artifacts.RESUME, artifacts.START)]
+            if all(files.read_sealed(path) is None for path in known):
+                new[begins / artifacts.START] = init_seed(spec, member)
         if not new:
             return
         if self.code is None:
@@ -79,7 +81,7 @@ class OwnNetwork:
                 "nid train --arch FILE.py:FUNCTION, with the settings of the group, trains more models of it",
             )
         self._refuse_other_start(registry, self.code, spec, group)
-        drawn = [(path, self.code.draw(seed)) for path, seed in new]
+        drawn = [(path, self.code.draw(seed)) for path, seed in new.items()]
         if len(drawn) > 1 and _alike([state for _, state in drawn]):
             context.say(f"all models start alike: {self.code.reference} gives the same tensors whatever the seed")
         for path, state in drawn:

@@ -22,6 +22,12 @@ def mask_seed(spec: RunSpec) -> int:
     return derive_seed(spec.seed, "mask")
 
 
+def init_seed(spec: RunSpec, member: int) -> int:
+    """The seed of a member's initialization; copies of one network share theirs."""
+    assert spec.seed is not None
+    return derive_seed(spec.seed, "init", member if spec.spawn_epoch is None else 1)
+
+
 def refuse_training_elsewhere(connection: Connection, spec: RunSpec) -> None:
     """The caller holds the run's lock, which keeps this machine's processes apart; elsewhere heartbeats do.
 
@@ -72,7 +78,7 @@ def prepare(
                 member=member,
                 invocation_id=invocation,
                 status="training",
-                init_seed=derive_seed(spec.seed, "init", member),
+                init_seed=init_seed(spec, member),
                 order_seed=derive_seed(spec.seed, "order", member),
             )
     members = runs.models_of(connection, run_id=run_id)

@@ -17,6 +17,7 @@ class Task:
     """One model to train. ``folder`` is absolute, ``relative`` the same within the registry's folder.
 
     ``description`` is the text of a network of the user's own; what its code drew for this model lies in the folder.
+    ``until``: it ends after that epoch of the training that ``spec`` is.
     """
 
     model_id: int
@@ -29,10 +30,16 @@ class Task:
     relative: str
     fixed: tuple[Path, str] | None
     description: str | None = None
+    until: int | None = None
+
+    @property
+    def last(self) -> int:
+        """The epoch after which it ends."""
+        return self.spec.length if self.until is None else self.until
 
     def saved_at(self, epoch: int) -> bool:
-        """Whether ``epoch`` leaves a checkpoint: the first, every ``save_every``-th and the last do."""
-        return epoch in (0, self.spec.length) or epoch % self.save_every == 0
+        """Whether ``epoch`` leaves a checkpoint: the first, every ``save_every``-th, the last, where copies part."""
+        return epoch in (0, self.spec.spawn_epoch, self.spec.length) or epoch % self.save_every == 0
 
 
 @dataclass(frozen=True)

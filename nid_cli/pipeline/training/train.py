@@ -14,6 +14,7 @@ from nid_cli.pipeline.engines import Engine
 from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.pipeline.removal import bring_back
+from nid_cli.pipeline.training import trunk
 from nid_cli.pipeline.training.progress import Progress
 from nid_cli.pipeline.training.recording import mask_seed, prepare, record, refuse_training_elsewhere
 from nid_cli.pipeline.training.requests import Request
@@ -162,7 +163,9 @@ def _train(
             f"{spec.length} {'epoch' if spec.length == 1 else 'epochs'}, {engine.describe(len(tasks))}"
         )
         progress = Progress(context, tasks)
-        with closing(engine.run(tasks, data)) as messages:
+        if spec.spawn_epoch is not None:
+            context.say(f"they are copies of one trunk, which part after its epoch {spec.spawn_epoch}")
+        with closing(trunk.run(context, engine, tasks, data)) as messages:
             for message in messages:
                 record(registry, message)
                 progress.tell(message)
