@@ -19,10 +19,16 @@ def _shares(first: float, hidden: float, last: float) -> Callable[[Graph], list[
     return lambda graph: [first, *[hidden] * (len(graph.weighted) - 2), last]
 
 
-def _halves_at_most(graph: Graph) -> list[float]:
-    """num_fixed of any network: an eighth of the fan-in, half in the last layer, never more than half."""
+def _eighths(graph: Graph) -> list[float]:
+    """num_fixed of any network: an eighth of the fan-in, one at least, half in the last layer, never more than half."""
     shares = [1 / 8] * (len(graph.weighted) - 1) + [1 / 2]
-    return [min(round(share * op.fan_in), op.fan_in // 2) for share, op in zip(shares, graph.weighted, strict=True)]
+    counts = [max(1, round(share * op.fan_in)) for share, op in zip(shares, graph.weighted, strict=True)]
+    return [min(count, op.fan_in // 2) for count, op in zip(counts, graph.weighted, strict=True)]
+
+
+def _tenth(epochs: int) -> float:
+    """The warm-up: a tenth of the training."""
+    return epochs / 10
 
 
 # num_fixed of a resnet's layers before the factor n_mul (docs/science.md, 2).
@@ -102,13 +108,57 @@ OWN: dict[str, Any] = _MLP | {
     "depth": None,
     "norm": None,
     "activation": None,
-    "num_fixed": _halves_at_most,
+    "num_fixed": _eighths,
     "schedule": "cosine",
-    "warmup": lambda epochs: epochs / 10,
+    "warmup": _tenth,
     "epochs": 30,
 }
 
-GENERAL: dict[str, Settings] = {"mlp": _MLP, "resnet": _RESNET}
+_VIT: dict[str, Any] = OWN | {
+    "width": 192,
+    "depth": 6,
+    "norm": "layer",
+    "activation": "gelu",
+    "heads": 6,
+    "patch": 4,
+    "clip": 1.0,
+    "epochs": 100,
+    "batch_size": 128,
+}
+# For a laptop: 16 patches of digits or of MNIST.
+_SMALL_VIT: dict[str, Any] = {"width": 64, "depth": 2, "heads": 4, "epochs": 30, "batch_size": 64}
+
+_GPT: dict[str, Any] = OWN | {
+    "width": 64,
+    "depth": 2,
+    "norm": "layer",
+    "activation": "gelu",
+    "heads": 4,
+    "tied": True,
+    "lr": 3e-3,
+    "clip": 1.0,
+    "epochs": 10,
+}
+
+# An epoch is one step on the whole graph.
+_GCN: dict[str, Any] = _MLP | {
+    "width": 64,
+    "depth": 2,
+    "norm": "none",
+    "activation": "relu",
+    "num_fixed": _eighths,
+    "lr": 1e-2,
+    "batch_size": 1,
+    "save_every": 20,
+}
+
+
+def _six(graph: Graph) -> list[float]:
+    """num_fixed of the reference code's graph network."""
+    return [6.0] * len(graph.weighted)
+
+
+GENERAL: dict[str, Settings] = {"mlp": _MLP, "resnet": _RESNET, "vit": _VIT, "gpt": _GPT, "gcn": _GCN}
 
 RECIPES: dict[tuple[str, str], Settings] = {
     ("mlp", "mnist"): {"num_fixed": _shares(64 / 784, 1 / 8, 1 / 2)},
@@ -118,4 +168,17 @@ RECIPES: dict[tuple[str, str], Settings] = {
     ("resnet", "mnist"): _SMALL_RESNET | {"epochs": 15},
     ("resnet", "fashion-mnist"): _SMALL_RESNET | {"epochs": 15},
     ("resnet", "image-folder"): _SMALL_RESNET | {"epochs": 30},
+    ("vit", "digits"): _SMALL_VIT | {"patch": 2},
+    ("vit", "mnist"): _SMALL_VIT | {"patch": 7, "epochs": 15},
+    ("vit", "fashion-mnist"): _SMALL_VIT | {"patch": 7, "epochs": 15},
+    ("vit", "image-folder"): _SMALL_VIT | {"patch": 4},
+    ("gcn", "ogbn-arxiv"): {
+        "width": 256,
+        "depth": 3,
+        "norm": "batch",
+        "kappa": 0.5,
+        "num_fixed": _six,
+        "epochs": 500,
+        "save_every": 50,
+    },
 }
