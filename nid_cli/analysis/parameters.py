@@ -16,8 +16,6 @@ from nid_cli.specs.selection import PATHS
 
 # What determines one result, beside its models: JSON-able values by name.
 Key = dict[str, Any]
-# The name of a network's output where layers are named.
-OUTPUT = "output"
 # Bytes of one covariance that is held in memory.
 LARGEST_COVARIANCE = 2**32
 # Of a convolution the ridge estimate takes so many patches where no --subsample is given.
@@ -58,6 +56,11 @@ class Parameters(Canonical):
     def chosen(self) -> dict[str, Any]:
         """The fields whose values are not the default ones."""
         return {d.name: getattr(self, d.name) for d in fields(self) if getattr(self, d.name) != d.default}  # type: ignore[arg-type]
+
+
+def output_of(graph: Graph) -> str:
+    """The name of a network's output where layers are named."""
+    return "output" if "output" not in graph.layers else "the output"
 
 
 def _known(what: str, names: Sequence[str], choices: Sequence[str]) -> None:
@@ -272,11 +275,11 @@ class CoherenceParameters(Parameters):
             yield {"layer": layer, **self.common("layers")}
 
     def _layers(self, graph: Graph) -> list[str]:
-        names = [*graph.layers, OUTPUT]
+        names = [*graph.layers, output_of(graph)]
         return names if self.layers is None else _chosen(self.layers, _names(names))
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Covariances must fit into memory."""
         for graph in graphs:
-            wide = {OUTPUT: graph.outputs} | {name: layer.fan_in for name, layer in graph.layers.items()}
+            wide = {output_of(graph): graph.outputs} | {name: layer.fan_in for name, layer in graph.layers.items()}
             _refuse_wide([(name, wide[name]) for name in self._layers(graph)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nid_cli.analysis.parameters import OUTPUT
+from nid_cli.analysis.parameters import output_of
 from nid_cli.data.tensors import Data
 from nid_cli.nets.functional import record
 from nid_cli.nets.graph import INPUT, Graph
@@ -74,12 +74,12 @@ def stream_input_moments(
         layers: names of weighted layers, and ``"output"``; None takes all of them.
 
     Returns:
-        by the name of the layer whose inputs they are, and by ``"output"``.
+        by the name of the layer whose inputs they are, and by ``parameters.output_of``.
     """
     every: list[tuple[str, Layer | None, str]] = [
         (layer.name, use, use.source) for layer in graph.weighted for use in layer.uses
     ]
-    every.append((OUTPUT, None, graph.output))
+    every.append((output_of(graph), None, graph.output))
     sources = [known for known in every if layers is None or known[0] in layers]
     wanted = {source for _, _, source in sources}
     moments: dict[str, Moments] = {}

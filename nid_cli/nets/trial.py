@@ -27,7 +27,8 @@ def try_out(module: nn.Module, given: tuple[Tensor, ...], notes: list[str]) -> C
             shapes = ", ".join("x".join(map(str, x.shape[1:])) or "single numbers" for x in given)
             said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UsageError(
-                f"the network does not run on inputs of {shapes}; it says: {said[:200]}", "--input says what it reads"
+                f"the network does not run on inputs of {shapes}; it says: {said[:200]}",
+                "a sample is as the data set, or --input, says",
             ) from error
     pick, name = _pick(first)
     if name:

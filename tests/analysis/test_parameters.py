@@ -6,7 +6,7 @@ from dataclasses import field, make_dataclass
 
 import pytest
 
-from nid_cli.analysis.parameters import OUTPUT, CostParameters, Parameters
+from nid_cli.analysis.parameters import CostParameters, Parameters
 from nid_cli.nets.mlp import mlp
 from nid_cli.pipeline.analyses.catalog import ANALYSES
 from nid_cli.pipeline.analyses.requests import NO_NETWORK
@@ -44,7 +44,7 @@ def test_keys_are_what_they_were_when_they_were_written_by_hand() -> None:
     assert found["match"][0] == layer | {"at": "post_activation", "similarity": "pearson", "random": 100}
     assert found["cost"][0] == layer | {"explained_variance": 0.9, "method": "mahalanobis"}
     assert found["coherence"][0] == layer | {"explained_variance": 0.9}
-    assert found["coherence"][-1]["layer"] == OUTPUT
+    assert found["coherence"][-1]["layer"] == "output"
     [ridge, *_] = CostParameters(method="ridge", betas=(0.1,)).of_each(GRAPH)
     assert ridge == found["cost"][0] | {
         "method": "ridge", "neurons": 16, "solver": "lbfgs", "iterations": None, "subsample": None, "beta": 0.1,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from nid_cli.analysis.coherence import layer_coherence
 from nid_cli.analysis.cost import layer_constraint
-from nid_cli.analysis.parameters import OUTPUT, Parameters
+from nid_cli.analysis.parameters import Parameters
 from nid_cli.pipeline.analyses.lab import Lab
 from nid_cli.pipeline.analyses.subspaces import Subspaces, by_model
 from nid_cli.records.coherence import Coherence
@@ -21,9 +21,8 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
         for key in batch:
             layer = key.parameters["layer"]
             subspace = subspaces.of(layer, key.parameters["explained_variance"])
-            if layer == OUTPUT:
-                yield key, layer_coherence(OUTPUT, subspace, 0, None)
+            if (own := group.graph.layers.get(layer)) is None:
+                yield key, layer_coherence(layer, subspace, 0, None)
                 continue
-            own = group.graph.layers[layer]
             mask = layer_constraint(own, subspaces.state[own.weight], constraint.pinned, constraint.anchor)[1]
             yield key, layer_coherence(own.label, subspace, own.channels, mask)
