@@ -63,9 +63,8 @@ def train(context: Context, request: Request, *, name: str | None = None, worker
             return done
     engine = engines.choose(context.torch_device(), workers)
     engine.prepare()
-    data = _load(
-        context, spec, request.file
-    )  # before the registry is made: data that are not there leave nothing behind
+    # Before the registry is made: data that are not there leave nothing behind.
+    data = _load(context, spec, request.file)
     registry = open_for_writing(context.registry, create=True)
     if request.file is not None:
         datasets.keep(registry, request.file)
