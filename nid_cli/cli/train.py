@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
-from nid_cli.data.catalog import CATALOG
+from nid_cli.cli.settings import SETTINGS, settings_of
 from nid_cli.errors import NotFoundError, UsageError
-from nid_cli.nets import ARCHITECTURES
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.importing.models import parse_model_args
 from nid_cli.pipeline.training.requests import Request, going_on, requested
 from nid_cli.records.training import SplitMetrics, TrainedModel
-from nid_cli.specs import ACTIVATIONS, NORMS, OPTIMIZERS, SCHEDULES, SPLITS, SYMMETRIES, parse_by_layer
+from nid_cli.specs import SPLITS
 
 if TYPE_CHECKING:
     from nid_cli.pipeline.training.train import Trained
@@ -35,97 +33,9 @@ EXAMPLES = options.examples(
 )
 
 
+@options.bundle("settings", SETTINGS, settings_of)
 def train(
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join([*ARCHITECTURES, "MODEL"]),
-            help="Architecture [mlp]; FILE.py:FUNCTION or package.module:FUNCTION returns a torch module.",
-            autocompletion=options.among(ARCHITECTURES),
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Data set [digits], or a .safetensors or .npz file of tensors.",
-            autocompletion=options.among(CATALOG),
-        ),
-    ] = None,
-    data: options.DataParameters = None,
-    model_arg: options.ModelArgs = None,
-    arch_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What records call a MODEL [its FUNCTION].")
-    ] = None,
-    symmetry: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(SYMMETRIES),
-            help="Symmetry type, or 0..3.",
-            autocompletion=options.among(SYMMETRIES),
-        ),
-    ] = None,
-    kappa: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K[,K..]|PATTERN=K..", help="One kappa, one for each layer, or by the layers' names [1; resnet 2]."
-        ),
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="How many models [2].")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="BASE", help="What all seeds are drawn from [0].")] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs; 0 is initialization only.")] = None,
-    width: Annotated[
-        int | None, typer.Option(metavar="N", help="Hidden units; of a resnet w, for 16w channels.")
-    ] = None,
-    depth: Annotated[int | None, typer.Option(metavar="N", help="Linear layers; of a resnet 6n + 2.")] = None,
-    norm: Annotated[
-        str | None, typer.Option(metavar="|".join(NORMS), help="Normalization.", autocompletion=options.among(NORMS))
-    ] = None,
-    activation: Annotated[
-        str | None,
-        typer.Option(metavar="|".join(ACTIVATIONS), help="Activation.", autocompletion=options.among(ACTIVATIONS)),
-    ] = None,
-    heads: Annotated[int | None, typer.Option(metavar="N", help="Heads of each attention (vit, gpt).")] = None,
-    patch: Annotated[int | None, typer.Option(metavar="N", help="Side of a patch in pixels (vit).")] = None,
-    tied: Annotated[
-        bool | None, typer.Option("--tied/--untied", help="Whether the output is the embedding transposed (gpt).")
-    ] = None,
-    num_fixed: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N[,N..]|PATTERN=N..",
-            help="Fixed weights of each neuron: counts, or shares below 1; one, one for each layer, or by name.",
-        ),
-    ] = None,
-    lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")] = None,
-    momentum: Annotated[float | None, typer.Option(metavar="X", help="Momentum (sgd).")] = None,
-    optimizer: Annotated[
-        str | None,
-        typer.Option(metavar="|".join(OPTIMIZERS), help="Optimizer.", autocompletion=options.among(OPTIMIZERS)),
-    ] = None,
-    milestones: Annotated[
-        str | None, typer.Option(metavar="E[,E..]", help="Epochs after which the learning rate is multiplied by gamma.")
-    ] = None,
-    gamma: Annotated[float | None, typer.Option(metavar="X", help="Factor at each milestone.")] = None,
-    schedule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(SCHEDULES),
-            help="How the learning rate goes: by milestones, or to zero by a cosine.",
-            autocompletion=options.among(SCHEDULES),
-        ),
-    ] = None,
-    warmup: Annotated[
-        float | None, typer.Option(metavar="E", help="Epochs in which the learning rate rises, from step to step.")
-    ] = None,
-    spawn_epoch: Annotated[
-        int | None,
-        typer.Option(metavar="K", help="Copies of one network, which part after its epoch K; 0 shares the beginning."),
-    ] = None,
-    clip: Annotated[float | None, typer.Option(metavar="X", help="Longest gradient (norm of all).")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Batch size.")] = None,
-    save_every: Annotated[int | None, typer.Option(metavar="N", help="Epochs between checkpoints [5].")] = None,
+    settings: dict[str, Any],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of a new group.")] = None,
     group: Annotated[
         str | None,
@@ -144,20 +54,10 @@ def train(
     as_json: options.Json = False,
 ) -> None:
     """Train a group of networks that share their symmetry-breaking tensors, from several seeds."""
-    given = {
-        "arch": arch, "dataset": dataset, "symmetry": symmetry, "seeds": seeds, "seed": seed, "epochs": epochs,
-        "width": width, "depth": depth, "norm": norm, "activation": activation, "heads": heads, "patch": patch,
-        "tied": tied, "lr": lr, "weight_decay": weight_decay, "momentum": momentum, "optimizer": optimizer,
-        "gamma": gamma, "schedule": schedule, "warmup": warmup, "clip": clip, "batch_size": batch_size,
-        "save_every": save_every, "spawn_epoch": spawn_epoch, "arch_name": arch_name,
-        "model_arg": parse_model_args(model_arg) if model_arg else None,
-        "kappa": parse_by_layer(kappa, "kappa") if kappa is not None else None,
-        "num_fixed": parse_by_layer(num_fixed, "num-fixed") if num_fixed is not None else None,
-        "milestones": options.indices(milestones, "milestones"),
-    }  # fmt: skip
-    settings = _read(config) | {key: value for key, value in given.items() if value is not None}
-    if data:
-        settings["data"] = settings.get("data", {}) | options.parameters(data)
+    given = _read(config)
+    if "data" in settings:
+        settings["data"] = given.get("data", {}) | settings["data"]
+    settings = given | settings
     if workers is not None and workers < 1:
         raise UsageError(f"workers must be at least 1, not {workers}")
     with render.progress() as progress:
