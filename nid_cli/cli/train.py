@@ -12,7 +12,7 @@ from nid_cli.cli import options, output, render
 from nid_cli.cli.settings import SETTINGS, settings_of
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.training.requests import Request, going_on, requested
+from nid_cli.pipeline.training.requests import Request, requested
 from nid_cli.records.training import SplitMetrics, TrainedModel
 from nid_cli.specs import SPLITS
 
@@ -100,6 +100,8 @@ def _going_on(context: Context, group: str, settings: dict[str, Any], name: str 
             f"--group goes on with a group as it is, and --{said} would change it",
             "leave it out, or give all settings without --group",
         )
+    from nid_cli.pipeline.training.again import going_on
+
     return going_on(context, group, settings.get("seeds"), settings.get("save_every"))
 
 

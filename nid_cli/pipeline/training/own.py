@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nid_cli import files
+from nid_cli.data.catalog import measures_of
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.fitting import refuse_unfit
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.training.recording import init_seed
-from nid_cli.registry import artifacts, runs
+from nid_cli.registry import artifacts, groups, runs
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
 from nid_cli.specs import DataSpec, InputText, RunSpec
@@ -117,9 +118,7 @@ class OwnNetwork:
                 )
 
 
-def take(
-    context: Context, reference: str, model_args: Mapping[str, Any], data: DataSpec, measures: InputText, arch: str
-) -> OwnNetwork:
+def take(context: Context, reference: str, model_args: Mapping[str, Any], data: DataSpec, arch: str) -> OwnNetwork:
     """Takes a network of the user's code in, for training on these data.
 
     Raises:
@@ -127,7 +126,9 @@ def take(
     """
     from nid_cli.pipeline.importing.networks import take_in
 
-    taken = take_in(reference, model_args, measures, context.say)
+    groups.check_name(arch, "an architecture's")
+    needed = measures_of(data)
+    taken = take_in(reference, model_args, InputText(needed.shape, needed.vocabulary), context.say)
     refuse_unfit(taken.symmetric.graph, data)
     context.say(taken.symmetric.sentence(arch))
     return OwnNetwork(arch, taken.text, Code(reference, dict(model_args), taken))
