@@ -163,6 +163,63 @@ def test_dropout_leaves_what_is_drawn_elsewhere_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_each_epoch_and_each_order_drops_otherwise() -> None:
+    """With a learning rate of almost nothing, the loss of training differs by what is dropped alone."""
+    graph, spec, fixed, start = _varied("standard")
+    object.__setattr__(spec.optimizer, "lr", 1e-12)
+    object.__setattr__(spec, "batch_size", 96)
+    rule = constraint(rule_of("standard"), graph, fixed, None)
+    losses = [
+        event.metrics["train"].loss
+        for seed in (5, 6)
+        for event in train_model(graph, spec, pictures(), rule, {}, Snapshot(0, start), seed)
+        if event.snapshot.epoch
+    ]
+    assert len({round(loss, 6) for loss in losses}) == len(losses) == 8
+
+
+class Columns(nn.Module):
+    """A weight that is stored d x n, as GPT-2's are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(64, 12)), nn.Parameter(torch.zeros(12))
+        self.head = nn.Linear(12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(torch.addmm(self.bias, x.flatten(1), self.weight)))
+
+
+@pytest.mark.parametrize("symmetry", ["w", "syre"])
+def test_of_a_weight_that_is_stored_by_columns_each_neuron_has_its_fixed_entries(symmetry: str) -> None:
+    found = export(Columns(), PICTURES)
+    graph, rule = Graph(found.description), rule_of(symmetry)
+    fixed = draw_fixed(rule, graph, (5, 6), 1)
+    start = lay_over(rule, graph, fixed, (0.7, 0.7), found.state)
+    layer = graph.weighted[0]
+    assert layer.by_columns and start[layer.weight].shape == (64, 12)
+    kept = constraint(rule, graph, fixed, (0.7, 0.7))
+    if symmetry == "w":
+        index, values = kept.pinned[layer.weight]
+        held = {(int(i) // 12, int(i) % 12): float(v) for i, v in zip(index, values, strict=True)}
+        mask, own = fixed[f"{layer.name}.mask"], 0.7 * fixed[f"{layer.name}.fixed"]
+        expected = {(d, n): float(own[n, d]) for n in range(12) for d in range(64) if not mask[n, d]}
+        assert held == expected and len(held) == 12 * 5
+        assert all(start[layer.weight][at] == value for at, value in held.items())
+    else:
+        torch.testing.assert_close(kept.anchor[layer.weight], 0.7 * fixed[f"{layer.name}.noise"].T)
+        torch.testing.assert_close(start[layer.weight], found.state[layer.weight] + kept.anchor[layer.weight])
+
+
+def test_what_is_frozen_counts_in_no_distance() -> None:
+    from nid_cli.analysis.lmc import distances
+
+    graph, _, _, start = _varied("standard")
+    other = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in start.items()}
+    free = sum(start[name].numel() for name in graph.parameters if not name.startswith("frozen"))
+    assert distances(graph, start, other, {}) == pytest.approx((free**0.5, 1.0))
+
+
 def test_what_is_frozen_is_part_of_the_description() -> None:
     module = Varied()
     frozen = export(module, PICTURES).description
