@@ -63,6 +63,8 @@ def fixed_share(spec: RunSpec, description: str | None = None) -> float | None:
     """The share of a network's weights (not biases) that is fixed; None where the symmetry type fixes none."""
     if spec.symmetry.num_fixed is None:
         return None
-    layers = graph_of(spec, description).weighted
-    fixed = sum(op.channels * count for op, count in zip(layers, spec.symmetry.num_fixed, strict=True))
-    return fixed / sum(op.channels * op.fan_in for op in layers)
+    graph = graph_of(spec, description)
+    trained = [op.weight in graph.trained for op in graph.weighted]
+    counts = zip(graph.weighted, spec.symmetry.num_fixed, trained, strict=True)
+    fixed = sum(op.channels * count for op, count, moves in counts if moves)
+    return fixed / sum(op.channels * op.fan_in for op in graph.weighted)

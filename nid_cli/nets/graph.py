@@ -131,7 +131,7 @@ class Graph:
 
     @cached_property
     def parameters(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the trained tensors."""
+        """Shapes of the parameters, frozen ones included."""
         return {name: _numbers(shape) for name, shape in self.description.parameters.items()}
 
     @cached_property
@@ -269,7 +269,7 @@ class Graph:
 
     @property
     def parameter_count(self) -> int:
-        """The number of trained scalars, fixed entries included."""
+        """The number of scalars in all parameters, fixed and frozen ones included."""
         return sum(math.prod(shape) for shape in self.parameters.values())
 
 

@@ -122,6 +122,7 @@ def draw_fixed(rule: Rule, graph: Graph, num_fixed: tuple[int, ...] | None, seed
     return {
         f"{op.name}.{key}": tensor
         for op, count in zip(ops, counts, strict=True)
+        if rule.on_gates or op.weight in graph.trained  # what is frozen stays as it is
         for key, tensor in rule.draw(op, count, generator).items()
     }
 
@@ -174,6 +175,8 @@ def lay_over(
     """Effective weights and buffers of a network whose theta was drawn, by its own code for example."""
     state = dict(drawn)
     for layer, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True):
+        if layer.weight not in graph.trained:
+            continue
         own = rule.effective(layer.matrix(drawn[layer.weight]), fixed_of(fixed, layer), k)
         state[layer.weight] = layer.stored(own, graph.parameters[layer.weight])
     return state
@@ -189,7 +192,9 @@ def _free(name: str, shape: tuple[int, ...], generator: Generator) -> Tensor:
 def constraint(rule: Rule, graph: Graph, fixed: Mapping[str, Tensor], kappa: tuple[float, ...] | None) -> Constraint:
     """Pinned entries and decay anchors of every layer, each with its own kappa (docs/science.md, 1)."""
     layers = [
-        (layer, fixed_of(fixed, layer), k) for layer, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True)
+        (layer, fixed_of(fixed, layer), k)
+        for layer, k in zip(graph.weighted, _per_layer(kappa, graph), strict=True)
+        if layer.weight in graph.trained
     ]
     pin, anchor = rule.pin, rule.anchor
     return Constraint(

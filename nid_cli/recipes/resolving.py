@@ -61,6 +61,13 @@ def resolve(
         raise UsageError(f"a setting has the wrong type: {error}") from None
 
 
+def usual_save_every(spec: RunSpec) -> int:
+    """How many epochs lie between the checkpoints of a training, where nothing else is said."""
+    network = spec.network
+    recipe = OWN if network.graph else {**GENERAL[network.arch], **RECIPES.get((network.arch, spec.data.name), {})}
+    return int(recipe["save_every"])
+
+
 def _recipe(arch: str, dataset: str, description: str | None, options: Settings) -> Settings:
     """The defaults of an architecture on a data set."""
     if description is None:
@@ -105,8 +112,9 @@ def _resolve(options: Settings, data: DataSpec, description: str | None) -> tupl
     if values["optimizer"] != "sgd":
         values["momentum"] = 0.0
     if values["schedule"] == "cosine":
-        if options.get("milestones"):
-            raise UsageError("the schedule cosine has no milestones", "--schedule steps has, or leave them out")
+        for name in ("milestones", "gamma"):
+            if options.get(name) not in (None, (), [], 1.0):
+                raise UsageError(f"the schedule cosine has no {name}", f"--schedule steps has, or leave --{name} out")
         values["milestones"] = ()
     if not values["milestones"]:
         values["gamma"] = 1.0

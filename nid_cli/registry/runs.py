@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 from sqlalchemy.dialects.sqlite import insert
 
 from nid_cli.registry.groups import next_number
@@ -65,12 +65,11 @@ def find_run(connection: Connection, spec: RunSpec) -> tuple[int, int] | None:
     return (row.id, row.group_id) if row else None
 
 
-def trained_here(connection: Connection, group_id: int) -> list[tuple[RunSpec, int]]:
-    """The runs of a group that nid trained itself, with their numbers of members, in the order they were made."""
-    query = select(runs.c.specification, func.count(models.c.id)).join(models, models.c.run_id == runs.c.id)
-    query = query.where(runs.c.group_id == group_id, runs.c.seed.is_not(None), runs.c.source.is_(None))
-    rows = connection.execute(query.group_by(runs.c.id).order_by(runs.c.id))
-    return [(RunSpec.from_dict(json.loads(specification)), members) for specification, members in rows]
+def trained_here(connection: Connection, group_id: int) -> list[tuple[RunSpec, list[Model]]]:
+    """The runs of a group that nid trained itself, with their members, in the order they were made."""
+    query = select(runs.c.id, runs.c.specification).where(runs.c.group_id == group_id)
+    rows = connection.execute(query.where(runs.c.seed.is_not(None), runs.c.source.is_(None)).order_by(runs.c.id))
+    return [(RunSpec.from_dict(json.loads(row.specification)), models_of(connection, run_id=row.id)) for row in rows]
 
 
 def create_run(

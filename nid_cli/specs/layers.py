@@ -28,6 +28,7 @@ def parse_by_layer(text: str, what: str) -> list[float] | dict[str, float]:
                 f"{what} must be a number, several like 1,1,0.5, or PATTERN=NUMBER, not {part!r} in {text!r}"
             ) from None
         if equals:
+            patterns.pop(pattern.strip(), None)  # the last one counts
             patterns[pattern.strip()] = value
         else:
             numbers.append(value)

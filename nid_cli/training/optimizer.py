@@ -48,11 +48,7 @@ class ConstrainedOptimizer:
 
     def __init__(self, spec: OptimizerSpec, parameters: Mapping[str, Tensor], constraint: Constraint) -> None:
         self.parameters = dict(parameters)
-        # Of layers that are not trained, nothing moves.
-        self.constraint = Constraint(
-            {name: pinned for name, pinned in constraint.pinned.items() if name in parameters},
-            {name: anchor for name, anchor in constraint.anchor.items() if name in parameters},
-        )
+        self.constraint = constraint
         assert spec.weight_decay is not None
         leaves = list(self.parameters.values())
         adam: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}

@@ -67,6 +67,22 @@ def test_a_standard_groups_graph_is_part_of_what_it_is(there: Terminal) -> None:
     assert [r["train_loss"] for r in after] == [r["train_loss"] for r in before]
 
 
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        (("--epochs", "60"), [0, 20, 40, 60]),
+        (("--epochs", "20"), [0, 20]),
+        (("--epochs", "40", "--save-every", "7"), [0, 7, 14, 21, 28, 35, 40]),
+        (("--epochs", "30", "--save-every", "30"), [0, 30]),
+        (("--epochs", "40", "--spawn-epoch", "4"), [0, 4, 20, 40]),
+    ],
+)
+def test_more_models_of_a_group_have_the_same_checkpoints(there: Terminal, more: tuple[str, ...], kept: list) -> None:
+    there.records("train", "--arch", "gcn", *NETWORKS["gcn"][:-2], *more, "--seeds", "1", "--name", "graphs")
+    made = there.records("train", "--group", "graphs", "--seeds", "2")
+    assert [r["epochs"] for r in made] == [kept, kept] and [r["trained_now"] for r in made] == [False, True]
+
+
 @pytest.mark.parametrize("arch", list(NETWORKS))
 def test_a_dry_run_can_be_read_back(there: Terminal, arch: str) -> None:
     assert there("train", "--arch", arch, *NETWORKS[arch], "--symmetry", "w", "--dry-run") == 0

@@ -109,11 +109,13 @@ def test_fixed_entries_never_move_and_free_ones_do() -> None:
     assert "conv2d.default" in kinds and "layer.self_attn.in_proj_weight" in {layer.weight for layer in graph.weighted}
     end = trained(graph, spec, fixed, start).state
     for layer in graph.weighted:
-        mask = fixed[f"{layer.name}.mask"]
         before, after = layer.matrix(start[layer.weight]), layer.matrix(end[layer.weight])
+        if layer.weight == "frozen.weight":
+            assert torch.equal(before, after) and f"{layer.name}.mask" not in fixed
+            continue
+        mask = fixed[f"{layer.name}.mask"]
         assert torch.equal(after[~mask], 0.7 * fixed[f"{layer.name}.fixed"][~mask])
-        moved = (before[mask] != after[mask]).float().mean()
-        assert moved == (0 if layer.weight == "frozen.weight" else 1), layer.name
+        assert (before[mask] != after[mask]).all(), layer.name
     # A table that is no layer's weight has nothing fixed.
     assert "positions.weight" not in {layer.weight for layer in graph.weighted}
     assert (start["positions.weight"] != end["positions.weight"]).all()
@@ -130,7 +132,7 @@ def test_decay_alone_pulls_to_the_anchor() -> None:
     state = {name: tensor.clone() for name, tensor in start.items()}
     parameters = {name: state[name].requires_grad_() for name in graph.trained}
     anchored = constraint(rule_of("syre"), graph, fixed, spec.symmetry.kappa)
-    assert len(anchored.anchor) == len(graph.weighted) >= 6
+    assert len(anchored.anchor) == len(graph.weighted) - 1 >= 5
     optimizer = ConstrainedOptimizer(spec.optimizer, parameters, anchored)
     optimizer.step(sum(tensor.sum() * 0 for tensor in parameters.values()))
     for layer in graph.weighted:

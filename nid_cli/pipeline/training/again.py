@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.training.own import OwnNetwork
 from nid_cli.pipeline.training.requests import Request
-from nid_cli.recipes.tables import SAVE_EVERY
+from nid_cli.recipes import usual_save_every
 from nid_cli.registry import groups, runs
 from nid_cli.registry.opening import open_for_reading
+from nid_cli.registry.runs import Model
+from nid_cli.specs import RunSpec
 
 
 def going_on(context: Context, name: str, seeds: int | None, save_every: int | None) -> list[Request]:
@@ -31,4 +36,18 @@ def going_on(context: Context, name: str, seeds: int | None, save_every: int | N
         bases = ", ".join(str(spec.seed) for spec, _ in found)
         raise UsageError(f"{name} has several runs (--seed {bases})", "give their settings instead of --group")
     own = OwnNetwork(group.arch, group.architecture) if group.spec.network.graph is not None else None
-    return [Request(spec, seeds or members, save_every or SAVE_EVERY, own=own) for spec, members in found]
+    return [
+        Request(spec, seeds or len(members), save_every or _spacing(spec, members), own=own) for spec, members in found
+    ]
+
+
+def _spacing(spec: RunSpec, members: Sequence[Model]) -> int:
+    """The epochs between the checkpoints that the members of a run have; what is usual where they show none."""
+    elsewhere = {spec.spawn_epoch, spec.length} - {0, None}  # kept whatever the spacing
+    for model in members:
+        for first, second in pairwise(sorted(model.checkpoints)):
+            if not {first, second} & elsewhere:
+                return second - first
+        if model.status == "complete" and spec.length and not set(model.checkpoints) - {0, *elsewhere}:
+            return spec.length
+    return usual_save_every(spec)
