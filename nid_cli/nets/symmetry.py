@@ -122,7 +122,7 @@ def draw_fixed(rule: Rule, graph: Graph, num_fixed: tuple[int, ...] | None, seed
     return {
         f"{op.name}.{key}": tensor
         for op, count in zip(ops, counts, strict=True)
-        if rule.on_gates or op.weight in graph.trained  # what is frozen stays as it is
+        if isinstance(op, Gate) or op.weight in graph.trained  # what is frozen stays as it is
         for key, tensor in rule.draw(op, count, generator).items()
     }
 
