@@ -16,12 +16,15 @@ from nid_cli.specs import FIELDS, SYMMETRIES, DataSpec, Kappa, NetworkSpec, RunS
 
 # Settings of a command that are no part of what a run is.
 CALL_SETTINGS = ("seeds", "save_every")
-# ``init`` follows from the symmetry type.
-# So do the facts of a file of data, and of networks that were taken in.
+# What follows from the symmetry type, from a file of data and from a network that was taken in.
 FACTS = ("init", "graph", "content", "input_shape", "outputs", "targets", "positions", "vocabulary")
 # What shapes an architecture of ours; of a user's own network it is its code's.
 SHAPING = ("width", "depth", "norm", "activation", "heads", "patch", "tied")
 KNOWN = (*(name for name in FIELDS if name not in FACTS), *CALL_SETTINGS)
+WHOLE = ("width", "depth", "heads", "patch", "spawn_epoch", "epochs", "batch_size", "seed", *CALL_SETTINGS)
+REAL = ("lr", "weight_decay", "momentum", "gamma", "warmup", "clip")
+# Those that a network or a training may be without.
+OPTIONAL = ("width", "depth", "heads", "patch", "spawn_epoch", "clip")
 
 
 def data_of(options: Settings, file: DataSpec | None = None) -> DataSpec:
@@ -98,6 +101,25 @@ def _network(values: Settings, data: DataSpec, description: str | None) -> tuple
     return network, graph
 
 
+def _optimizer(values: Settings, options: Settings) -> dict[str, Any]:
+    """Momentum, milestones and gamma, without what the optimizer or the schedule does not use."""
+    if values["momentum"] >= 1:
+        raise UsageError(f"momentum must lie below 1, not {values['momentum']:g}")
+    milestones = tuple(values["milestones"])
+    if any(isinstance(m, bool) or not isinstance(m, int) or m < 1 for m in milestones):
+        raise UsageError(f"milestones must be epochs from 1 on, not {', '.join(map(str, milestones))}")
+    if values["schedule"] == "cosine":
+        for name in ("milestones", "gamma"):
+            if options.get(name) not in (None, (), [], 1.0):
+                raise UsageError(f"the schedule cosine has no {name}", f"--schedule steps has, or leave --{name} out")
+        milestones = ()
+    return {
+        "momentum": values["momentum"] if values["optimizer"] == "sgd" else 0.0,
+        "milestones": milestones,
+        "gamma": values["gamma"] if milestones else 1.0,
+    }
+
+
 def _resolve(options: Settings, data: DataSpec, description: str | None) -> tuple[RunSpec, dict[str, Any]]:
     arch, dataset = str(options.get("arch", "mlp")), data.name
     recipe = _recipe(arch, dataset, description, options)
@@ -107,17 +129,7 @@ def _resolve(options: Settings, data: DataSpec, description: str | None) -> tupl
     if callable(values["warmup"]):
         values["warmup"] = values["warmup"](values["epochs"])
     values = _numbers(values)
-    if values["momentum"] >= 1:
-        raise UsageError(f"momentum must lie below 1, not {values['momentum']:g}")
-    if values["optimizer"] != "sgd":
-        values["momentum"] = 0.0
-    if values["schedule"] == "cosine":
-        for name in ("milestones", "gamma"):
-            if options.get(name) not in (None, (), [], 1.0):
-                raise UsageError(f"the schedule cosine has no {name}", f"--schedule steps has, or leave --{name} out")
-        values["milestones"] = ()
-    if not values["milestones"]:
-        values["gamma"] = 1.0
+    values |= _optimizer(values, options)
     values |= data.flat()
     network, graph = _network(values, data, description)
     values["graph"] = network.graph
@@ -133,20 +145,11 @@ def _resolve(options: Settings, data: DataSpec, description: str | None) -> tupl
         )
     values["kappa"] = _kappas(values["kappa"], graph, recipe) if "kappa" in takes else None
     values["num_fixed"] = _num_fixed(values["num_fixed"], graph, recipe) if "num_fixed" in takes else None
-    values["milestones"] = tuple(values["milestones"])
-    if any(isinstance(m, bool) or not isinstance(m, int) or m < 1 for m in values["milestones"]):
-        raise UsageError(f"milestones must be epochs from 1 on, not {', '.join(map(str, values['milestones']))}")
     call = {name: values.pop(name) for name in CALL_SETTINGS}
     for name, least in (("seeds", 1), ("save_every", 1)):
         if call[name] < least:
             raise UsageError(f"{name.replace('_', '-')} must be at least {least}, not {call[name]}")
     return RunSpec.from_dict(values), call
-
-
-WHOLE = ("width", "depth", "heads", "patch", "spawn_epoch", "epochs", "batch_size", "seed", *CALL_SETTINGS)
-REAL = ("lr", "weight_decay", "momentum", "gamma", "warmup", "clip")
-# Those that a network or a training may be without.
-OPTIONAL = ("width", "depth", "heads", "patch", "spawn_epoch", "clip")
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
