@@ -40,8 +40,8 @@ class Found:
     """A file in the registry's folder that no row names.
 
     ``kind``: ``superseded`` (what resuming a training that has ended would need), ``in use`` (of an unfinished
-    training or a running command), ``trunk`` (what further copies of a network would start from, and can be made
-    again), ``leftover`` (of a command that was cut off) or ``orphan``.
+    training or a running command, or what a user's code drew for a trunk), ``trunk`` (what further copies of a network
+    would start from, and can be made again), ``leftover`` (of a command that was cut off) or ``orphan``.
     """
 
     path: str
@@ -129,7 +129,7 @@ def unrecorded(
             kind = "in use"
         elif name.startswith(".") and ".tmp" in name:
             kind = "leftover"
-        elif state in UNFINISHED:
+        elif state in UNFINISHED or (state == TRUNK and name == START):  # a trunk can be made again from its start
             kind = "in use"
         elif state == TRUNK:
             kind = TRUNK

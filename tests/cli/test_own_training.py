@@ -8,16 +8,44 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
+from nid_cli.errors import NidError
+from nid_cli.pipeline.training import trunk
+from nid_cli.pipeline.training.tasks import Message, Saved
 from tests.cli.test_train import tree
 from tests.conftest import Run, Terminal, execute, records
 from tests.own import words, write_code
 
 SMALL = ("--epochs", "2", "--data", "train-size=120")
+# Randomness that does not follow the seed, and a constant that does.
+SEEDS = """
+
+class Seedless(Pair):
+    def __init__(self):
+        super().__init__()
+        own = torch.Generator()
+        own.seed()
+        self.scale = nn.Parameter(torch.rand(10, generator=own))
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)) * self.scale
+
+
+class Fourier(Pair):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(64))
+
+    def forward(self, x):
+        return self.linear(torch.cos(x.flatten(1) * self.frequencies))
+"""
 
 
 @pytest.fixture
@@ -66,7 +94,7 @@ def test_the_same_training_twice_is_done_once_and_more_seeds_join(there: Termina
 def test_another_start_makes_no_model_of_the_group(there: Terminal) -> None:
     code = Path("nets.py").read_text()
     there.records("train", "--arch", "nets.py:Vit", *SMALL)
-    Path("nets.py").write_text(code.replace("torch.randn(4, d)", "torch.ones(4, d)"))
+    Path("nets.py").write_text(other_start(code))
     assert there("train", "--arch", "nets.py:Vit", *SMALL, "--seeds", "3") == 2
     assert "starts from other values of" in there.errors and "--arch-name" in there.errors
     assert [g["models"] for g in there.records("group", "list")] == [2]
@@ -77,6 +105,96 @@ def test_another_start_makes_no_model_of_the_group(there: Terminal) -> None:
     )
     there.records("train", "--arch", "nets.py:Vit", "--arch-name", "alike", *SMALL)
     assert "all models start alike" in there.errors
+
+
+def other_start(code: str) -> str:
+    """The same calls from other values."""
+    return code.replace("torch.randn(4, d)", "torch.ones(4, d)")
+
+
+def cut_off(*_arguments: Any) -> NoReturn:
+    raise NidError("cut off")
+
+
+def test_what_was_drawn_for_no_row_is_drawn_anew(there: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, command = Path("nets.py").read_text(), ("train", "--arch", "nets.py:Vit", *SMALL)
+    with monkeypatch.context() as before_the_rows:
+        before_the_rows.setattr("nid_cli.pipeline.training.train.prepare", cut_off)
+        assert there(*command) == 1 and len(list(there.folder.rglob("start.bin"))) == 2
+    drawn = next(there.folder.rglob("model-0001/start.bin")).read_bytes()
+    Path("nets.py").write_text(other_start(code))
+    with monkeypatch.context() as before_the_first_epoch:
+        before_the_first_epoch.setattr("nid_cli.pipeline.training.trunk.run", cut_off)
+        assert there(*command) == 1
+    known = {path: path.read_bytes() for path in there.folder.rglob("start.bin")}
+    assert len(known) == 2 and drawn not in known.values()
+    Path("nets.py").write_text(code)
+    assert there(*command, "--seeds", "3") == 2 and "starts from other values of position" in there.errors
+    assert {path: path.read_bytes() for path in there.folder.rglob("start.bin")} == known
+    Path("nets.py").unlink()
+    done = there.records("train", "--group", "Vit-digits-standard")
+    assert [(r["status"], r["trained_now"]) for r in done] == [("complete", True)] * 2
+    firsts = [load_file(path) for path in there.folder.rglob("epoch-000000.safetensors")]
+    assert len(firsts) == 2 and all((first["position"] == 1).all() for first in firsts)
+
+
+def test_damage_after_an_interruption_is_made_good_by_the_code(
+    there: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("train", "--arch", "nets.py:Vit", *SMALL)
+    run = trunk.run
+
+    def cut_after_a_checkpoint(*arguments: Any) -> Iterator[Message]:
+        for message in run(*arguments):
+            yield message
+            if isinstance(message, Saved):
+                raise NidError("cut off")
+
+    with monkeypatch.context() as after:
+        after.setattr("nid_cli.pipeline.training.trunk.run", cut_after_a_checkpoint)
+        assert there(*command) == 1
+    for path in there.folder.rglob("start.bin"):
+        path.unlink()
+    for name in tree(there.folder):
+        Path(name).write_bytes(b"damaged")
+    assert list(there.folder.rglob("resume.bin"))
+    assert there("train", "--group", "Vit-digits-standard") == 3 and "code of Vit" in there.errors
+    assert [r["status"] for r in there.records(*command)] == ["complete"] * 2
+    assert there("db", "check") == 0
+
+
+def test_a_refused_command_leaves_a_removed_group_removed(there: Terminal) -> None:
+    code, command = Path("nets.py").read_text(), ("train", "--arch", "nets.py:Vit", "--symmetry", "w", *SMALL)
+    [made] = there.records(*command, "--seeds", "1")
+    assert there("group", "rm", made["group"], "--yes") == 0
+
+    def files() -> set[Path]:
+        return {path for path in there.folder.rglob("*") if "__pycache__" not in path.parts}
+
+    before = files()
+    Path("nets.py").write_text(other_start(code))
+    assert there(*command) == 2 and "starts from other values" in there.errors
+    assert files() == before and there.records("group", "list") == []
+    Path("nets.py").write_text(code)
+    assert [r["trained_now"] for r in there.records(*command, "--seeds", "1")] == [False]
+    assert [g["name"] for g in there.records("group", "list")] == [made["group"]]
+
+
+def test_copies_of_one_trunk_grow_from_the_registry_alone(there: Terminal) -> None:
+    spawned = ("train", "--arch", "nets.py:Vit", "--spawn-epoch", "1", *SMALL)
+    made = there.records(*spawned)
+    assert [(r["status"], r["epochs"]) for r in made] == [("complete", [0, 1, 2])] * 2
+    whole = tree(there.folder)
+    Path("nets.py").unlink()
+    for seeds in (3, 4):  # the fourth is a copy of a trunk that is made again
+        grown = there.records("train", "--group", made[0]["group"], "--seeds", str(seeds))
+        assert [r["trained_now"] for r in grown] == [False] * (seeds - 1) + [True]
+        assert {name: digest for name, digest in tree(there.folder).items() if name in whole} == whole
+        gone = there.records("db", "gc")
+        assert {r["kind"] for r in gone} == {"trunk"} and list(there.folder.rglob("trunk/*.bin"))
+    [start] = there.folder.rglob("trunk/*.bin")
+    start.unlink()
+    assert there("train", "--group", made[0]["group"], "--seeds", "5") == 3 and "code of Vit" in there.errors
 
 
 def test_a_layer_may_be_called_output(there: Terminal) -> None:
@@ -146,6 +264,8 @@ def test_a_dry_run_says_the_recipe_and_can_be_read_back(there: Terminal) -> None
         (("--arch", "nets.py:Conv", "--width", "3"), "width is for the architectures of nid"),
         (("--arch", "nets.py:Conv", "--model-arg", "classes=4"), "has 4 outputs"),
         (("--arch", "nets.py:Bare"), "no weighted layer"),
+        (("--arch", "nets.py:Seedless"), "draws other values of scale each time from the same seed"),
+        (("--arch", "nets.py:Fourier"), "frequencies is a constant of the network, but another one in each model"),
         (("--arch", "nets.py:Tokens"), "does not run on inputs of 1x8x8"),
         (
             ("--arch", "nets.py:Tokens", "--model-arg", "vocabulary=9", "--dataset", "words.npz"),
@@ -175,6 +295,7 @@ def test_what_cannot_be_is_said_and_leaves_nothing(there: Terminal, arguments: t
         + "\n\nclass Bare(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
         + "        self.scale = nn.Parameter(torch.ones(10))\n\n"
         + "    def forward(self, x):\n        return x.flatten(1)[:, :10] * self.scale\n"
+        + SEEDS
     )
     assert there("train", *arguments) in (2, 3), there.errors
     assert sentence in there.errors and there.errors.count("error: ") == 1 and "Traceback" not in there.errors

@@ -48,19 +48,19 @@ class Resume:
         return cls(optimizer=from_bytes(tensors), **json.loads(header))
 
 
-def where_cut_off(task: Task) -> tuple[Resume, bytes] | None:
+def where_cut_off(folder: Path) -> tuple[Resume, bytes] | None:
     """The last checkpoint that is whole on disk together with its optimizer state; None: the training has to begin."""
-    resume = Resume.read(task.folder / artifacts.RESUME)
+    resume = Resume.read(folder / artifacts.RESUME)
     if resume is None:
         return None
     last = resume.saved[-1]
-    content = artifacts.read_if(task.folder / last["name"], last["sha256"])
+    content = artifacts.read_if(folder / last["name"], last["sha256"])
     return None if content is None else (resume, content)
 
 
 def _start(task: Task, graph: Graph, fixed: State) -> tuple[Snapshot, Resume | None]:
     """Where to begin: where the training was cut off, or with a drawn network."""
-    if found := where_cut_off(task):
+    if found := where_cut_off(task.folder):
         resume, content = found
         return Snapshot(resume.epoch, from_bytes(content), resume.optimizer), resume
     symmetry = task.spec.symmetry

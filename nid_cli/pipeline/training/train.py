@@ -14,7 +14,7 @@ from nid_cli.pipeline.engines import Engine
 from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.pipeline.removal import bring_back
-from nid_cli.pipeline.training import trunk
+from nid_cli.pipeline.training import starts, trunk
 from nid_cli.pipeline.training.progress import Progress
 from nid_cli.pipeline.training.recording import mask_seed, prepare, record, refuse_training_elsewhere
 from nid_cli.pipeline.training.requests import Request
@@ -30,6 +30,7 @@ from nid_cli.specs import RunSpec
 if TYPE_CHECKING:
     from nid_cli.data.file import DataFile
     from nid_cli.data.tensors import Data
+    from nid_cli.nets.functional import State
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,18 @@ def train(context: Context, request: Request, *, name: str | None = None, worker
         groups.check_name(name)
     if context.device not in ("auto", "cpu"):
         context.torch_device()
-    existing = locate(context.registry)
-    if existing is not None and existing.exists():
-        registry = open_for_writing(context.registry)
-        _bring_back(registry, spec, name, context)
-        if done := _already(registry, spec, seeds, save_every, name, context):
-            return done
+    path = locate(context.registry)
+    existing = open_for_writing(context.registry) if path is not None and path.exists() else None
+    if existing and (done := _already(existing, spec, seeds, save_every, name, context)):
+        return done
     engine = engines.choose(context.torch_device(), workers)
     engine.prepare()
-    # Before the registry is made: data that are not there leave nothing behind.
+    # Before the registry is made or changed: what cannot be trained leaves nothing behind.
     data = _load(context, spec, request.file)
+    fixed = _draw_fixed(request, data)
+    if request.own is not None:
+        graph = graph_of(spec, request.own.text)
+        starts.refuse_other_code(existing, request.own, graph, spec, _key(spec, fixed), seeds)
     registry = open_for_writing(context.registry, create=True)
     if request.file is not None:
         datasets.keep(registry, request.file)
@@ -72,16 +75,7 @@ def train(context: Context, request: Request, *, name: str | None = None, worker
     waiting = locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already"))
     with writing_files(registry, context), waiting:
         done = _already(registry, spec, seeds, save_every, name, context)
-        return done or _train(registry, context, engine, data, request, name)
-
-
-def _bring_back(registry: Registry, spec: RunSpec, name: str | None, context: Context) -> None:
-    """The group of this run, if it was removed: what is asked for is there already."""
-    with registry.read() as connection:
-        found = runs.find_run(connection, spec)
-        group = groups.by_id(connection, found[1]) if found else None
-    if group is not None:
-        bring_back(registry, context, group.key, name)
+        return done or _train(registry, context, engine, data, fixed, request, name)
 
 
 def _load(context: Context, spec: RunSpec, file: DataFile | None) -> Data:
@@ -109,6 +103,10 @@ def _already(
         if len(members) < seeds or any(m.status not in ("complete", "failed") for m in members):
             return None
         group = groups.by_id(connection, found[1])
+    if group.deleted_at is not None:
+        bring_back(registry, context, group.key, name)
+    with registry.read() as connection:
+        group = groups.by_id(connection, group.id)
         metrics = runs.metrics_of(connection, [m.id for m in members])
     if name is not None and name != group.name:
         context.say(f"the group is already called {group.name}; nid group rename {group.name} {name} renames it")
@@ -131,24 +129,22 @@ def _train(
     context: Context,
     engine: Engine,
     data: Data,
+    tensors: State,
     request: Request,
     name: str | None,
 ) -> Trained:
     spec, seeds, own = request.spec, request.seeds, request.own
     device = context.torch_device()
     text = own.text if own else None
-    fixed = _draw_fixed(registry, spec, text, data)
+    bring_back(registry, context, _key(spec, tensors), name)
+    fixed = write_fixed(registry, tensors)
     origin, fingerprint = invocations.describe("train", context.argv, str(device)), data.fingerprint()
     if registry.on_network:
         context.say(
             f"{registry.folder} is on a network file system: SQLite uses a rollback journal there, and is slower"
         )
-    key = groups.group_key(spec, fixed.hash if fixed else None)
-    bring_back(registry, context, key, name)
     if own is not None:
-        with registry.read() as connection:
-            known = groups.by_key(connection, key)
-        own.prepare(registry, context, spec, known, seeds)
+        starts.lay(registry, context, own, spec, seeds)
     with recording(registry, "epochs up to each model's last checkpoint are kept") as call:
         with registry.write() as connection:
             refuse_training_elsewhere(connection, spec)
@@ -178,14 +174,20 @@ def _train(
     return Trained(group, members, metrics, [t.number for t in tasks], problems)
 
 
-def _draw_fixed(registry: Registry, spec: RunSpec, description: str | None, data: Data) -> FixedFile | None:
-    """Draws the group's fixed tensors, and writes them with what the network reads of the data's constants."""
+def _draw_fixed(request: Request, data: Data) -> State:
+    """The group's fixed tensors, with what the network reads of the data's constants."""
     from nid_cli.nets.symmetry import draw_fixed, rule_of
 
-    graph = graph_of(spec, description)
+    spec = request.spec
+    graph = graph_of(spec, request.own.text if request.own else None)
     drawn = draw_fixed(rule_of(spec.symmetry.name), graph, spec.symmetry.num_fixed, mask_seed(spec))
-    constants = {name: data.constants[name] for name in graph.constants - drawn.keys()}
-    return write_fixed(registry, drawn | constants)
+    return drawn | {name: data.constants[name] for name in graph.constants - drawn.keys()}
+
+
+def _key(spec: RunSpec, fixed: State) -> str:
+    from nid_cli.nets.symmetry import fixed_hash
+
+    return groups.group_key(spec, fixed_hash(fixed))
 
 
 def _task(

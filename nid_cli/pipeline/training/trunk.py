@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nid_cli import files
+from nid_cli.errors import IntegrityError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.engines import Engine
 from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Message, Saved, Task
@@ -31,10 +33,10 @@ def run(context: Context, engine: Engine, tasks: list[Task], data: Data) -> Gene
     """
     from nid_cli.pipeline.training.member import where_cut_off
 
-    bare = [task for task in tasks if task.spec.spawn_epoch is not None and where_cut_off(task) is None]
+    bare = [task for task in tasks if task.spec.spawn_epoch is not None and where_cut_off(task.folder) is None]
     if bare:
         trunk = _trunk(bare[0])
-        if not _is_whole(trunk):
+        if not is_whole(trunk.folder):
             (trunk.folder / artifacts.RESUME).unlink(missing_ok=True)
         said: list[EpochDone | Saved] = []
         failure = None
@@ -45,12 +47,14 @@ def run(context: Context, engine: Engine, tasks: list[Task], data: Data) -> Gene
                     said.append(message)
                 elif isinstance(message, Failed):
                     failure = message
-        for task in bare:
-            if failure is None or failure.epoch is not None:
+        # One that diverged at once saved nothing.
+        diverged = failure is not None and failure.epoch is not None
+        if failure is None or (diverged and any(isinstance(message, Saved) for message in said)):
+            for task in bare:
                 copy(trunk, task)
         if failure is not None:
             for task in bare:
-                yield from (_of_copy(message, task) for message in said if failure.epoch is not None)
+                yield from (_of_copy(message, task) for message in said if diverged)
                 yield Failed(task.model_id, failure.epoch, f"the trunk of all copies: {failure.reason}")
             tasks = [task for task in tasks if task not in bare]
     if tasks:
@@ -68,22 +72,28 @@ def _trunk(first: Task) -> Task:
     )
 
 
-def _is_whole(trunk: Task) -> bool:
-    """Whether all that it saved is there: copies need its first checkpoints as well as its last."""
+def is_whole(folder: Path) -> bool:
+    """Whether all that a trunk saved is in its folder: copies need its first checkpoints as well as its last."""
     from nid_cli.pipeline.training.member import where_cut_off
 
-    if (found := where_cut_off(trunk)) is None:
+    if (found := where_cut_off(folder)) is None:
         return False
     saved = found[0].saved
-    return all(artifacts.read_if(trunk.folder / own["name"], own["sha256"]) is not None for own in saved)
+    return all(artifacts.read_if(folder / own["name"], own["sha256"]) is not None for own in saved)
 
 
 def copy(trunk: Task, task: Task) -> None:
-    """Gives a copy what the trunk saved; the resume file last, so that what was begun is whole or begun again."""
+    """Gives a copy what the trunk saved; the resume file last, so that what was begun is whole or begun again.
+
+    Raises:
+        IntegrityError: what the trunk saved is not there, or damaged.
+    """
     from nid_cli.pipeline.training.member import where_cut_off
 
-    if (found := where_cut_off(trunk)) is None:
-        return
+    if (found := where_cut_off(trunk.folder)) is None:
+        raise IntegrityError(
+            f"the trunk of all copies cannot be read from {trunk.folder}", "the same command trains it again"
+        )
     for own in found[0].saved:
         content = artifacts.read_verified(trunk.folder / own["name"], own["sha256"])
         files.write_atomic(task.folder / own["name"], content)
