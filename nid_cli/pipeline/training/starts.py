@@ -66,7 +66,7 @@ def refuse_other_code(
     with registry.read() as connection:
         group = groups.by_key(connection, key)
     if group is not None:
-        _refuse_other_start(registry, code, spec, group)
+        _refuse_other_start(registry, code, spec, group, lacking)
 
 
 def lay(registry: Registry, context: Context, own: OwnNetwork, spec: RunSpec, seeds: int) -> None:
@@ -124,8 +124,12 @@ def _begins(registry: Registry, spec: RunSpec, member: int) -> Path:
     return folder if spec.spawn_epoch is None else folder.parent / runs.TRUNK
 
 
-def _refuse_other_start(registry: Registry, code: Code, spec: RunSpec, group: Group) -> None:
-    """Two functions may make the same calls and draw otherwise: their models are no group."""
+def _refuse_other_start(registry: Registry, code: Code, spec: RunSpec, group: Group, lacking: list[int]) -> None:
+    """Two functions may make the same calls and draw otherwise: their models are no group.
+
+    Args:
+        lacking: members of the run ``spec`` that begin again with this code, whatever they began with.
+    """
     from nid_cli.nets.storage import from_bytes
     from nid_cli.nets.symmetry import lay_over, rule_of
 
@@ -137,6 +141,8 @@ def _refuse_other_start(registry: Registry, code: Code, spec: RunSpec, group: Gr
         members = [m for m in runs.models_of(connection, group_id=group.id) if m.init_seed is not None]
         hashes = {m.run_id: runs.run_hash(connection, m.run_id) for m in members}
     for member in members:
+        if hashes[member.run_id] == spec.hash and member.member in lacking:
+            continue
         begins = registry.file(runs.model_folder(hashes[member.run_id], member.member))
         if spec.spawn_epoch is not None:
             begins = begins.parent / runs.TRUNK
