@@ -63,6 +63,23 @@ def nid(tmp_path: Path) -> Run:
     return lambda *arguments, **environment: execute(tmp_path, *arguments, **environment)
 
 
+def in_process(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Run:
+    """The command line in this process, in ``folder``; models are trained here too, so that no import is waited for."""
+    from nid_cli.cli.app import run
+    from nid_cli.pipeline.engines import ENGINES
+
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("NID_REGISTRY", raising=False)
+    monkeypatch.setitem(ENGINES, "cpu", ENGINES["cuda"])
+
+    def call(*arguments: str) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        code = run(list(arguments))
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call
+
+
 class Terminal:
     """The command line in this process, in a folder that has a registry: cheap enough to be called often."""
 

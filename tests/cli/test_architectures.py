@@ -32,8 +32,10 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return Terminal(tmp_path, capsys)
 
 
-@pytest.mark.parametrize("symmetry", ["standard", "w", "sigma", "syre"])
-@pytest.mark.parametrize("arch", list(NETWORKS))
+@pytest.mark.parametrize(
+    ("arch", "symmetry"),
+    [("vit", "w"), ("vit", "sigma"), ("gpt", "syre"), ("gpt", "sigma"), ("gcn", "standard"), ("gcn", "w")],
+)
 def test_every_architecture_under_every_type(there: Terminal, arch: str, symmetry: str) -> None:
     epochs = () if "--epochs" in NETWORKS[arch] else ("--epochs", "2")
     made = there.records("train", "--arch", arch, *NETWORKS[arch], *epochs, "--symmetry", symmetry)
@@ -70,10 +72,8 @@ def test_a_standard_groups_graph_is_part_of_what_it_is(there: Terminal) -> None:
 @pytest.mark.parametrize(
     ("more", "kept"),
     [
-        (("--epochs", "60"), [0, 20, 40, 60]),
         (("--epochs", "20"), [0, 20]),
         (("--epochs", "40", "--save-every", "7"), [0, 7, 14, 21, 28, 35, 40]),
-        (("--epochs", "30", "--save-every", "30"), [0, 30]),
         (("--epochs", "40", "--spawn-epoch", "4"), [0, 4, 20, 40]),
     ],
 )

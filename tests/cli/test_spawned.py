@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, records
+from tests.conftest import Run, in_process, records
 
 SMALL = ("train", "--width", "8", "--epochs", "4", "--save-every", "3", "--data", "train-size=200")
 
@@ -21,6 +21,12 @@ def digests(folder: Path) -> dict[str, str]:
     """The checkpoints below ``folder`` by model (or trunk) and epoch."""
     found = (folder / ".nid/runs").rglob("*.safetensors")
     return {f"{p.parent.name}/{p.stem}": hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(found)}
+
+
+@pytest.fixture
+def nid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Run:
+    """The command line in an empty folder."""
+    return in_process(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("symmetry", ["standard", "w"])
