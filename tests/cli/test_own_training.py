@@ -17,6 +17,7 @@ import pytest
 from safetensors.torch import load_file
 
 from nid_cli.errors import NidError
+from nid_cli.pipeline.engines import ENGINES
 from nid_cli.pipeline.training import trunk
 from nid_cli.pipeline.training.tasks import Message, Saved
 from tests.cli.test_train import tree
@@ -55,6 +56,8 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     np.savez(tmp_path / "words.npz", **words())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NID_REGISTRY", raising=False)
+    # Worker processes take longer to start than these networks to train; those that are killed have them.
+    monkeypatch.setitem(ENGINES, "cpu", ENGINES["cuda"])
     return Terminal(tmp_path, capsys)
 
 
