@@ -134,6 +134,20 @@ class Output(nn.Module):
         return self.output(torch.tanh(self.hidden(x.flatten(1))))
 
 
+class Detached(Output):
+    """A layer that learns nothing, of which what it computes says nothing."""
+
+    def forward(self, x):
+        return self.output(torch.tanh(self.hidden(x.flatten(1))).detach())
+
+
+class Unwatched(Output):
+    def forward(self, x):
+        with torch.no_grad():
+            x = torch.tanh(self.hidden(x.flatten(1)))
+        return self.output(x)
+
+
 class Shorter(Tokens):
     def forward(self, x):
         return super().forward(x)[:, 1:]

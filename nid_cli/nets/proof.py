@@ -215,6 +215,54 @@ def _held(
     return Agreement(errors[0], errors[-1], max(statistics, default=0.0))
 
 
+def differing_gradient(
+    module: nn.Module, description: Description, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int = 0
+) -> str | None:
+    """The parameter whose gradient is another in the module than in its description, in evaluation; None: none is.
+
+    Of one random linear function of the outputs (which must be a tensor), in float64 where the module can. A
+    ``detach`` or ``no_grad`` in a module's code leaves no trace in what it computes, but in what it learns.
+    """
+    try:
+        return _differing(module, description, state, inputs, seed, torch.float64)
+    except (RuntimeError, TypeError):
+        return _differing(module, description, state, inputs, seed, torch.float32)
+
+
+def _differing(
+    module: nn.Module,
+    description: Description,
+    state: Mapping[str, Tensor],
+    inputs: Sequence[Tensor],
+    seed: int,
+    dtype: torch.dtype,
+) -> str | None:
+    def cast(x: Tensor) -> Tensor:
+        return x.detach().to(dtype, copy=True) if x.dtype == torch.float32 else x.detach().clone()
+
+    own = copy.deepcopy(module).to(dtype).eval()
+    named = {**dict(own.named_buffers()), **dict(own.named_parameters())}
+    stored = {name: cast(tensor) for name, tensor in state.items()}
+    with torch.no_grad():
+        for name in stored.keys() & named.keys():
+            named[name].copy_(stored[name])
+    leaves = {name: stored[name].requires_grad_() for name in description.parameters if name not in description.frozen}
+    given = {one.name: cast(x) for one, x in zip(description.inputs, inputs, strict=True)}
+    with _floating(dtype):
+        theirs = own(*map(cast, inputs))
+        ours = run(plan_of(description, dtype), stored, given, (description.output,), False)[description.output]
+        weights = torch.randn(theirs.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+        for outputs in (theirs, ours):
+            if outputs.requires_grad:
+                (outputs * weights).sum().backward()
+    bound = 1e-6 if dtype == torch.float64 else 1e-3
+    for name, leaf in leaves.items():
+        expected, found = (torch.zeros_like(leaf) if t.grad is None else t.grad for t in (named[name], leaf))
+        if not float((found - expected).abs().max()) <= bound * max(float(expected.abs().max()), 1e-30):
+            return name
+    return None
+
+
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """The greatest difference over the greatest magnitude; infinite where either is not finite."""
     difference, scale = float((found - expected).abs().max()), float(expected.abs().max())

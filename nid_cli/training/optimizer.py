@@ -75,14 +75,14 @@ class ConstrainedOptimizer:
                 self._shorten(self.clip)
             if not self.decoupled:
                 for name, anchor in self.constraint.anchor.items():
-                    gradient = self.parameters[name].grad
-                    assert gradient is not None
-                    gradient.add_(anchor, alpha=-self.weight_decay)
+                    if (gradient := self.parameters[name].grad) is not None:
+                        gradient.add_(anchor, alpha=-self.weight_decay)
             self.torch.step()
             if self.decoupled:
                 rate = self.torch.param_groups[0]["lr"] * self.weight_decay
                 for name, anchor in self.constraint.anchor.items():
-                    self.parameters[name].add_(anchor, alpha=rate)
+                    if self.parameters[name].grad is not None:  # else torch decays nothing either
+                        self.parameters[name].add_(anchor, alpha=rate)
             for name, (index, values) in self.constraint.pinned.items():
                 self.parameters[name].view(-1).index_copy_(0, index, values)
 

@@ -267,6 +267,8 @@ def test_a_dry_run_says_the_recipe_and_can_be_read_back(there: Terminal) -> None
         (("--arch", "nets.py:Conv", "--width", "3"), "width is for the architectures of nid"),
         (("--arch", "nets.py:Conv", "--model-arg", "classes=4"), "has 4 outputs"),
         (("--arch", "nets.py:Bare"), "no weighted layer"),
+        (("--arch", "nets.py:Detached"), "hidden.weight does not learn"),
+        (("--arch", "nets.py:Unwatched"), "hidden.weight does not learn"),
         (("--arch", "nets.py:Seedless"), "draws other values of scale each time from the same seed"),
         (("--arch", "nets.py:Fourier"), "frequencies is a constant of the network, but another one in each model"),
         (("--arch", "nets.py:Tokens"), "does not run on inputs of 1x8x8"),

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from nid_cli.graphs import graph_of
 from nid_cli.nets.functional import forward
-from nid_cli.nets.symmetry import constraint, draw_fixed, initial_state, rule_of
+from nid_cli.nets.symmetry import Constraint, constraint, draw_fixed, initial_state, rule_of
 from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
 from tests.conftest import small_spec
 
@@ -128,6 +128,16 @@ def test_a_warmup_longer_than_the_training_only_rises() -> None:
     assert [learning_rate(spec.optimizer, 2, e, s, 2) for e in (1, 2) for s in (0, 1)] == pytest.approx(
         [0.1, 0.2, 0.3, 0.4]
     )
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "adam"])
+def test_what_has_no_gradient_is_left_alone(optimizer: str) -> None:
+    spec = small_spec(symmetry="syre", optimizer=optimizer, weight_decay=0.5, lr=0.1)
+    used, unused = (torch.ones(3, requires_grad=True) for _ in range(2))
+    anchor = {"used": torch.full((3,), 5.0), "unused": torch.full((3,), 5.0)}
+    own = ConstrainedOptimizer(spec.optimizer, {"used": used, "unused": unused}, Constraint(anchor=anchor))
+    own.step((used * 0).sum())
+    assert torch.equal(unused, torch.ones(3)) and (used > 1).all()
 
 
 def test_optimizer_state_round_trips() -> None:

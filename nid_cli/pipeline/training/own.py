@@ -62,8 +62,25 @@ def take(context: Context, reference: str, model_args: Mapping[str, Any], data: 
     needed = measures_of(data)
     taken = take_in(reference, model_args, InputText(needed.shape, needed.vocabulary), context.say)
     refuse_unfit(taken.symmetric.graph, data)
+    _refuse_other_gradients(reference, model_args, taken)
     context.say(taken.symmetric.sentence(arch))
     return OwnNetwork(arch, taken.text, Code(reference, dict(model_args), taken))
+
+
+def _refuse_other_gradients(reference: str, model_args: Mapping[str, Any], taken: TakenIn) -> None:
+    """What a network learns must be what its module would."""
+    from nid_cli.nets.example import example
+    from nid_cli.nets.proof import differing_gradient
+    from nid_cli.nets.trial import only_tensor
+    from nid_cli.pipeline.importing.models import build_module
+
+    module, described = build_module(reference, model_args), taken.symmetric.graph.description
+    module.register_forward_hook(lambda _module, _inputs, output: only_tensor(output))
+    if (name := differing_gradient(module, described, taken.state, example(described.inputs))) is not None:
+        raise UsageError(
+            f"{name} does not learn in the network what it learns as a list of calls: its gradient differs",
+            "detach and no_grad leave no trace in calls; requires_grad_(False) freezes a layer",
+        )
 
 
 @contextmanager
