@@ -34,7 +34,7 @@ def refuse_unfit(graph: Graph, data: DataSpec) -> None:
     if graph.outputs < needed.outputs or (needed.targets == "labels" and graph.outputs != needed.outputs):
         raise UsageError(
             f"the network has {graph.outputs} outputs, but the data set {data.name} has {needed.outputs} "
-            f"{needed.targets}",
+            f"{'labels' if needed.targets == 'labels' else 'classes'}",
             "--model-arg KEY=VALUE gives arguments to the function, such as num_classes",
         )
 

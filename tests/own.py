@@ -148,6 +148,39 @@ class Unwatched(Output):
         return self.output(x)
 
 
+class Causal(Tokens):
+    """A mask of infinities among its buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(5))
+
+    def forward(self, x):
+        return self.head(self.layer(self.embed(x), src_mask=self.mask))
+
+
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = nn.LazyLinear(6), nn.Linear(6, 10)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.hidden(x.flatten(1))))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(8, 5, batch_first=True), nn.Linear(5, 10)
+
+    def forward(self, x):
+        return self.head(self.lstm(x.flatten(1, 2))[0][:, -1])
+
+
+def frozen():
+    return Output().requires_grad_(False)
+
+
 class Shorter(Tokens):
     def forward(self, x):
         return super().forward(x)[:, 1:]

@@ -12,7 +12,17 @@ from nid_cli.graphs import network_of
 from nid_cli.nets import ARCHITECTURES, Graph
 from nid_cli.nets.description import Description
 from nid_cli.recipes.tables import GENERAL, OWN, RECIPES, Settings
-from nid_cli.specs import FIELDS, SYMMETRIES, DataSpec, Kappa, NetworkSpec, RunSpec, by_layer, symmetry_name
+from nid_cli.specs import (
+    FIELDS,
+    SYMMETRIES,
+    DataSpec,
+    Kappa,
+    NetworkSpec,
+    RunSpec,
+    by_layer,
+    parse_by_layer,
+    symmetry_name,
+)
 
 # Settings of a command that are no part of what a run is.
 CALL_SETTINGS = ("seeds", "save_every")
@@ -98,6 +108,8 @@ def _network(values: Settings, data: DataSpec, description: str | None) -> tuple
     graph = network_of(network, data, values["symmetry"], description)
     if not graph.weighted:
         raise UsageError(f"{network.arch} has no weighted layer (linear, convolution, addmm): nothing to train here")
+    if not graph.trained:
+        raise UsageError(f"nothing of {network.arch} is trained: all of its parameters are frozen")
     return network, graph
 
 
@@ -126,6 +138,9 @@ def _resolve(options: Settings, data: DataSpec, description: str | None) -> tupl
     values = {**recipe, **options, "arch": arch, "dataset": dataset}
     values["symmetry"] = symmetry_name(values.get("symmetry", "standard"))
     values["init"] = values["symmetry"]
+    for name in ("kappa", "num_fixed"):
+        if isinstance(values[name], str):  # in a configuration file, as the option takes it
+            values[name] = parse_by_layer(values[name], name.replace("_", "-"))
     if callable(values["warmup"]):
         values["warmup"] = values["warmup"](values["epochs"])
     values = _numbers(values)

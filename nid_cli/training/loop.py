@@ -98,7 +98,8 @@ def train_model(
         metrics = tally.result()
         event = epoch_event(epoch, began, {"train": metrics})
         losses_finite = all(math.isfinite(m.loss) for m in event.metrics.values())
-        if not losses_finite or not all(tensor.isfinite().all() for tensor in event.snapshot.state.values()):
+        moving = (event.snapshot.state[name] for name in (*graph.parameters, *graph.running))  # masks hold infinities
+        if not losses_finite or not all(tensor.isfinite().all() for tensor in moving):
             raise Diverged(epoch)
         yield event
 

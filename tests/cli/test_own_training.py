@@ -207,6 +207,20 @@ def test_a_layer_may_be_called_output(there: Terminal) -> None:
     assert [r["full_dimension"] for r in found] == [64, 6, 10]
 
 
+@pytest.mark.parametrize(("name", "data"), [("Causal", "words.npz"), ("Lazy", "digits"), ("Recurrent", "digits")])
+def test_masks_of_infinities_lazy_and_recurrent_layers(there: Terminal, name: str, data: str) -> None:
+    made = there.records("train", "--arch", f"nets.py:{name}", "--dataset", data, "--symmetry", "w", "--epochs", "1")
+    assert [r["status"] for r in made] == ["complete"] * 2
+    assert ("trained freely in lstm.weight" in there.errors) == (name == "Recurrent")
+
+
+def test_a_configuration_may_hold_patterns(there: Terminal) -> None:
+    Path("run.toml").write_text('arch = "vit"\nsymmetry = "w"\nkappa = "0.5,head=2"\nnum_fixed = {"blocks.*" = 1}\n')
+    assert there("train", "--config", "run.toml", "--dry-run") == 0, there.errors
+    said = tomllib.loads(there.printed)
+    assert said["kappa"] == [0.5] * 13 + [2.0] and said["num_fixed"] == [1] * 13 + [32]
+
+
 def test_tokens_in_a_file_go_on_from_the_registry_alone(there: Terminal) -> None:
     made = there.records(
         "train", "--arch", "nets.py:Tokens", "--dataset", "words.npz", "--symmetry", "w", "--epochs", "2"
@@ -267,6 +281,8 @@ def test_a_dry_run_says_the_recipe_and_can_be_read_back(there: Terminal) -> None
         (("--arch", "nets.py:Conv", "--width", "3"), "width is for the architectures of nid"),
         (("--arch", "nets.py:Conv", "--model-arg", "classes=4"), "has 4 outputs"),
         (("--arch", "nets.py:Bare"), "no weighted layer"),
+        (("--arch", "nets.py:frozen", "--symmetry", "w"), "all of its parameters are frozen"),
+        (("--arch", "nets.py:Output", "--arch-name", "mlp"), "is the name of an architecture of nid"),
         (("--arch", "nets.py:Detached"), "hidden.weight does not learn"),
         (("--arch", "nets.py:Unwatched"), "hidden.weight does not learn"),
         (("--arch", "nets.py:Seedless"), "draws other values of scale each time from the same seed"),

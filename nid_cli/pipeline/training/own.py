@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nid_cli.data.catalog import measures_of
 from nid_cli.errors import UsageError
 from nid_cli.fitting import refuse_unfit
+from nid_cli.nets import ARCHITECTURES
 from nid_cli.pipeline.context import Context
 from nid_cli.registry import groups
 from nid_cli.specs import DataSpec, InputText
@@ -30,10 +31,15 @@ class Code:
 
     def draw(self, seed: int) -> State:
         """The parameters and buffers of a fresh module, drawn from ``seed``."""
+        from torch.nn.parameter import is_lazy
+
+        from nid_cli.nets.example import example
         from nid_cli.pipeline.importing.models import build_module
 
         with _drawing_from(seed):
             module = build_module(self.reference, self.model_args)
+            if any(is_lazy(tensor) for tensor in [*module.parameters(), *module.buffers()]):
+                module(*example(self.taken.symmetric.graph.description.inputs))  # lazy ones draw when they see a sample
         own = {name: tensor.detach() for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
         state = {name: own.get(name, constant).to(constant.dtype) for name, constant in self.taken.state.items()}
         if strange := [name for name, tensor in state.items() if tensor.shape != self.taken.state[name].shape]:
@@ -59,6 +65,8 @@ def take(context: Context, reference: str, model_args: Mapping[str, Any], data: 
     from nid_cli.pipeline.importing.networks import take_in
 
     groups.check_name(arch, "an architecture's")
+    if arch in ARCHITECTURES:
+        raise UsageError(f"{arch} is the name of an architecture of nid", "--arch-name gives yours another")
     needed = measures_of(data)
     taken = take_in(reference, model_args, InputText(needed.shape, needed.vocabulary), context.say)
     refuse_unfit(taken.symmetric.graph, data)
@@ -75,6 +83,7 @@ def _refuse_other_gradients(reference: str, model_args: Mapping[str, Any], taken
     from nid_cli.pipeline.importing.models import build_module
 
     module, described = build_module(reference, model_args), taken.symmetric.graph.description
+    module(*example(described.inputs))  # lazy parameters come to be
     module.register_forward_hook(lambda _module, _inputs, output: only_tensor(output))
     if (name := differing_gradient(module, described, taken.state, example(described.inputs))) is not None:
         raise UsageError(

@@ -5,6 +5,7 @@ Whoever only asks what a training would be needs neither torch nor the registry.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nid_cli import recipes
 from nid_cli.data.catalog import is_data_file
 from nid_cli.errors import UsageError
+from nid_cli.graphs import graph_of
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.importing.models import is_model
 from nid_cli.specs import RunSpec
@@ -72,4 +74,20 @@ def requested(context: Context, settings: Mapping[str, Any]) -> Request:
     elif surplus := [name for name in OF_CODE if name in settings]:
         raise UsageError(f"--{surplus[0].replace('_', '-')} goes with --arch FILE.py:FUNCTION", "leave it out")
     spec, call = recipes.resolve(known, file.spec if file else None, own.text if own else None)
+    if own is not None and spec.symmetry.name != "standard":
+        _tell_what_stays(context, spec, own.text)
     return Request(spec, call["seeds"], call["save_every"], file, own)
+
+
+def _tell_what_stays(context: Context, spec: RunSpec, description: str) -> None:
+    """Matrices that no weighted layer reads, recurrent ones for example, keep the symmetries that they have."""
+    graph = graph_of(spec, description)
+    bound = {layer.weight for layer in graph.weighted}
+    free = [name for name, shape in graph.parameters.items() if len(shape) > 1 and name not in bound]
+    if free:
+        share = 100 * sum(math.prod(graph.parameters[name]) for name in free) / graph.parameter_count
+        shown = ", ".join(free[:4]) + (", ..." if len(free) > 4 else "")
+        context.say(
+            f"{spec.symmetry.name} acts on the {len(bound)} weighted layers alone; "
+            f"{share:.0f} % of the parameters are trained freely in {shown}"
+        )
