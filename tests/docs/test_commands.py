@@ -25,8 +25,8 @@ from tests.docs.pages import PAGES, ROOT, calls, parts
 
 # What is put in the place of what takes minutes, or needs files that are not here; in this order.
 SMALLER = {
-    r"\bnid train\b": "nid train --seeds 2 --epochs 1 --save-every 1",
-    r"\bnid train (?!.*--arch resnet)": "nid train --width 8 ",
+    r"\bnid train\b(?! --group)": "nid train --seeds 2 --epochs 1 --save-every 1",
+    r"\bnid train (?!--group|.*--arch (resnet|nets))": "nid train --width 8 ",
     r"(?<=--width )64": "8",
     r"(?<= --seeds )[3-9]": "2",
     r"(?<=--epochs )[1-9]\d*": "1",
