@@ -148,6 +148,27 @@ class Unwatched(Output):
         return self.output(x)
 
 
+class Overwritten(Output):
+    """What the backward pass needs is overwritten, so torch cannot train it."""
+
+    def forward(self, x):
+        return self.output(torch.tanh(self.hidden(x.flatten(1))).mul_(2.0))
+
+
+class Regular(nn.Module):
+    """Dropout, a batch norm, a frozen layer, one that nothing calls, and one that is called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.norm, self.drop = nn.Linear(64, 6), nn.BatchNorm1d(6), nn.Dropout(0.5)
+        self.fixed, self.idle = nn.Linear(6, 6).requires_grad_(False), nn.Linear(2, 2)
+        self.twice, self.head = nn.Linear(6, 6), nn.Linear(6, 10)
+
+    def forward(self, x):
+        x = self.fixed(self.drop(torch.relu(self.norm(self.hidden(x.flatten(1))))))
+        return self.head(torch.tanh(self.twice(torch.tanh(self.twice(x)))))
+
+
 class Causal(Tokens):
     """A mask of infinities among its buffers."""
 

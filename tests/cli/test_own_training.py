@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from nid_cli.errors import NidError
@@ -22,7 +23,7 @@ from nid_cli.pipeline.training import trunk
 from nid_cli.pipeline.training.tasks import Message, Saved
 from tests.cli.test_train import tree
 from tests.conftest import Run, Terminal, execute, records
-from tests.own import words, write_code
+from tests.own import module_of, words, write_code
 
 SMALL = ("--epochs", "2", "--data", "train-size=120")
 # Randomness that does not follow the seed, and a constant that does.
@@ -207,6 +208,21 @@ def test_a_layer_may_be_called_output(there: Terminal) -> None:
     assert [r["full_dimension"] for r in found] == [64, 6, 10]
 
 
+@pytest.mark.parametrize("name", ["Detached", "Unwatched"])
+def test_what_is_not_trained_here_may_detach(there: Terminal, name: str) -> None:
+    torch.save(module_of(Path("nets.py")).Output().state_dict(), "a.pt")
+    assert there("register", "a.pt", "--model", f"nets.py:{name}", "--dataset", "digits") == 0, there.errors
+    assert there("symmetries", f"nets.py:{name}", "--input", "1x8x8") == 0, there.errors
+
+
+@pytest.mark.parametrize("symmetry", ["standard", "syre"])
+def test_dropout_norms_frozen_idle_and_repeated_layers_learn_as_their_module(there: Terminal, symmetry: str) -> None:
+    made = there.records(
+        "train", "--arch", "nets.py:Regular", "--symmetry", symmetry, "--epochs", "1", "--data", "train-size=120"
+    )
+    assert [r["status"] for r in made] == ["complete"] * 2
+
+
 @pytest.mark.parametrize(("name", "data"), [("Causal", "words.npz"), ("Lazy", "digits"), ("Recurrent", "digits")])
 def test_masks_of_infinities_lazy_and_recurrent_layers(there: Terminal, name: str, data: str) -> None:
     made = there.records("train", "--arch", f"nets.py:{name}", "--dataset", data, "--symmetry", "w", "--epochs", "1")
@@ -285,6 +301,7 @@ def test_a_dry_run_says_the_recipe_and_can_be_read_back(there: Terminal) -> None
         (("--arch", "nets.py:Output", "--arch-name", "mlp"), "is the name of an architecture of nid"),
         (("--arch", "nets.py:Detached"), "hidden.weight does not learn"),
         (("--arch", "nets.py:Unwatched"), "hidden.weight does not learn"),
+        (("--arch", "nets.py:Overwritten"), "no gradients to train it by; torch says: one of the variables"),
         (("--arch", "nets.py:Seedless"), "draws other values of scale each time from the same seed"),
         (("--arch", "nets.py:Fourier"), "frequencies is a constant of the network, but another one in each model"),
         (("--arch", "nets.py:Tokens"), "does not run on inputs of 1x8x8"),
@@ -324,10 +341,6 @@ def test_what_cannot_be_is_said_and_leaves_nothing(there: Terminal, arguments: t
 
 
 def test_a_group_that_was_registered_has_no_training_to_go_on_with(nid: Run, tmp_path: Path) -> None:
-    import torch
-
-    from tests.own import module_of
-
     code = module_of(write_code(tmp_path))
     torch.save(code.Conv().state_dict(), tmp_path / "a.pt")
     assert nid("register", "a.pt", "--model", "nets.py:Conv", "--dataset", "digits").returncode == 0

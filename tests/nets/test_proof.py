@@ -11,7 +11,7 @@ from torch import nn
 
 from nid_cli.nets.axes import Axes, Leaf, Pinned
 from nid_cli.nets.export import export
-from nid_cli.nets.proof import agree, prove, random_tensors, symmetries_of
+from nid_cli.nets.proof import agree, differing_gradient, prove, random_tensors, symmetries_of
 from tests.nets.modules import ROWS
 
 
@@ -88,3 +88,40 @@ def test_rounding_is_told_from_differences(monkeypatch: pytest.MonkeyPatch) -> N
     with torch.no_grad():
         module[4].bias[0] += 1e-5
     assert agree(module, described, kept, [x]).evaluation > 1e-7
+
+
+class Attending(nn.Module):
+    """Attention whose keys have biases, which a softmax takes no notice of: their gradient is rounding alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.out = (nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out((self.query(x) @ self.key(x).mT / 3).softmax(-1) @ x)
+
+
+class Otherwise(Attending):
+    """The same, rounded otherwise."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out((self.query(x) / 3 @ self.key(x).mT).softmax(-1) @ x)
+
+
+class Half(Attending):
+    """The keys learn by half of what they do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        key = self.key(x)
+        return self.out((self.query(x) @ (key + key.detach()).mT / 6).softmax(-1) @ x)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kind", "expected"), [(Attending, None), (Otherwise, None), (Half, "key.weight")])
+def test_gradients_differ_by_more_than_rounding(kind: type[Attending], expected: str | None, seed: int) -> None:
+    torch.manual_seed(seed)
+    module, other = Attending(), kind()
+    described, state, *_ = export(module, ROWS)
+    other.load_state_dict(state)
+    assert differing_gradient(other, described, state, [torch.randn(4, 5, 16)]) == expected
+    assert all(parameter.grad is None for parameter in other.parameters())

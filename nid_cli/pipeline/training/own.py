@@ -76,7 +76,11 @@ def take(context: Context, reference: str, model_args: Mapping[str, Any], data: 
 
 
 def _refuse_other_gradients(reference: str, model_args: Mapping[str, Any], taken: TakenIn) -> None:
-    """What a network learns must be what its module would."""
+    """What a network learns must be what its module would.
+
+    Raises:
+        UsageError: it is not, or torch cannot go back through the module.
+    """
     from nid_cli.nets.example import example
     from nid_cli.nets.proof import differing_gradient
     from nid_cli.nets.trial import only_tensor
@@ -85,7 +89,14 @@ def _refuse_other_gradients(reference: str, model_args: Mapping[str, Any], taken
     module, described = build_module(reference, model_args), taken.symmetric.graph.description
     module(*example(described.inputs))  # lazy parameters come to be
     module.register_forward_hook(lambda _module, _inputs, output: only_tensor(output))
-    if (name := differing_gradient(module, described, taken.state, example(described.inputs))) is not None:
+    try:
+        name = differing_gradient(module, described, taken.state, example(described.inputs))
+    except RuntimeError as error:
+        raise UsageError(
+            f"the network has no gradients to train it by; torch says: {str(error).splitlines()[0]}",
+            "an operation in place may overwrite what the backward pass needs: x = x * 2 in the place of x.mul_(2)",
+        ) from error
+    if name is not None:
         raise UsageError(
             f"{name} does not learn in the network what it learns as a list of calls: its gradient differs",
             "detach and no_grad leave no trace in calls; requires_grad_(False) freezes a layer",
