@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -63,19 +65,20 @@ def nid(tmp_path: Path) -> Run:
     return lambda *arguments, **environment: execute(tmp_path, *arguments, **environment)
 
 
-def in_process(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Run:
+def in_process(folder: Path, patch: pytest.MonkeyPatch) -> Run:
     """The command line in this process, in ``folder``; models are trained here too, so that no import is waited for."""
     from nid_cli.cli.app import run
     from nid_cli.pipeline.engines import ENGINES
 
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("NID_REGISTRY", raising=False)
-    monkeypatch.setitem(ENGINES, "cpu", ENGINES["cuda"])
+    patch.chdir(folder)
+    patch.delenv("NID_REGISTRY", raising=False)
+    patch.setitem(ENGINES, "cpu", ENGINES["cuda"])
 
     def call(*arguments: str) -> subprocess.CompletedProcess:
-        capsys.readouterr()
-        code = run(list(arguments))
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+        printed, said = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+            code = run(list(arguments))
+        return subprocess.CompletedProcess(arguments, code, printed.getvalue(), said.getvalue())
 
     return call
 
@@ -128,20 +131,9 @@ def records(done: subprocess.CompletedProcess) -> list[dict[str, Any]]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a registry: two small models of each symmetry type on digits. Read it, do not write to it."""
     folder = tmp_path_factory.mktemp("lab")
-    for symmetry in ("standard", "w", "sigma", "syre"):
-        done = execute(
-            folder,
-            "train",
-            "--symmetry",
-            symmetry,
-            "--width",
-            "24",
-            "--epochs",
-            "4",
-            "--save-every",
-            "2",
-            "--seeds",
-            "3",
-        )
-        assert done.returncode == 0, done.stderr
+    small = ("--width", "24", "--epochs", "4", "--save-every", "2", "--seeds", "3")
+    with pytest.MonkeyPatch.context() as patch:
+        run = in_process(folder, patch)
+        for symmetry in ("standard", "w", "sigma", "syre"):
+            assert run("train", "--symmetry", symmetry, *small).returncode == 0
     return folder

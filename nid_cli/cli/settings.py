@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +34,13 @@ def settings_of(**given: Any) -> dict[str, Any]:
     }
 
 
+def _one_of(choices: Iterable[str], said: str) -> Any:
+    """An option that takes one of ``choices``."""
+    names = list(choices)
+    option = typer.Option(metavar="|".join(names), help=said, autocompletion=options.among(names))
+    return Annotated[str | None, option]
+
+
 DECLARED: dict[str, Any] = {
     "arch": Annotated[
         str | None,
@@ -53,14 +61,7 @@ DECLARED: dict[str, Any] = {
     "data": options.DataParameters,
     "model_arg": options.ModelArgs,
     "arch_name": Annotated[str | None, typer.Option(metavar="NAME", help="What records call a MODEL [its FUNCTION].")],
-    "symmetry": Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(SYMMETRIES),
-            help="Symmetry type, or 0..3.",
-            autocompletion=options.among(SYMMETRIES),
-        ),
-    ],
+    "symmetry": _one_of(SYMMETRIES, "Symmetry type, or 0..3."),
     "kappa": Annotated[
         str | None,
         typer.Option(
@@ -72,13 +73,8 @@ DECLARED: dict[str, Any] = {
     "epochs": Annotated[int | None, typer.Option(metavar="N", help="Epochs; 0 is initialization only.")],
     "width": Annotated[int | None, typer.Option(metavar="N", help="Hidden units; of a resnet w, for 16w channels.")],
     "depth": Annotated[int | None, typer.Option(metavar="N", help="Linear layers; of a resnet 6n + 2.")],
-    "norm": Annotated[
-        str | None, typer.Option(metavar="|".join(NORMS), help="Normalization.", autocompletion=options.among(NORMS))
-    ],
-    "activation": Annotated[
-        str | None,
-        typer.Option(metavar="|".join(ACTIVATIONS), help="Activation.", autocompletion=options.among(ACTIVATIONS)),
-    ],
+    "norm": _one_of(NORMS, "Normalization."),
+    "activation": _one_of(ACTIVATIONS, "Activation."),
     "heads": Annotated[int | None, typer.Option(metavar="N", help="Heads of each attention (vit, gpt).")],
     "patch": Annotated[int | None, typer.Option(metavar="N", help="Side of a patch in pixels (vit).")],
     "tied": Annotated[
@@ -94,22 +90,12 @@ DECLARED: dict[str, Any] = {
     "lr": Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")],
     "weight_decay": Annotated[float | None, typer.Option(metavar="X", help="Weight decay.")],
     "momentum": Annotated[float | None, typer.Option(metavar="X", help="Momentum (sgd).")],
-    "optimizer": Annotated[
-        str | None,
-        typer.Option(metavar="|".join(OPTIMIZERS), help="Optimizer.", autocompletion=options.among(OPTIMIZERS)),
-    ],
+    "optimizer": _one_of(OPTIMIZERS, "Optimizer."),
     "milestones": Annotated[
         str | None, typer.Option(metavar="E[,E..]", help="Epochs after which the learning rate is multiplied by gamma.")
     ],
     "gamma": Annotated[float | None, typer.Option(metavar="X", help="Factor at each milestone.")],
-    "schedule": Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(SCHEDULES),
-            help="How the learning rate goes: by milestones, or to zero by a cosine.",
-            autocompletion=options.among(SCHEDULES),
-        ),
-    ],
+    "schedule": _one_of(SCHEDULES, "How the learning rate goes: by milestones, or to zero by a cosine."),
     "warmup": Annotated[
         float | None, typer.Option(metavar="E", help="Epochs in which the learning rate rises, from step to step.")
     ],

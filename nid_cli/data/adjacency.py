@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nid_cli.specs.measures import DENSE_NODES
+from nid_cli.specs.measures import ADJACENCY, DENSE_NODES, SOURCE, TARGET, WEIGHT
 
 
 def constants(pairs: Tensor, nodes: int) -> dict[str, Tensor]:
@@ -28,7 +28,7 @@ def constants(pairs: Tensor, nodes: int) -> dict[str, Tensor]:
     degree = torch.bincount(target, minlength=nodes)
     weight = (1 / (degree[source] * degree[target]).double().sqrt()).float()
     if nodes > DENSE_NODES:
-        return {"edges.source": source, "edges.target": target, "edges.weight": weight}
+        return {SOURCE: source, TARGET: target, WEIGHT: weight}
     dense = torch.zeros(nodes, nodes)
     dense[target, source] = weight
-    return {"adjacency": dense}
+    return {ADJACENCY: dense}

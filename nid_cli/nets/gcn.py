@@ -9,11 +9,7 @@ from nid_cli.nets.builder import Builder
 from nid_cli.nets.calls import INPUT, Batch, Value
 from nid_cli.nets.graph import Graph
 from nid_cli.specs import Measures
-from nid_cli.specs.measures import DENSE_NODES
-
-# Names of the constants that the data give: the normalized adjacency A as a matrix, or as A[target, source] = weight.
-ADJACENCY = "adjacency"
-SOURCE, TARGET, WEIGHT = "edges.source", "edges.target", "edges.weight"
+from nid_cli.specs.measures import ADJACENCY, DENSE_NODES, SOURCE, TARGET, WEIGHT
 
 
 def gcn(measures: Measures, *, width: int, depth: int, norm: str, activation: str, gated: bool) -> Graph:

@@ -1,8 +1,7 @@
-"""Proofs by running: permutations leave a network's outputs unchanged, and a network is what its module is."""
+"""Proof by running: permutations leave a network's outputs unchanged."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nid_cli.nets.bounds import plan_of
 from nid_cli.nets.description import Description
@@ -23,8 +22,6 @@ from nid_cli.nets.spaces import Symmetries, derive
 
 # Greatest relative change of the outputs in float64.
 TOLERANCE = 1e-9
-# A relative difference of outputs in float32 above which it must be told from rounding.
-ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def prove(
     still = identity(symmetries.spaces)
 
     def outputs(stored: Mapping[str, Tensor]) -> Tensor:
-        with torch.no_grad(), _floating(torch.float64):
+        with torch.no_grad(), floating(torch.float64):
             return run(plan, stored, given, (description.output,))[description.output]
 
     if not bool((before := outputs(tensors)).isfinite().all()):
@@ -109,7 +106,7 @@ def prove(
 
 
 @contextmanager
-def _floating(dtype: torch.dtype) -> Iterator[None]:
+def floating(dtype: torch.dtype) -> Iterator[None]:
     """What becomes of whole numbers that are divided, or whose sine is taken, is of this type."""
     was = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -149,127 +146,6 @@ def random_tensors(description: Description, state: Mapping[str, Tensor], seed: 
 def running_statistics(description: Description) -> set[str]:
     """The names of the buffers that norms keep their running statistics in."""
     return {name for call in description.calls for name in statistics(call)}
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Greatest relative differences between a module and its description: outputs, and running statistics."""
-
-    evaluation: float
-    training: float
-    statistics: float
-
-
-def agree(
-    module: nn.Module,
-    description: Description,
-    state: Mapping[str, Tensor],
-    inputs: Sequence[Tensor],
-    seed: int = 0,
-    training: bool = True,
-) -> Agreement:
-    """Runs the module and its description on the same inputs, in evaluation and one step in training (same seed).
-
-    The module, whose output must be a tensor, stays as it is. Where they differ in float32 by more than ``ROUNDING``,
-    deep networks may do so by rounding alone: then both run in float64, and those differences count if the module can.
-
-    Args:
-        training: whether the step in training is held, too.
-    """
-    found = _held(module, description, state, inputs, seed, training, torch.float32)
-    if max(found.evaluation, found.training, found.statistics) <= ROUNDING:
-        return found
-    try:
-        return _held(module, description, state, inputs, seed, training, torch.float64)
-    except (RuntimeError, TypeError):
-        return found  # the module's code casts to float32 itself
-
-
-def _held(
-    module: nn.Module,
-    description: Description,
-    state: Mapping[str, Tensor],
-    inputs: Sequence[Tensor],
-    seed: int,
-    training: bool,
-    dtype: torch.dtype,
-) -> Agreement:
-    def cast(x: Tensor) -> Tensor:
-        return x.to(dtype, copy=True) if x.dtype == torch.float32 else x.clone()
-
-    own = copy.deepcopy(module).to(dtype)
-    named = dict(own.named_buffers())
-    plan = plan_of(description, dtype)
-    given = {one.name: cast(x) for one, x in zip(description.inputs, inputs, strict=True)}
-    stored = {name: cast(tensor) for name, tensor in state.items()}
-    errors = []
-    for trains in (False, True) if training else (False,):
-        own.train(trains)
-        with torch.no_grad(), torch.random.fork_rng(), _floating(dtype):
-            torch.manual_seed(seed)
-            theirs = own(*map(cast, inputs))
-            torch.manual_seed(seed)
-            ours = run(plan, stored, given, (description.output,), trains)[description.output]
-        errors.append(relative_error(ours, theirs))
-    statistics = [relative_error(stored[name], named[name]) for name in running_statistics(description)]
-    return Agreement(errors[0], errors[-1], max(statistics, default=0.0))
-
-
-def differing_gradient(
-    module: nn.Module, description: Description, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int = 0
-) -> str | None:
-    """The parameter whose gradient is another in the module than in its description, in evaluation; None: none is.
-
-    Of one random linear function of the outputs (which must be a tensor), in float64 where the module can. A
-    ``detach`` or ``no_grad`` in a module's code leaves no trace in what it computes, but in what it learns.
-
-    Raises:
-        RuntimeError: torch cannot go back through the module.
-    """
-    try:
-        return _differing(module, description, state, inputs, seed, torch.float64)
-    except (RuntimeError, TypeError):
-        return _differing(module, description, state, inputs, seed, torch.float32)
-
-
-def _differing(
-    module: nn.Module,
-    description: Description,
-    state: Mapping[str, Tensor],
-    inputs: Sequence[Tensor],
-    seed: int,
-    dtype: torch.dtype,
-) -> str | None:
-    def cast(x: Tensor) -> Tensor:
-        return x.detach().to(dtype, copy=True) if x.dtype == torch.float32 else x.detach().clone()
-
-    own = copy.deepcopy(module).to(dtype).eval()
-    named = {**dict(own.named_buffers()), **dict(own.named_parameters())}
-    stored = {name: cast(tensor) for name, tensor in state.items()}
-    with torch.no_grad():
-        for name in stored.keys() & named.keys():
-            named[name].copy_(stored[name])
-    leaves = {name: stored[name].requires_grad_() for name in description.parameters if name not in description.frozen}
-    given = {one.name: cast(x) for one, x in zip(description.inputs, inputs, strict=True)}
-    with _floating(dtype):
-        theirs = own(*map(cast, inputs))
-        ours = run(plan_of(description, dtype), stored, given, (description.output,), False)[description.output]
-        weights = torch.randn(theirs.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-        for outputs in (theirs, ours):
-            if outputs.requires_grad:
-                (outputs * weights).sum().backward()
-    gradients = {
-        name: tuple(torch.zeros_like(leaf) if t.grad is None else t.grad for t in (named[name], leaf))
-        for name, leaf in leaves.items()
-        if leaf.numel()
-    }
-    # What is no more than the rounding of the greatest gradient is zero: that of a key's bias before a softmax.
-    greatest = max((float(one.abs().max()) for pair in gradients.values() for one in pair), default=0.0)
-    zero, bound = (1e-12, 1e-6) if dtype == torch.float64 else (1e-6, 1e-3)
-    for name, (expected, found) in gradients.items():
-        if not float((found - expected).abs().max()) <= max(bound * float(expected.abs().max()), zero * greatest):
-            return name
-    return None
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:

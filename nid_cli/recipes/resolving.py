@@ -11,7 +11,7 @@ from nid_cli.errors import UsageError, unknown
 from nid_cli.graphs import network_of
 from nid_cli.nets import ARCHITECTURES, Graph
 from nid_cli.nets.description import Description
-from nid_cli.recipes.tables import GENERAL, OWN, RECIPES, Settings
+from nid_cli.recipes.tables import GENERAL, OWN, Settings, recipe_of
 from nid_cli.specs import (
     FIELDS,
     SYMMETRIES,
@@ -76,8 +76,7 @@ def resolve(
 
 def usual_save_every(spec: RunSpec) -> int:
     """How many epochs lie between the checkpoints of a training, where nothing else is said."""
-    network = spec.network
-    recipe = OWN if network.graph else {**GENERAL[network.arch], **RECIPES.get((network.arch, spec.data.name), {})}
+    recipe = OWN if spec.network.graph else recipe_of(spec.network.arch, spec.data.name)
     return int(recipe["save_every"])
 
 
@@ -86,7 +85,7 @@ def _recipe(arch: str, dataset: str, description: str | None, options: Settings)
     if description is None:
         if arch not in ARCHITECTURES:
             raise unknown("architecture", arch, ARCHITECTURES)
-        return {**GENERAL[arch], **RECIPES.get((arch, dataset), {})}
+        return recipe_of(arch, dataset)
     if own := [name for name in SHAPING if options.get(name) is not None]:
         raise UsageError(
             f"{own[0]} is for the architectures of nid; that of {arch} is its code's",

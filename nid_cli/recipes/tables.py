@@ -182,3 +182,8 @@ RECIPES: dict[tuple[str, str], Settings] = {
         "save_every": 50,
     },
 }
+
+
+def recipe_of(arch: str, dataset: str) -> Settings:
+    """The defaults of an architecture of ours on a data set."""
+    return {**GENERAL[arch], **RECIPES.get((arch, dataset), {})}

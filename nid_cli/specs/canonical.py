@@ -32,6 +32,15 @@ def later(default: Any) -> Any:
     return field(default=default, metadata={"later": True})
 
 
+def at_rest(value: Any) -> set[str]:
+    """The canonical names of a dataclass's later fields that have their defaults."""
+    return {
+        name_of(declared)
+        for declared in fields(value)
+        if declared.metadata.get("later") and getattr(value, declared.name) == declared.default
+    }
+
+
 def called(name: str, default: Any = MISSING) -> Any:
     """Declares a field that the canonical form and users' settings call ``name``."""
     return field(default=default, metadata={"name": name})
@@ -52,9 +61,5 @@ class Canonical:
 
     def canonical(self) -> dict[str, Any]:
         """:meth:`flat` without later fields that have their defaults: what hashes and keys cover."""
-        usual = {
-            name_of(declared)
-            for declared in fields(self)  # type: ignore[arg-type]
-            if declared.metadata.get("later") and getattr(self, declared.name) == declared.default
-        }
+        usual = at_rest(self)
         return {name: value for name, value in self.flat().items() if name not in usual}

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 # Graphs of at most so many nodes have their adjacency as a matrix (16 MiB), larger ones as a list of its entries.
 DENSE_NODES = 2048
+# Names of what the data give: the normalized adjacency A as a matrix, or as entries A[target, source] = weight.
+ADJACENCY = "adjacency"
+SOURCE, TARGET, WEIGHT = "edges.source", "edges.target", "edges.weight"
 
 
 class Measures(NamedTuple):

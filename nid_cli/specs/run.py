@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from nid_cli.errors import RegistryError, UsageError, unknown
-from nid_cli.specs.canonical import Canonical, called, later, name_of, stable_hash
+from nid_cli.specs.canonical import Canonical, at_rest, called, later, name_of, stable_hash
 from nid_cli.specs.kappa import Kappa
 from nid_cli.specs.symmetries import SYMMETRIES
 
@@ -191,7 +191,7 @@ class RunSpec:
     def canonical(self) -> dict[str, Any]:
         """What the hash covers: :meth:`to_dict` without later fields that have their defaults."""
         known = {name for part in PARTS for name in getattr(self, part).canonical()}
-        known |= {name for name in OWN if name != "spawn_epoch" or self.spawn_epoch is not None}
+        known |= set(OWN) - at_rest(self)
         return {name: value for name, value in self.to_dict().items() if name in known}
 
     def settings(self) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from nid_cli.nets.agreement import agree
 from nid_cli.nets.bounds import check, plan_of
 from nid_cli.nets.example import example
 from nid_cli.nets.export import export
 from nid_cli.nets.interpreter import run
-from nid_cli.nets.proof import agree, prove, symmetries_of
+from nid_cli.nets.proof import prove, symmetries_of
 from tests.nets.zoo import LARGE, NETWORKS, Known, pictures
 
 COLUMNS = (

@@ -24,9 +24,9 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def nid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Run:
+def nid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line in an empty folder."""
-    return in_process(tmp_path, monkeypatch, capsys)
+    return in_process(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("symmetry", ["standard", "w"])

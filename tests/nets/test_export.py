@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from nid_cli.errors import UsageError
+from nid_cli.nets.agreement import agree
 from nid_cli.nets.bounds import check, plan_of
 from nid_cli.nets.calls import Batch
 from nid_cli.nets.description import Description, Input
 from nid_cli.nets.example import example
 from nid_cli.nets.export import Exported, export
 from nid_cli.nets.interpreter import run
-from nid_cli.nets.proof import agree, prove, symmetries_of
+from nid_cli.nets.proof import prove, symmetries_of
 from tests.nets.modules import IN_PLACE, MODULES, ROWS, Of
 
 

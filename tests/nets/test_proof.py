@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from nid_cli.nets.agreement import agree, differing_gradient
 from nid_cli.nets.axes import Axes, Leaf, Pinned
 from nid_cli.nets.export import export
-from nid_cli.nets.proof import agree, differing_gradient, prove, random_tensors, symmetries_of
+from nid_cli.nets.proof import prove, random_tensors, symmetries_of
 from tests.nets.modules import ROWS
 
 
@@ -79,7 +80,7 @@ def test_rounding_is_told_from_differences(monkeypatch: pytest.MonkeyPatch) -> N
     module = _mlp()
     described, state, *_ = export(module, ROWS)
     x = torch.randn(4, 5, 16)
-    monkeypatch.setattr("nid_cli.nets.proof.ROUNDING", -1.0)
+    monkeypatch.setattr("nid_cli.nets.agreement.ROUNDING", -1.0)
     assert agree(module, described, state, [x]).evaluation < 1e-14
     with torch.no_grad():
         module[4].bias[0] += 1e-5

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nid_cli.nets.agreement import agree
 from nid_cli.nets.bounds import check
 from nid_cli.nets.example import example
 from nid_cli.nets.export import export
-from nid_cli.nets.proof import TOLERANCE, agree, prove, symmetries_of
+from nid_cli.nets.proof import TOLERANCE, prove, symmetries_of
 from tests.nets.zoo import NETWORKS
 
 

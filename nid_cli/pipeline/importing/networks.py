@@ -131,8 +131,8 @@ def _hold(module: nn.Module, exported: Exported, say: Callable[[str], None]) -> 
     Raises:
         UsageError: they differ.
     """
+    from nid_cli.nets.agreement import agree
     from nid_cli.nets.example import example
-    from nid_cli.nets.proof import agree
     from nid_cli.nets.trial import only_tensor
 
     kinds: list[type] = []

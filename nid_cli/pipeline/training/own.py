@@ -17,6 +17,9 @@ from nid_cli.registry import groups
 from nid_cli.specs import DataSpec, InputText
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from nid_cli.nets.description import Description
     from nid_cli.nets.functional import State
     from nid_cli.pipeline.importing.networks import TakenIn
 
@@ -29,17 +32,27 @@ class Code:
     model_args: Mapping[str, Any]
     taken: TakenIn
 
-    def draw(self, seed: int) -> State:
-        """The parameters and buffers of a fresh module, drawn from ``seed``."""
+    @property
+    def description(self) -> Description:
+        """The network."""
+        return self.taken.symmetric.graph.description
+
+    def build(self) -> nn.Module:
+        """A fresh module."""
         from torch.nn.parameter import is_lazy
 
         from nid_cli.nets.example import example
         from nid_cli.pipeline.importing.models import build_module
 
+        module = build_module(self.reference, self.model_args)
+        if any(is_lazy(tensor) for tensor in [*module.parameters(), *module.buffers()]):
+            module(*example(self.description.inputs))  # lazy parameters are drawn when they see a sample
+        return module
+
+    def draw(self, seed: int) -> State:
+        """The parameters and buffers of a fresh module, drawn from ``seed``."""
         with _drawing_from(seed):
-            module = build_module(self.reference, self.model_args)
-            if any(is_lazy(tensor) for tensor in [*module.parameters(), *module.buffers()]):
-                module(*example(self.taken.symmetric.graph.description.inputs))  # lazy ones draw when they see a sample
+            module = self.build()
         own = {name: tensor.detach() for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
         state = {name: own.get(name, constant).to(constant.dtype) for name, constant in self.taken.state.items()}
         if strange := [name for name, tensor in state.items() if tensor.shape != self.taken.state[name].shape]:
@@ -70,27 +83,26 @@ def take(context: Context, reference: str, model_args: Mapping[str, Any], data: 
     needed = measures_of(data)
     taken = take_in(reference, model_args, InputText(needed.shape, needed.vocabulary), context.say)
     refuse_unfit(taken.symmetric.graph, data)
-    _refuse_other_gradients(reference, model_args, taken)
+    code = Code(reference, dict(model_args), taken)
+    _refuse_other_gradients(code)
     context.say(taken.symmetric.sentence(arch))
-    return OwnNetwork(arch, taken.text, Code(reference, dict(model_args), taken))
+    return OwnNetwork(arch, taken.text, code)
 
 
-def _refuse_other_gradients(reference: str, model_args: Mapping[str, Any], taken: TakenIn) -> None:
+def _refuse_other_gradients(code: Code) -> None:
     """What a network learns must be what its module would.
 
     Raises:
         UsageError: it is not, or torch cannot go back through the module.
     """
+    from nid_cli.nets.agreement import differing_gradient
     from nid_cli.nets.example import example
-    from nid_cli.nets.proof import differing_gradient
     from nid_cli.nets.trial import only_tensor
-    from nid_cli.pipeline.importing.models import build_module
 
-    module, described = build_module(reference, model_args), taken.symmetric.graph.description
-    module(*example(described.inputs))  # lazy parameters come to be
+    module, described = code.build(), code.description
     module.register_forward_hook(lambda _module, _inputs, output: only_tensor(output))
     try:
-        name = differing_gradient(module, described, taken.state, example(described.inputs))
+        name = differing_gradient(module, described, code.taken.state, example(described.inputs))
     except RuntimeError as error:
         raise UsageError(
             f"the network has no gradients to train it by; torch says: {str(error).splitlines()[0]}",

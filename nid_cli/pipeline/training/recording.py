@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nid_cli.errors import RegistryError
+from nid_cli.pipeline.fixed import mask_seed
 from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Message, Saved
 from nid_cli.registry import groups, invocations, runs
 from nid_cli.registry.database import Registry
@@ -14,12 +15,6 @@ from nid_cli.specs import RunSpec, derive_seed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-
-def mask_seed(spec: RunSpec) -> int:
-    """The seed of a run's fixed tensors."""
-    assert spec.seed is not None
-    return derive_seed(spec.seed, "mask")
 
 
 def init_seed(spec: RunSpec, member: int) -> int:

@@ -37,6 +37,11 @@ class Request:
     file: DataFile | None = None
     own: OwnNetwork | None = None
 
+    @property
+    def description(self) -> str | None:
+        """The text of the network, where it is the user's own."""
+        return self.own.text if self.own else None
+
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All settings, as they can be written into a configuration file; ``given`` names files and code."""
         values = self.spec.to_dict() | {"seeds": self.seeds, "save_every": self.save_every}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from nid_cli.graphs import graph_of
 from nid_cli.pipeline import datasets, engines
+from nid_cli.pipeline import fixed as fixed_tensors
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.engines import Engine
-from nid_cli.pipeline.fixed import write_fixed
 from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.pipeline.training import starts, trunk
 from nid_cli.pipeline.training.progress import Progress
-from nid_cli.pipeline.training.recording import mask_seed, prepare, record, refuse_training_elsewhere
+from nid_cli.pipeline.training.recording import prepare, record, refuse_training_elsewhere
 from nid_cli.pipeline.training.requests import Request
 from nid_cli.pipeline.training.tasks import Failed, Finished, Message, Task
 from nid_cli.registry import artifacts, groups, invocations, locks, runs
@@ -64,10 +64,10 @@ def train(context: Context, request: Request, *, name: str | None = None, worker
     engine.prepare()
     # Before the registry is made or changed: what cannot be trained leaves nothing behind.
     data = _load(context, spec, request.file)
-    fixed = _draw_fixed(request, data)
+    tensors = fixed_tensors.draw(spec, request.description, data)
     if request.own is not None:
-        graph = graph_of(spec, request.own.text)
-        starts.refuse_other_code(existing, request.own, graph, spec, _key(spec, fixed), seeds)
+        graph, key = graph_of(spec, request.description), fixed_tensors.key_of(spec, tensors)
+        starts.refuse_other_code(existing, request.own, graph, spec, key, seeds)
     registry = open_for_writing(context.registry, create=True)
     if request.file is not None:
         datasets.keep(registry, request.file)
@@ -75,7 +75,7 @@ def train(context: Context, request: Request, *, name: str | None = None, worker
     waiting = locks.hold(lock, lambda holder: context.say(f"waiting: {holder} trains this already"))
     with writing_files(registry, context), waiting:
         done = _already(registry, spec, seeds, save_every, name, context)
-        return done or _train(registry, context, engine, data, fixed, request, name)
+        return done or _train(registry, context, engine, data, tensors, request, name)
 
 
 def _load(context: Context, spec: RunSpec, file: DataFile | None) -> Data:
@@ -133,24 +133,23 @@ def _train(
     request: Request,
     name: str | None,
 ) -> Trained:
-    spec, seeds, own = request.spec, request.seeds, request.own
+    spec, seeds, description = request.spec, request.seeds, request.description
     device = context.torch_device()
-    text = own.text if own else None
-    bring_back(registry, context, _key(spec, tensors), name)
-    fixed = write_fixed(registry, tensors)
+    bring_back(registry, context, fixed_tensors.key_of(spec, tensors), name)
+    fixed = fixed_tensors.write_fixed(registry, tensors)
     origin, fingerprint = invocations.describe("train", context.argv, str(device)), data.fingerprint()
     if registry.on_network:
         context.say(
             f"{registry.folder} is on a network file system: SQLite uses a rollback journal there, and is slower"
         )
-    if own is not None:
-        starts.lay(registry, context, own, spec, seeds)
+    if request.own is not None:
+        starts.lay(registry, context, request.own, spec, seeds)
     with recording(registry, "epochs up to each model's last checkpoint are kept") as call:
         with registry.write() as connection:
             refuse_training_elsewhere(connection, spec)
             invocation = call.begin(connection, origin)
-            group, left = prepare(connection, spec, seeds, name, fixed, fingerprint, invocation, text)
-        tasks = [_task(registry, spec, request.save_every, fixed, text, model) for model in left]
+            group, left = prepare(connection, spec, seeds, name, fixed, fingerprint, invocation, description)
+        tasks = [_task(registry, spec, request.save_every, fixed, description, model) for model in left]
         by_model = {task.model_id: task for task in tasks}
         problems: list[str] = []
         context.say(
@@ -172,22 +171,6 @@ def _train(
         members = [m for m in runs.models_of(connection, run_id=run[0]) if m.member <= seeds]
         metrics = runs.metrics_of(connection, [m.id for m in members])
     return Trained(group, members, metrics, [t.number for t in tasks], problems)
-
-
-def _draw_fixed(request: Request, data: Data) -> State:
-    """The group's fixed tensors, with what the network reads of the data's constants."""
-    from nid_cli.nets.symmetry import draw_fixed, rule_of
-
-    spec = request.spec
-    graph = graph_of(spec, request.own.text if request.own else None)
-    drawn = draw_fixed(rule_of(spec.symmetry.name), graph, spec.symmetry.num_fixed, mask_seed(spec))
-    return drawn | {name: data.constants[name] for name in graph.constants - drawn.keys()}
-
-
-def _key(spec: RunSpec, fixed: State) -> str:
-    from nid_cli.nets.symmetry import fixed_hash
-
-    return groups.group_key(spec, fixed_hash(fixed))
 
 
 def _task(
