@@ -76,6 +76,7 @@ def in_process(folder: Path, patch: pytest.MonkeyPatch) -> Run:
 
     def call(*arguments: str) -> subprocess.CompletedProcess:
         printed, said = io.StringIO(), io.StringIO()
+        patch.setattr(sys, "argv", ["nid", *arguments])  # what the lineage says
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
             code = run(list(arguments))
         return subprocess.CompletedProcess(arguments, code, printed.getvalue(), said.getvalue())

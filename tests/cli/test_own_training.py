@@ -250,7 +250,7 @@ def test_tokens_in_a_file_go_on_from_the_registry_alone(there: Terminal) -> None
 
 
 def test_a_killed_training_goes_on_without_the_code_to_the_same_bytes(tmp_path: Path) -> None:
-    arguments = ("train", "--arch", "nets.py:Vit", "--symmetry", "syre", "--epochs", "40", "--save-every", "2")
+    arguments = ("train", "--arch", "nets.py:Vit", "--symmetry", "syre", "--epochs", "20", "--save-every", "2")
     arguments += ("--data", "train-size=400", "--schedule", "cosine", "--warmup", "3", "--clip", "1")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):

@@ -1,19 +1,14 @@
-"""Training through the real command line: idempotence, determinism, resuming, failures."""
+"""Training through the real command line: idempotence, determinism, failures."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, execute, records
+from tests.conftest import Run, execute, in_process, records
 
 SMALL = ("--width", "16", "--depth", "3")
 
@@ -24,6 +19,12 @@ def tree(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.safetensors"))
     }
+
+
+@pytest.fixture
+def nid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command line in an empty folder; what needs worker processes runs :func:`execute`."""
+    return in_process(tmp_path, monkeypatch)
 
 
 def test_the_same_training_twice_is_done_once_and_more_seeds_join_the_group(nid: Run, tmp_path: Path) -> None:
@@ -55,64 +56,6 @@ def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
     assert trees[0] == trees[1] and len(trees[0]) == 2 * 2 + 1
     checkpoints = [v for k, v in trees[0].items() if "000003" in k]
     assert len(set(checkpoints)) == 2
-
-
-@pytest.mark.parametrize("victim", ["group", "parent", "interrupt", "terminate"])
-def test_a_killed_training_resumes_to_the_same_bytes(tmp_path: Path, victim: str) -> None:
-    arguments = ("train", "--symmetry", "w", *SMALL, "--epochs", "60", "--save-every", "3", "--seeds", "2")
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir()
-    cut.mkdir()
-    assert execute(whole, *arguments).returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nid_cli", *arguments],
-        cwd=cut,
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while len(tree(cut)) < 9 and process.poll() is None:
-        time.sleep(0.02)
-    match victim:
-        case "group":
-            os.killpg(process.pid, signal.SIGKILL)
-        case "parent":
-            process.kill()
-        case "interrupt":
-            os.killpg(process.pid, signal.SIGINT)
-        case "terminate":
-            process.terminate()
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode != 0, "it ended before it was killed"
-    interrupted = records(execute(cut, "group", "list", "--json"))[0]["status"]
-    assert set(interrupted) == {"interrupted"}
-    if victim in ("interrupt", "terminate"):
-        assert process.returncode == 130 and "kept" in errors and "goes on" in errors
-    done = execute(cut, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert tree(cut) == tree(whole)
-    [group] = records(execute(cut, "group", "show", "mlp-digits-w-k1", "--json"))
-    assert [m["status"] for m in group["members"]] == ["complete"] * 2
-    assert all(m["lineage"]["status"] == "done" and m["lineage"]["ended_at"] for m in group["members"])
-    assert not list(cut.rglob("resume.bin"))
-
-
-def test_a_lost_worker_stops_only_its_model(tmp_path: Path) -> None:
-    arguments = ("train", *SMALL, "--epochs", "150", "--save-every", "10", "--workers", "2")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nid_cli", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    while len(tree(tmp_path)) < 4 and process.poll() is None:
-        time.sleep(0.02)
-    psutil = pytest.importorskip("psutil")
-    workers = [
-        c for c in psutil.Process(process.pid).children(recursive=True) if not c.children() and c.num_threads() > 1
-    ]
-    workers[0].kill()
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1 and "killed" in errors
-    assert records(execute(tmp_path, "group", "list", "--json"))[0]["status"] == {"complete": 1, "interrupted": 1}
-    assert execute(tmp_path, *arguments).returncode == 0
 
 
 def test_a_diverged_model_is_recorded_and_the_others_go_on(nid: Run) -> None:
@@ -163,24 +106,6 @@ def test_generated_data_sets_train(nid: Run, dataset: str) -> None:
     assert all(r["status"] == "complete" and 0 < r["test_accuracy"] <= 100 for r in records(done))
 
 
-def test_a_group_in_training_is_not_removed(tmp_path: Path) -> None:
-    arguments = ("train", *SMALL, "--epochs", "400", "--save-every", "10")
-    process = subprocess.Popen([sys.executable, "-m", "nid_cli", *arguments], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    try:
-        while len(tree(tmp_path)) < 4 and process.poll() is None:
-            time.sleep(0.02)
-        refused = execute(tmp_path, "group", "rm", "mlp-digits-standard")
-        assert refused.returncode == 2 and "is being trained" in refused.stderr
-        assert records(execute(tmp_path, "group", "list", "--json"))[0]["status"] == {"training": 2}
-    finally:
-        process.kill()
-        process.wait()
-    time.sleep(0.5)
-    assert execute(tmp_path, "group", "rm", "mlp-digits-standard").returncode == 0
-    assert execute(tmp_path, "db", "gc").returncode == 0
-    assert not list((tmp_path / ".nid/runs").rglob("*"))
-
-
 def test_a_model_whose_last_step_diverges_is_not_complete(nid: Run) -> None:
     arguments = ("--optimizer", "sgd", "--lr", "1e30", "--batch-size", "2000", "--epochs", "1")
     assert nid("train", *SMALL, *arguments).returncode == 1
@@ -189,20 +114,3 @@ def test_a_model_whose_last_step_diverges_is_not_complete(nid: Run) -> None:
 def test_batch_norm_meets_a_last_batch_of_one(nid: Run) -> None:
     done = nid("train", *SMALL, "--norm", "batch", "--data", "train-size=65", "--epochs", "2", "--json")
     assert all(r["status"] == "complete" for r in records(done))
-
-
-@pytest.mark.parametrize("moment", ["at once", "while it trains"])
-def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path: Path, moment: str) -> None:
-    arguments = ("train", *SMALL, "--epochs", "30000", "--save-every", "10000")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nid_cli", *arguments], cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE
-    )
-    if moment == "at once":
-        time.sleep(1)
-    while moment != "at once" and len(tree(tmp_path)) < 2 and process.poll() is None:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and b"Traceback" not in errors, errors
-    if moment == "while it trains":
-        assert b"kept" in errors and b"the same command goes on" in errors
