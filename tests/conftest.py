@@ -72,7 +72,7 @@ def in_process(folder: Path, patch: pytest.MonkeyPatch) -> Run:
 
     patch.chdir(folder)
     patch.delenv("NID_REGISTRY", raising=False)
-    patch.setitem(ENGINES, "cpu", ENGINES["cuda"])
+    patch.setitem(ENGINES, "local", ENGINES["here"])
 
     def call(*arguments: str) -> subprocess.CompletedProcess:
         printed, said = io.StringIO(), io.StringIO()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nid_cli.cli import options, output, render
+from nid_cli.cli.placing import Placing, Stack, placing
 from nid_cli.cli.settings import SETTINGS, settings_of
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.pipeline.context import Context
@@ -17,7 +18,7 @@ from nid_cli.records.training import SplitMetrics, TrainedModel
 from nid_cli.specs import SPLITS
 
 if TYPE_CHECKING:
-    from nid_cli.pipeline.training.train import Trained
+    from nid_cli.pipeline.training.run import Trained
     from nid_cli.registry.runs import Model
 
 EXAMPLES = options.examples(
@@ -34,8 +35,10 @@ EXAMPLES = options.examples(
 
 
 @options.bundle("settings", SETTINGS, settings_of)
+@placing
 def train(
     settings: dict[str, Any],
+    where: Placing,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of a new group.")] = None,
     group: Annotated[
         str | None,
@@ -45,7 +48,7 @@ def train(
             autocompletion=options.complete_groups,
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Models at a time on the CPU [all cores].")] = None,
+    stack: Stack = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings; options override them.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings as TOML and stop.")] = False,
     device: options.Device = "auto",
@@ -58,8 +61,6 @@ def train(
     if "data" in settings:
         settings["data"] = given.get("data", {}) | settings["data"]
     settings = given | settings
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers must be at least 1, not {workers}")
     with render.progress() as progress:
         context = Context(
             registry=registry,
@@ -80,7 +81,7 @@ def train(
             requests = _going_on(context, group, settings, name, dry_run)
         from nid_cli.pipeline.training.train import train as run
 
-        outcomes = [run(context, request, name=name, workers=workers) for request in requests]
+        outcomes = run(context, requests, name=name, engine=where.engine, place=where.place(device), stack=stack)
     records = [_record(outcome, model) for outcome in outcomes for model in outcome.models]
     output.show(TrainedModel, records, as_json=as_json, export=None, human=lambda: _table(records))
     if not any(outcome.trained for outcome in outcomes):

@@ -28,7 +28,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """An empty folder. Models are trained in this process: its workers would take longer to start."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NID_REGISTRY", raising=False)
-    monkeypatch.setitem(ENGINES, "cpu", ENGINES["cuda"])
+    monkeypatch.setitem(ENGINES, "local", ENGINES["here"])
     return Terminal(tmp_path, capsys)
 
 

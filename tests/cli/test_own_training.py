@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 
 from nid_cli.errors import NidError
 from nid_cli.pipeline.engines import ENGINES
-from nid_cli.pipeline.training import trunk
-from nid_cli.pipeline.training.tasks import Message, Saved
+from nid_cli.pipeline.training.run import RunInTraining, Sent
+from nid_cli.pipeline.training.tasks import Message
 from tests.cli.test_train import tree
 from tests.conftest import Run, Terminal, execute, records
 from tests.own import module_of, words, write_code
@@ -58,7 +58,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NID_REGISTRY", raising=False)
     # Worker processes take longer to start than these networks to train; those that are killed have them.
-    monkeypatch.setitem(ENGINES, "cpu", ENGINES["cuda"])
+    monkeypatch.setitem(ENGINES, "local", ENGINES["here"])
     return Terminal(tmp_path, capsys)
 
 
@@ -123,12 +123,12 @@ def cut_off(*_arguments: Any) -> NoReturn:
 def test_what_was_drawn_for_no_row_is_drawn_anew(there: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     code, command = Path("nets.py").read_text(), ("train", "--arch", "nets.py:Vit", *SMALL)
     with monkeypatch.context() as before_the_rows:
-        before_the_rows.setattr("nid_cli.pipeline.training.train.prepare", cut_off)
+        before_the_rows.setattr("nid_cli.pipeline.training.run.prepare", cut_off)
         assert there(*command) == 1 and len(list(there.folder.rglob("start.bin"))) == 2
     drawn = next(there.folder.rglob("model-0001/start.bin")).read_bytes()
     Path("nets.py").write_text(other_start(code))
     with monkeypatch.context() as before_the_first_epoch:
-        before_the_first_epoch.setattr("nid_cli.pipeline.training.trunk.run", cut_off)
+        before_the_first_epoch.setattr(RunInTraining, "next", cut_off)
         assert there(*command) == 1
     known = {path: path.read_bytes() for path in there.folder.rglob("start.bin")}
     assert len(known) == 2 and drawn not in known.values()
@@ -146,16 +146,15 @@ def test_damage_after_an_interruption_is_made_good_by_the_code(
     there: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("train", "--arch", "nets.py:Vit", *SMALL)
-    run = trunk.run
+    take = RunInTraining.take
 
-    def cut_after_a_checkpoint(*arguments: Any) -> Iterator[Message]:
-        for message in run(*arguments):
-            yield message
-            if isinstance(message, Saved):
-                raise NidError("cut off")
+    def cut_after_a_checkpoint(self: RunInTraining, sent: Sent, message: Message) -> bool:
+        if take(self, sent, message):
+            raise NidError("cut off")
+        return False
 
     with monkeypatch.context() as after:
-        after.setattr("nid_cli.pipeline.training.trunk.run", cut_after_a_checkpoint)
+        after.setattr(RunInTraining, "take", cut_after_a_checkpoint)
         assert there(*command) == 1
     for path in there.folder.rglob("start.bin"):
         path.unlink()

@@ -73,7 +73,7 @@ def at_work(folder: Path) -> Iterator[None]:
         patch.setenv("NID_DATA_DIR", "DIR")
         patch.delenv("NID_REGISTRY", raising=False)
         # Worker processes take longer to start than these networks to train.
-        patch.setitem(ENGINES, "cpu", ENGINES["cuda"])
+        patch.setitem(ENGINES, "local", ENGINES["here"])
         yield
 
 

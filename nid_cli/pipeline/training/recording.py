@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nid_cli.errors import RegistryError
 from nid_cli.pipeline.fixed import mask_seed
-from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Message, Saved
+from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished
 from nid_cli.registry import groups, invocations, runs
-from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import FixedFile, Group
-from nid_cli.registry.runs import Model
+from nid_cli.registry.runs import Checkpoint, Model
 from nid_cli.specs import RunSpec, derive_seed
 
 if TYPE_CHECKING:
@@ -84,17 +84,22 @@ def prepare(
     return group, left
 
 
-def record(registry: Registry, message: Message) -> None:
-    """Writes what a message says, in one short transaction."""
-    with registry.write() as connection:
-        match message:
-            case EpochDone(model_id, epoch, values):
-                runs.record_epoch(connection, model_id, epoch, values)
-            case Saved(model_id, checkpoint, size):
-                runs.record_checkpoint(connection, model_id, checkpoint, size)
-            case Finished(model_id):
-                runs.set_status(connection, [model_id], "complete")
-            case Failed(model_id, None, _):
-                runs.set_status(connection, [model_id], "interrupted")
-            case Failed(model_id, epoch, _):
-                runs.set_status(connection, [model_id], "failed", failed_epoch=epoch)
+def record(
+    connection: Connection, epochs: Iterable[EpochDone], checkpoints: Iterable[tuple[int, Checkpoint, int]]
+) -> None:
+    """Writes epochs, and (model id, checkpoint, bytes) of files that are safe on disk."""
+    for done in epochs:
+        runs.record_epoch(connection, done.model_id, done.epoch, done.values)
+    for model_id, checkpoint, size in checkpoints:
+        runs.record_checkpoint(connection, model_id, checkpoint, size)
+
+
+def record_end(connection: Connection, message: Finished | Failed) -> None:
+    """Writes how a training ended: a model that diverged has failed, one whose worker met an error can go on."""
+    match message:
+        case Finished(model_id):
+            runs.set_status(connection, [model_id], "complete")
+        case Failed(model_id, None, _):
+            runs.set_status(connection, [model_id], "interrupted")
+        case Failed(model_id, epoch, _):
+            runs.set_status(connection, [model_id], "failed", failed_epoch=epoch)

@@ -105,7 +105,7 @@ def _lacking(registry: Registry | None, spec: RunSpec, seeds: int) -> list[int]:
 
 
 def _can_go_on(registry: Registry, spec: RunSpec, member: int, members: dict[int, Model]) -> bool:
-    from nid_cli.pipeline.training.member import where_cut_off
+    from nid_cli.pipeline.training.keeping import where_cut_off
 
     if member in members:
         if members[member].status in ("complete", "failed"):

@@ -1,23 +1,35 @@
 """What trainings are asked and what they answer: a task is one model to train, its messages say what is done.
 
-No torch: whoever records and shows messages needs none.
+Contents, not paths: whoever trains a model needs no file of the registry. No torch: whoever records and shows messages
+needs none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from nid_cli.registry.runs import Checkpoint
 from nid_cli.specs import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """One model to train. ``folder`` is absolute, ``relative`` the same within the registry's folder.
+class Start:
+    """What a training begins or goes on with, as safetensors.
 
-    ``description`` is the text of a network of the user's own; what its code drew for this model lies in the folder.
-    ``until``: it ends after that epoch of the training that ``spec`` is.
+    ``state`` is None where the network is drawn from its seed, else what the user's code drew (``epoch`` None), or the
+    model after ``epoch`` with the state of its ``optimizer``.
+    """
+
+    epoch: int | None = None
+    state: bytes | None = field(default=None, repr=False)
+    optimizer: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One model to train.
+
+    ``description`` is the text of a network of the user's own. ``until``: it ends after that epoch of the training that
+    ``spec`` is.
     """
 
     model_id: int
@@ -26,9 +38,6 @@ class Task:
     init_seed: int
     order_seed: int
     save_every: int
-    folder: Path
-    relative: str
-    fixed: tuple[Path, str] | None
     description: str | None = None
     until: int | None = None
 
@@ -42,6 +51,19 @@ class Task:
         return epoch in (0, self.spec.spawn_epoch, self.spec.length) or epoch % self.save_every == 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Members:
+    """Tasks of one run that begin at the same epoch, to be trained by one worker, side by side where it can.
+
+    ``data`` and ``fixed`` are the keys of the shared values: the data, the fixed tensors as safetensors (None: none).
+    """
+
+    tasks: tuple[Task, ...]
+    starts: tuple[Start, ...]
+    data: str
+    fixed: str | None
+
+
 @dataclass(frozen=True)
 class EpochDone:
     """Metrics of one epoch, flat: ``train_loss`` ... ``test_accuracy``, ``seconds``."""
@@ -53,11 +75,12 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that is safe on disk."""
+    """A checkpoint, and the state of the optimizer at its epoch, which the training would go on with."""
 
     model_id: int
-    checkpoint: Checkpoint
-    size: int
+    epoch: int
+    state: bytes = field(repr=False)
+    optimizer: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,7 +92,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The model cannot be trained: it diverged in ``epoch``, or (``epoch`` None) its process met an error."""
+    """The model cannot be trained: it diverged in ``epoch``, or (``epoch`` None) its worker met an error."""
 
     model_id: int
     epoch: int | None
