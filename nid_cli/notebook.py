@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import Graph
 from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
-from nid_cli.pipeline.analyses.lab import Lab
+from nid_cli.pipeline.analyses.lab import Lab, lab_of
 from nid_cli.pipeline.analyses.run import with_matrices
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.housekeeping import group as manage
@@ -143,7 +143,7 @@ class Archive:
 
     @cached_property
     def _lab(self) -> Lab:
-        return Lab(self._registry, self._context)
+        return lab_of(self._registry, self._context)
 
 
 def open_registry(path: str | Path | None = None) -> Archive:

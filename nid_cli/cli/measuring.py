@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.cli import options, output, render
+from nid_cli.cli.placing import OPTIONS as PLACING
+from nid_cli.cli.placing import Placing
 from nid_cli.pipeline.analyses.catalog import ANALYSES
 from nid_cli.records import Record, Row
 
@@ -24,6 +26,7 @@ class Measuring:
     as_json: bool = False
     export: str | None = None
     columns: str | None = None
+    where: Placing = field(default_factory=Placing)
 
     @property
     def in_full(self) -> bool:
@@ -59,7 +62,15 @@ class Measuring:
         names = output.chosen_columns(self.columns, *kinds)
         request = Request(analysis=analysis, parameters=parameters, **about)
         with options.context(self.registry, self.data_dir, self.device) as context:
-            records = pipeline.run(context, request, force=self.force, matrices=matrices, columns=names)
+            records = pipeline.run(
+                context,
+                request,
+                force=self.force,
+                matrices=matrices,
+                columns=names,
+                engine=self.where.engine,
+                place=self.where.place(self.device),
+            )
 
         def human() -> None:
             if names is None:
@@ -79,7 +90,14 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "export": (options.Export, None),
     "columns": (options.Columns, None),
 }
+
+
+def _measuring(**given: Any) -> Measuring:
+    where = Placing(**{name: given.pop(name) for name in PLACING})
+    return Measuring(where=where, **given)
+
+
 # Makes a command take these options where its parameter ``how`` stands: a :class:`Measuring`.
-measuring = options.bundle("how", OPTIONS, Measuring)
-# The same for experiments of their own, which read no data.
+measuring = options.bundle("how", OPTIONS | PLACING, _measuring)
+# The same for experiments of their own, which read no data and are computed here.
 measuring_alone = options.bundle("how", {n: own for n, own in OPTIONS.items() if n != "data_dir"}, Measuring)

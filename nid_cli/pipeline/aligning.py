@@ -73,7 +73,7 @@ def align(context: Context, order: Order) -> dict[str, Any]:
     """
     from nid_cli.analysis.lmc import distances, inner_product
     from nid_cli.nets.permutation import permute
-    from nid_cli.pipeline.analyses.lab import Lab
+    from nid_cli.pipeline.analyses.lab import lab_of
 
     registry = open_for_writing(context.registry)
     numbers = ",".join(map(str, order.models))
@@ -90,7 +90,7 @@ def align(context: Context, order: Order) -> dict[str, Any]:
         )
     models = {model.number: model for model in chosen.models}
     members = [models[number] for number in order.models]
-    lab = Lab(registry, context)
+    lab = lab_of(registry, context)
     a, b = (lab.model(group, model, epoch) for model in members)
     data = lab.data(group) if alignment.reads_data else None
     permutation: Permutation = resolve(str(alignment.function))(graph, a, b, data, alignment.parameters)

@@ -11,7 +11,7 @@ import pytest
 from nid_cli import open_registry
 from nid_cli.analysis.lmc import interpolate
 from nid_cli.metrics import evaluate
-from nid_cli.pipeline.analyses.lab import Lab
+from nid_cli.pipeline.analyses.lab import lab_of
 from nid_cli.pipeline.context import Context
 from nid_cli.registry.opening import open_for_writing
 from nid_cli.registry.selection import select_models
@@ -44,7 +44,7 @@ def test_losses_and_rises_are_those_of_a_slow_loop(copy: Path) -> None:
     found = records(execute(copy, *PATHS, "--symmetry", "syre", "--epochs", "0,2,4", "--points", "5", "--json"))
     assert [(r["epoch_a"], r["model_a"]) for r in found] == [(e, m) for e in (0, 2) for m in (1, 2, 3)]
     registry = open_for_writing(copy / ".nid/registry.db")
-    lab = Lab(registry, Context(registry=registry.path, device="cpu"))
+    lab = lab_of(registry, Context(registry=registry.path, device="cpu"))
     with registry.read() as connection:
         [chosen] = select_models(connection, Selection(symmetry=("syre",)))
     data = lab.data(chosen.group)

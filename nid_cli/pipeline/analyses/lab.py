@@ -1,11 +1,11 @@
-"""Models and data in memory, as analyses need them: verified against the registry, and read once."""
+"""Models and data in memory, as analyses need them: read once, and kept while they are likely to be asked for again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nid_cli.errors import IntegrityError
-from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.context import Context, Progress, silent
 from nid_cli.pipeline.datasets import load_data
 from nid_cli.registry import artifacts, groups
 from nid_cli.registry.database import Registry
@@ -24,24 +24,71 @@ if TYPE_CHECKING:
 STATE_BYTES = 2**30
 
 
-class Lab:
-    """Models and data in memory, on the device, verified against the registry; nothing is read twice in a row."""
+class Stock(Protocol):
+    """Where a lab has its files and data from."""
+
+    def content(self, path: str, sha256: str) -> bytes:
+        """One file, verified."""
+
+    def data(self, group: Group) -> Data:
+        """The data set of a group, held against the fingerprint of its first use."""
+
+
+class RegistryStock:
+    """Files and data of a registry and its machine, verified; one data set in memory at a time."""
 
     def __init__(self, registry: Registry, context: Context) -> None:
-        self.registry = registry
-        self.context = context
-        self.device = context.torch_device()
-        self._states: dict[tuple[str | None, ...], State] = {}
-        self._shared: tuple[str | None, State] | None = None
-        self._data: dict[str, Data] = {}
+        self.registry, self.context = registry, context
+        self._data: tuple[str, Data] | None = None
         self._fingerprints: dict[str, str] = {}
         self._agreed: set[int] = set()
+
+    def content(self, path: str, sha256: str) -> bytes:
+        """One file.
+
+        Raises:
+            IntegrityError: it is not the one that was recorded.
+        """
+        return artifacts.read_verified(self.registry.file(path), sha256)
+
+    def data(self, group: Group) -> Data:
+        """The data set of a group.
+
+        Raises:
+            NotFoundError, IntegrityError: its files are not there, or not those of its first use.
+        """
+        name, key = group.spec.data.name, data_key(group)
+        if self._data is None or self._data[0] != key:
+            self.context.progress("reading data", 0, 1, name)
+            self._data = None  # let go of before the next is read
+            self._data = key, load_data(self.registry, self.context, group.spec.data)
+            self._fingerprints[key] = self._data[1].fingerprint()
+            self.context.progress("reading data", 1, 1, name)
+        if group.id not in self._agreed:
+            with self.registry.write() as connection:
+                groups.agree_on_data(connection, group, self._fingerprints[key])
+            self._agreed.add(group.id)
+        return self._data[1]
+
+    def fingerprint(self, group: Group) -> str:
+        """The fingerprint of the data that :meth:`data` gave."""
+        return self._fingerprints[data_key(group)]
+
+
+class Lab:
+    """Models and data in memory, on ``device`` (``torch.device``); nothing is read twice in a row."""
+
+    def __init__(self, stock: Stock, device: Any, progress: Progress = silent) -> None:
+        self.stock, self.device, self.progress = stock, device, progress
+        self._states: dict[tuple[str | None, ...], State] = {}
+        self._shared: tuple[str | None, State] | None = None
+        self._data: tuple[str, Data] | None = None
         self._checked: set[int] = set()
 
     def _read(self, path: str, sha256: str) -> State:
         from nid_cli.nets.storage import from_bytes
 
-        content = artifacts.read_verified(self.registry.file(path), sha256)
+        content = self.stock.content(path, sha256)
         return {name: tensor.to(self.device) for name, tensor in from_bytes(content).items()}
 
     def fixed(self, group: Group) -> State:
@@ -118,26 +165,19 @@ class Lab:
             self._checked.add(group.id)
 
     def data(self, group: Group) -> Data:
-        """The data set of a group, held against the fingerprint of its first use."""
-        name = group.spec.data.name
-        key = _data_key(group)
-        if key not in self._data:
-            self.context.progress("reading data", 0, 1, name)
-            self._data.clear()  # one data set in memory at a time
-            data = load_data(self.registry, self.context, group.spec.data)
-            self._fingerprints[key] = data.fingerprint()
-            self._data[key] = data.to(self.device)
-            self.context.progress("reading data", 1, 1, name)
-        if group.id not in self._agreed:
-            with self.registry.write() as connection:
-                groups.agree_on_data(connection, group, self._fingerprints[key])
-            self._agreed.add(group.id)
-        return self._data[key]
-
-    def fingerprint(self, group: Group) -> str:
-        """The fingerprint of the data that :meth:`data` gave."""
-        return self._fingerprints[_data_key(group)]
+        """The data set of a group, on the device."""
+        key = data_key(group)
+        own = self.stock.data(group)  # which holds each group against its fingerprint
+        if self._data is None or self._data[0] != key:
+            self._data = key, own.to(self.device)
+        return self._data[1]
 
 
-def _data_key(group: Group) -> str:
+def lab_of(registry: Registry, context: Context) -> Lab:
+    """The lab of a command, on this machine."""
+    return Lab(RegistryStock(registry, context), context.torch_device(), context.progress)
+
+
+def data_key(group: Group) -> str:
+    """The data set of a group as a text."""
     return canonical_json(group.spec.data.flat())

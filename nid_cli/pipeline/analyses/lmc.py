@@ -17,8 +17,8 @@ from nid_cli.lazy import resolve
 from nid_cli.metrics import evaluate
 from nid_cli.nets.functional import State
 from nid_cli.nets.permutation import Permutation, permute
+from nid_cli.pipeline.analyses.batches import in_batches
 from nid_cli.pipeline.analyses.lab import Lab
-from nid_cli.pipeline.analyses.run import in_batches
 from nid_cli.records.lmc import Lmc
 from nid_cli.registry.results import ResultKey
 from nid_cli.specs import ALIGNMENTS, SPLITS
@@ -38,7 +38,7 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
         data = lab.data(group)
         states = [lab.model(group, model, epoch) for model, epoch in batch[0].sides]
         name = f"{group.name} {_pair_name(batch[0])}"
-        lab.context.progress("lmc", done, len(pairs), name)
+        lab.progress("lmc", done, len(pairs), name)
         for sha256, state in zip(batch[0].checkpoints, states, strict=True):
             # The same bytes mean another function in a group with other gates, activations or data.
             if (group.id, sha256) not in ends:
@@ -46,10 +46,10 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
         known_ends = [ends[group.id, sha256] for sha256 in batch[0].checkpoints]
 
         def advance(share: float, done: int = done, name: str = name) -> None:
-            lab.context.progress("lmc", done + share, len(pairs), name)
+            lab.progress("lmc", done + share, len(pairs), name)
 
         yield from zip(batch, _pair(lab, batch, states, known_ends, data, advance), strict=True)
-    lab.context.progress("lmc", len(pairs), len(pairs), "done")
+    lab.progress("lmc", len(pairs), len(pairs), "done")
 
 
 def _pair_name(key: ResultKey) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 from nid_cli import files
-from nid_cli.lazy import resolve
+from nid_cli.pipeline.analyses import spread
 from nid_cli.pipeline.analyses.catalog import ANALYSES, Analysis
-from nid_cli.pipeline.analyses.lab import Lab
+from nid_cli.pipeline.analyses.lab import RegistryStock
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.engines.jobs import Place
 from nid_cli.pipeline.lineage import recording, writing_files
 from nid_cli.records.base import Record
 from nid_cli.registry import artifacts, invocations, results
@@ -24,11 +25,6 @@ from nid_cli.registry.results import ResultKey
 PART = "/"
 
 
-def in_batches(missing: Sequence[ResultKey]) -> list[list[ResultKey]]:
-    """Keys that are about the same models at the same epochs together, in order: they share passes over data."""
-    return [list(batch) for _, batch in groupby(missing, key=lambda key: (key.of_group[0].id, key.sides))]
-
-
 def run(
     context: Context,
     request: Request,
@@ -37,6 +33,8 @@ def run(
     force: bool = False,
     matrices: bool = False,
     columns: Sequence[str] | None = None,
+    engine: str = "local",
+    place: Place | None = None,
 ) -> list[dict[str, Any]]:
     """The records that a request asks for, in order; those not in the registry (or all, by ``force``) are computed.
 
@@ -46,6 +44,7 @@ def run(
         keys: what ``request.keys`` gave, where that was asked before.
         matrices: put the arrays that lie in files of their own back into the records (they can be large).
         columns: only these, in this order, and no more is read than they take; None where a record lacks one.
+        engine: where they are computed, and ``place`` what it is told (by default: see :mod:`.spread`).
 
     Raises:
         Interrupted: the user stopped it. UsageError, NotFoundError: the request cannot be.
@@ -57,14 +56,12 @@ def run(
     with registry.read() as connection:
         known = set() if force else results.known(connection, texts)
     if missing := [key for key in keys if key.text not in known]:
-        lab = Lab(registry, context)
-        compute = resolve(request.what.compute)
-        origin = invocations.describe(request.what.command, context.argv, str(lab.device))
+        stock = RegistryStock(registry, context)
+        origin = invocations.describe(request.what.command, context.argv, str(context.torch_device()))
         with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
             with registry.write() as connection:
                 invocation = call.begin(connection, origin)
-            for key, record in compute(lab, missing, request.parameters):
-                _record(lab, key, record, invocation)
+            spread.compute(context, stock, request, missing, partial(_record, stock, invocation), engine, place)
     return _found(registry, request.what, texts, matrices, columns)
 
 
@@ -83,7 +80,7 @@ def _found(
     return [{name: record.get(name) for name in columns} for record in whole]
 
 
-def _record(lab: Lab, key: ResultKey, record: Record, invocation: int) -> None:
+def _record(stock: RegistryStock, invocation: int, key: ResultKey, record: Record) -> None:
     from safetensors.numpy import save
 
     values, large = record.values(), ANALYSES[key.analysis].large
@@ -94,9 +91,9 @@ def _record(lab: Lab, key: ResultKey, record: Record, invocation: int) -> None:
         sha256 = files.sha256(content)
         # Named by its content too: computing again, or taking over another's, never overwrites what a row points to.
         path = f"results/{key.text[:16]}-{sha256[:16]}.safetensors"
-        artifact = path, files.write_atomic(lab.registry.file(path), content)
-    fingerprint = lab.fingerprint(key.group) if key.group else None
-    with lab.registry.write() as connection:
+        artifact = path, files.write_atomic(stock.registry.file(path), content)
+    fingerprint = stock.fingerprint(key.group) if key.group else None
+    with stock.registry.write() as connection:
         results.record(
             connection, key, values, data_fingerprint=fingerprint, invocation_id=invocation, artifact=artifact
         )

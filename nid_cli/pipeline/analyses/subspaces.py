@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from nid_cli.analysis.subspace import Moments, Subspace, principal_subspace, stream_input_moments
 from nid_cli.nets.graph import Graph
+from nid_cli.pipeline.analyses.batches import in_batches
 from nid_cli.pipeline.analyses.lab import Lab
-from nid_cli.pipeline.analyses.run import in_batches
 from nid_cli.registry.groups import Group
 from nid_cli.registry.results import ResultKey
 from nid_cli.registry.runs import Model
@@ -19,9 +19,9 @@ def by_model(lab: Lab, missing: Sequence[ResultKey], what: str) -> Iterator[tupl
     for done, batch in enumerate(batches):
         group, epoch = batch[0].of_group
         [model] = batch[0].models
-        lab.context.progress(what, done, len(batches), f"{group.name} model {model.number} epoch {epoch}")
+        lab.progress(what, done, len(batches), f"{group.name} model {model.number} epoch {epoch}")
         yield group, epoch, model, batch
-    lab.context.progress(what, len(batches), len(batches), "done")
+    lab.progress(what, len(batches), len(batches), "done")
 
 
 # Covariances of layers that are streamed together take at most this many bytes.

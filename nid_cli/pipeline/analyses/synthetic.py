@@ -23,7 +23,7 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
     def advance(students: int) -> None:
         nonlocal done
         done += students
-        lab.context.progress("students", done, total, "")
+        lab.progress("students", done, total, "")
 
     for outer_seed, keys in by_seed.items():
         records = run(parameters, device=lab.device, outer_seeds=[outer_seed], advance=advance)

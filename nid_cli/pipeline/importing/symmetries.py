@@ -71,11 +71,11 @@ def of_group(context: Context, name: str) -> Symmetric:
 
 def _state(registry: Any, context: Context, group: Group, members: list[runs.Model]) -> Mapping[str, Tensor]:
     """The tensors of a group's first model: where its constants and gates are."""
-    from nid_cli.pipeline.analyses.lab import Lab
+    from nid_cli.pipeline.analyses.lab import lab_of
 
     for model in members:
         for epoch in model.checkpoints:
-            state = Lab(registry, context).model(group, model, epoch)
+            state = lab_of(registry, context).model(group, model, epoch)
             return {name: tensor.cpu() for name, tensor in state.items()}
     raise NotFoundError(f"{group.name} has no checkpoint yet", "finish its training")
 
