@@ -61,8 +61,9 @@ class Archive:
 
         Args:
             columns: only these, in this order, which is much faster where there are many results.
-            where: selectors of groups (arch, dataset, symmetry, kappa, group), and any other field of the records, with
-                the value that it must have (``align="none"``, ``epoch=100``); a list of values means any of them.
+            where: selectors of groups (arch, dataset, symmetry, kappa, group, sweep), and any other field of the
+                records, with the value that it must have (``align="none"``, ``epoch=100``); a list of values means any
+                of them.
 
         Returns:
             Without rows, but with the columns of this analysis, where no record is so; without columns as well where
@@ -155,7 +156,7 @@ def open_registry(path: str | Path | None = None) -> Archive:
     return Archive(path)
 
 
-SELECTORS = ("arch", "dataset", "symmetry", "kappa", "group")
+SELECTORS = ("arch", "dataset", "symmetry", "kappa", "group", "sweep")
 
 
 def _selection(given: Mapping[str, Any]) -> Selection:

@@ -34,6 +34,7 @@ def list_(
     symmetry: selectors.Symmetries = None,
     kappa: selectors.Kappas = None,
     group: selectors.Groups = None,
+    sweep: selectors.Sweeps = None,
     registry: options.RegistryOption = None,
     as_json: options.Json = False,
     export: options.Export = None,
@@ -42,7 +43,7 @@ def list_(
     from nid_cli.pipeline.housekeeping import group as manage
 
     output.check(export)
-    chosen = selectors.selection(arch, dataset, symmetry, kappa, group)
+    chosen = selectors.selection(arch, dataset, symmetry, kappa, group, sweep)
     records = manage.list_groups(Context(registry=registry), chosen)
     columns = ("name", "arch", "dataset", "symmetry", "kappa", "models", "epochs", "created_at")
 

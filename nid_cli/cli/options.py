@@ -51,6 +51,16 @@ def complete_groups() -> list[str]:
         return []
 
 
+def complete_sweeps() -> list[str]:
+    """The names of the sweeps that were run, for shell completion; none where they cannot be read."""
+    from nid_cli.pipeline.housekeeping.group import sweep_names
+
+    try:
+        return sweep_names(Context())
+    except NidError:
+        return []
+
+
 def complete_layers(incomplete: str) -> list[str]:
     """The names of the layers of networks that are in the registry, as a comma list."""
     from nid_cli.pipeline.housekeeping.group import layer_names

@@ -36,6 +36,15 @@ Groups = Annotated[
         "--group", metavar="NAME", help="Only this group; repeatable.", autocompletion=options.complete_groups
     ),
 ]
+Sweeps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="NAME",
+        help="Only the groups of this sweep; repeatable.",
+        autocompletion=options.complete_sweeps,
+    ),
+]
 Models = Annotated[
     str | None, typer.Option("--models", metavar="1,2,5-8", help="Only these models [all complete ones].")
 ]
@@ -56,6 +65,7 @@ SELECTORS: dict[str, tuple[Any, Any]] = {
     "symmetry": (Symmetries, None),
     "kappa": (Kappas, None),
     "group": (Groups, None),
+    "sweep": (Sweeps, None),
     "models": (Models, None),
     "epochs": (Epochs, "last"),
 }
@@ -67,6 +77,7 @@ def selection(
     symmetry: list[str] | None = None,
     kappa: list[str] | None = None,
     group: list[str] | None = None,
+    sweep: list[str] | None = None,
     models: str | None = None,
     epochs: str = "last",
 ) -> Selection:
@@ -81,6 +92,7 @@ def selection(
         symmetry=tuple(symmetry_name(s) for s in symmetry or ()),
         kappa=tuple(Kappa.parse(k) for k in kappa or ()),
         group=tuple(group or ()),
+        sweep=tuple(sweep or ()),
         models=models,
         epochs=epochs,
     )

@@ -154,5 +154,5 @@ LINEAGE = Column(
     "lineage",
     "dict",
     "Where the result comes from: parameters, checkpoints (SHA-256), seeds, data fingerprint, versions, commit, "
-    "command and time.",
+    "command and time, and the sweep (name and hash) that the command was a part of, if any.",
 )

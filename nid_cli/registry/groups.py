@@ -16,6 +16,7 @@ from nid_cli.errors import IntegrityError, NotFoundError, UsageError, unknown
 from nid_cli.graphs import architecture_of, fixed_share, graph_of
 from nid_cli.nets import Graph
 from nid_cli.registry.invocations import now
+from nid_cli.registry.sweeps import group_ids
 from nid_cli.registry.tables import architectures, groups, inserted_id, models, results
 from nid_cli.specs import Kappa, RunSpec, Selection, canonical_json, stable_hash
 
@@ -266,6 +267,8 @@ def matching(query: Select[Any], selection: Selection) -> Select[Any]:
     for column, values in wanted.items():
         if values:
             query = query.where(groups.c[column].in_(values))
+    if selection.sweep:
+        query = query.where(groups.c.id.in_(group_ids(selection.sweep)))
     return query
 
 

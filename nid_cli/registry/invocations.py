@@ -62,10 +62,14 @@ def describe(command: str, argv: Sequence[str], device: str | None = None) -> di
     }
 
 
-def begin(connection: Connection, origin: Mapping[str, Any]) -> int:
-    """Records the start of what :func:`describe` described; returns its id."""
+def begin(connection: Connection, origin: Mapping[str, Any], sweep_id: int | None = None) -> int:
+    """Records the start of what :func:`describe` described; returns its id.
+
+    Args:
+        sweep_id: of the sweep that it is a part of.
+    """
     moment = now()
-    row = {**origin, "started_at": moment, "heartbeat_at": moment, "status": "running"}
+    row = {**origin, "started_at": moment, "heartbeat_at": moment, "status": "running", "sweep_id": sweep_id}
     return inserted_id(connection.execute(invocations.insert().values(row)))
 
 

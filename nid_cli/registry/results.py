@@ -14,7 +14,8 @@ from sqlalchemy.dialects.sqlite import insert
 from nid_cli.registry.groups import Group, matching
 from nid_cli.registry.invocations import now
 from nid_cli.registry.runs import Model
-from nid_cli.registry.tables import figures, groups, invocations, models, results
+from nid_cli.registry.sweeps import said_of
+from nid_cli.registry.tables import figures, groups, invocations, models, results, sweeps
 from nid_cli.specs import Selection, canonical_json, stable_hash
 
 # Where a record's matrices lie: (path, SHA-256), until the pipeline has put them in their place.
@@ -134,10 +135,12 @@ _columns = [model.c[name].label(f"{name}_{x}") for model, x in _sides for name i
 _joined = (
     select(results, groups.c.name, groups.c.arch, groups.c.dataset, groups.c.symmetry, groups.c.kappa, *_columns)
     .add_columns(invocations.c.versions, invocations.c.argv, invocations.c.git_commit)
+    .add_columns(sweeps.c.name.label("sweep"), sweeps.c.hash.label("sweep_hash"))
     .outerjoin(groups, groups.c.id == results.c.group_id)
     .outerjoin(_a, _a.c.id == results.c.model_a)
     .outerjoin(_b, _b.c.id == results.c.model_b)
     .join(invocations, invocations.c.id == results.c.invocation_id)
+    .outerjoin(sweeps, sweeps.c.id == invocations.c.sweep_id)
 )
 
 
@@ -186,6 +189,7 @@ def _full(row: Row[Any], complete: Complete) -> dict[str, Any]:
             "git_commit": row.git_commit,
             "command": json.loads(row.argv),
             "created_at": row.created_at,
+            "sweep": said_of(row),
         },
     }
 

@@ -12,7 +12,8 @@ from sqlalchemy.dialects.sqlite import insert
 
 from nid_cli.registry.groups import next_number
 from nid_cli.registry.invocations import now
-from nid_cli.registry.tables import checkpoints, epochs, inserted_id, invocations, models, runs
+from nid_cli.registry.sweeps import said_of
+from nid_cli.registry.tables import checkpoints, epochs, inserted_id, invocations, models, runs, sweeps
 from nid_cli.specs import RunSpec, canonical_json
 
 
@@ -200,6 +201,12 @@ def set_status(connection: Connection, model_ids: Iterable[int], status: str, **
     connection.execute(models.update().where(models.c.id.in_(list(model_ids))).values(status=status, **columns))
 
 
+def record_worker(connection: Connection, model_ids: Iterable[int], worker: Mapping[str, Any] | None) -> None:
+    """What trained models (host, device, versions); None where it is what their invocation says."""
+    text = None if worker is None else canonical_json(dict(worker))
+    connection.execute(models.update().where(models.c.id.in_(list(model_ids))).values(worker=text))
+
+
 def invocations_of(connection: Connection, model_ids: Sequence[int]) -> set[int]:
     """The invocations that last worked on these models."""
     return set(connection.execute(select(models.c.invocation_id).where(models.c.id.in_(model_ids))).scalars())
@@ -248,9 +255,16 @@ def metrics_of(
 
 
 def lineage_of(connection: Connection, model_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """By model: the command that made it, versions, machine, the working folder's commit, times."""
-    query = select(models.c.id.label("model"), invocations).join(
-        invocations, invocations.c.id == models.c.invocation_id
+    """By model: the command that made it, versions, machine, the working folder's commit, times.
+
+    ``worker``: host, device and versions of what trained it, None where they are the command's; ``sweep``: name and
+    hash of the sweep that the command was a part of, None where it was of none.
+    """
+    query = (
+        select(models.c.id.label("model"), models.c.worker, invocations)
+        .add_columns(sweeps.c.name.label("sweep"), sweeps.c.hash.label("sweep_hash"))
+        .join(invocations, invocations.c.id == models.c.invocation_id)
+        .outerjoin(sweeps, sweeps.c.id == invocations.c.sweep_id)
     )
     found = {}
     for row in connection.execute(query.where(models.c.id.in_(model_ids))):
@@ -259,10 +273,12 @@ def lineage_of(connection: Connection, model_ids: Sequence[int]) -> dict[int, di
             "versions": json.loads(row.versions),
             "machine": json.loads(row.machine),
             "device": row.device,
+            "worker": row.worker and json.loads(row.worker),
             "git_commit": row.git_commit,
             "git_dirty": row.git_dirty,
             "started_at": row.started_at,
             "ended_at": row.ended_at,
             "status": row.status,
+            "sweep": said_of(row),
         }
     return found

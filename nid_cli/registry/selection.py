@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from nid_cli.errors import NotFoundError, unknown
 from nid_cli.graphs import KNOWN
+from nid_cli.registry import sweeps
 from nid_cli.registry.groups import Group, all_groups, by_name, names, values_of
 from nid_cli.registry.runs import Model, models_of_groups
 from nid_cli.specs.selection import Selection, listed, parse_epochs, parse_numbers, parse_pairs
@@ -41,7 +42,7 @@ def select_groups(connection: Connection, selection: Selection) -> list[Group]:
     """The selected groups, in the order they were made; none may match.
 
     Raises:
-        NotFoundError: a group was named that does not exist. UsageError: an architecture or data set that nobody knows.
+        NotFoundError: a group or sweep that does not exist. UsageError: an architecture or data set that nobody knows.
     """
     check(connection, selection)
     return all_groups(connection, selection)
@@ -51,10 +52,12 @@ def check(connection: Connection, selection: Selection) -> None:
     """Refuses names that are nowhere.
 
     Raises:
-        NotFoundError: a group that does not exist. UsageError: an architecture or data set that nobody knows.
+        NotFoundError: a group or sweep that does not exist. UsageError: an architecture or data set that nobody knows.
     """
     for name in selection.group:
         by_name(connection, name)
+    for name in selection.sweep:
+        sweeps.named(connection, name)
     for column, what in (("arch", "architecture"), ("dataset", "data set")):
         if strange := [name for name in getattr(selection, column) if name not in KNOWN[column]]:
             here = [name for name in values_of(connection, column) if name not in KNOWN[column]]
@@ -67,7 +70,7 @@ def matching_groups(connection: Connection, selection: Selection) -> list[Group]
     """The selected groups, in the order they were made.
 
     Raises:
-        NotFoundError: a group was named that does not exist, or nothing matches.
+        NotFoundError: a group or sweep was named that does not exist, or nothing matches.
     """
     found = select_groups(connection, selection)
     if not found:

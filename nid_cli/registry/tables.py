@@ -28,7 +28,7 @@ def inserted_id(inserted: CursorResult[Any]) -> int:
 
 
 # The Alembic revision that these tables are; a test holds it against migrations/.
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 VERSION_TABLE = "nid_version"
 
 metadata = MetaData(
@@ -42,6 +42,19 @@ metadata = MetaData(
 )
 
 MODEL_STATES = ("training", "complete", "interrupted", "failed")
+
+# Sweeps that were run: what their files said (`hash`: SHA-256 of the text), under the name of the file.
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("last_run_at", Text, nullable=False),
+    UniqueConstraint("name", "hash"),
+)
 
 # One row for each command that wrote something: where every other row comes from. Times are ISO 8601, UTC. `process`
 # tells whether it still runs (processes.py), `heartbeat_at` does so to other machines.
@@ -62,6 +75,7 @@ invocations = Table(
     Column("status", Text, nullable=False),
     Column("process", Text),
     Column("heartbeat_at", Text),
+    Column("sweep_id", ForeignKey("sweeps.id")),
 )
 
 architectures = Table(
@@ -97,6 +111,14 @@ groups = Table(
     Column("deleted_at", Text, index=True),
 )
 
+# The groups that a sweep's trainings are in, whoever trained them.
+sweep_groups = Table(
+    "sweep_groups",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_id", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
 # `source`, for imported runs: where they came from and their configuration there, as JSON.
 runs = Table(
     "runs",
@@ -112,7 +134,8 @@ runs = Table(
     Column("created_at", Text, nullable=False),
 )
 
-# `number` counts within the group, `member` within the run; both start at 1.
+# `number` counts within the group, `member` within the run; both start at 1. `worker`: host, device and versions of the
+# worker that trained the model, as JSON, where they are not those of its invocation.
 models = Table(
     "models",
     metadata,
@@ -127,6 +150,7 @@ models = Table(
     Column("failed_epoch", Integer),
     Column("source_path", Text),
     Column("source_index", Integer),
+    Column("worker", Text),
     Column("invocation_id", ForeignKey("invocations.id"), nullable=False),
     Column("created_at", Text, nullable=False),
     UniqueConstraint("group_id", "number"),

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from nid_cli.errors import IntegrityError
 from nid_cli.registry import artifacts
 from nid_cli.registry import groups as group_rows
+from nid_cli.registry import sweeps as sweep_rows
 from nid_cli.registry.tables import (
     architectures,
     checkpoints,
@@ -24,6 +25,8 @@ from nid_cli.registry.tables import (
     models,
     results,
     runs,
+    sweep_groups,
+    sweeps,
 )
 from nid_cli.specs import stable_hash
 
@@ -32,7 +35,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class GroupRows:
-    """Everything in a registry that belongs to one group, as plain rows by table."""
+    """Everything in a registry that belongs to one group, as plain rows by table.
+
+    ``sweeps``: those that it is in (``sweep_ids``), and those that its commands were a part of.
+    """
 
     group: Row
     architecture: Row
@@ -42,6 +48,8 @@ class GroupRows:
     checkpoints: list[Row]
     results: list[Row]
     invocations: list[Row]
+    sweeps: list[Row]
+    sweep_ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def collect(connection: Connection, group_id: int) -> GroupRows:
     """All rows of a group; results of other groups are not among them.
 
     Raises:
-        IntegrityError: its identity is not that of what it holds.
+        IntegrityError: its identity, or a sweep's, is not that of what it holds.
     """
     [group] = _rows(connection, groups, groups.c.id, [group_id])
     [architecture] = _rows(connection, architectures, architectures.c.id, [group["architecture_id"]])
@@ -74,6 +82,14 @@ def collect(connection: Connection, group_id: int) -> GroupRows:
     ids = [m["id"] for m in own_models]
     own_results = _rows(connection, results, results.c.group_id, [group_id])
     used = {row["invocation_id"] for row in (*own_runs, *own_models, *own_results)}
+    calls = _rows(connection, invocations, invocations.c.id, sorted(used))
+    links = _rows(connection, sweep_groups, sweep_groups.c.group_id, [group_id])
+    sweep_ids = [link["sweep_id"] for link in links]
+    of_calls = {call["sweep_id"] for call in calls if call["sweep_id"] is not None}
+    own_sweeps = _rows(connection, sweeps, sweeps.c.id, sorted(of_calls.union(sweep_ids)))
+    for sweep in own_sweeps:
+        if sweep_rows.hash_of(sweep["text"]) != sweep["hash"]:
+            raise IntegrityError(f"the text of the sweep {sweep['name']} is not the recorded one: its SHA-256 differs")
     return GroupRows(
         group,
         architecture,
@@ -82,7 +98,9 @@ def collect(connection: Connection, group_id: int) -> GroupRows:
         _rows(connection, epochs, epochs.c.model_id, ids),
         _rows(connection, checkpoints, checkpoints.c.model_id, ids),
         own_results,
-        _rows(connection, invocations, invocations.c.id, sorted(used)),
+        calls,
+        own_sweeps,
+        sweep_ids,
     )
 
 
@@ -162,6 +180,14 @@ class _Insertion:
         return inserted_id(self.connection.execute(table.insert().values(values)))
 
 
+def _put_sweep(put: _Insertion, row: Row) -> int:
+    """The id of a sweep here; it was run last where it was last run."""
+    found = put.put(sweeps, row, {"name": row["name"], "hash": row["hash"]})
+    latest = func.max(sweeps.c.last_run_at, row["last_run_at"])
+    put.connection.execute(sweeps.update().where(sweeps.c.id == found).values(last_run_at=latest))
+    return found
+
+
 def insert(connection: Connection, planned: Plan, name: str) -> tuple[str, list[int], Counter[str]]:
     """Inserts what is not there yet, in the caller's transaction.
 
@@ -179,8 +205,17 @@ def insert(connection: Connection, planned: Plan, name: str) -> tuple[str, list[
     )
     if (there := group_rows.by_id(connection, group_id)).deleted_at:
         group_rows.revive(connection, there)
+    own_sweeps = {row["id"]: _put_sweep(put, row) for row in rows.sweeps}
+    for sweep_id in rows.sweep_ids:
+        if sweep_rows.add_group(connection, own_sweeps[sweep_id], group_id):
+            put.new[sweep_groups.name] += 1
     calls = {
-        row["id"]: put.put(invocations, row, {k: row[k] for k in ("started_at", "pid", "argv", "machine")})
+        row["id"]: put.put(
+            invocations,
+            row,
+            {k: row[k] for k in ("started_at", "pid", "argv", "machine")},
+            sweep_id=own_sweeps.get(row["sweep_id"]),
+        )
         for row in rows.invocations
     }
     run_ids = {

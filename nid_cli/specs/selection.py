@@ -16,7 +16,7 @@ PATHS = "epochs"
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Selectors: values of one are alternatives, all given ones hold.
+    """Selectors: values of one are alternatives, all given ones hold. ``sweep``: groups of the sweeps of these names.
 
     ``models``: ``1,2,5-8`` or None for all that are complete. ``epochs``: ``last``, ``all``, ``0,5,10``, ``0:100:5``.
     """
@@ -26,6 +26,7 @@ class Selection:
     symmetry: tuple[str, ...] = ()
     kappa: tuple[Kappa, ...] = ()
     group: tuple[str, ...] = ()
+    sweep: tuple[str, ...] = ()
     models: str | None = None
     epochs: str = "last"
 

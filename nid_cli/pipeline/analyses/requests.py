@@ -132,7 +132,7 @@ def _text(value: Any) -> str:
 def command_line(context: Context, name: str, selection: Selection, options: Mapping[str, Any]) -> str:
     """``nid NAME`` with these selectors and options, ready for a shell."""
     words = ["nid", *name.split()]
-    for option in ("arch", "dataset", "symmetry", "group", "kappa"):
+    for option in ("arch", "dataset", "symmetry", "group", "sweep", "kappa"):
         words += [word for value in getattr(selection, option) for word in (f"--{option}", str(value))]
     if selection.models is not None:
         words += ["--models", selection.models]

@@ -218,9 +218,10 @@ class _Book:
         from nid_cli.plots.page import Source
 
         dirty = " with changes that were not committed" if lineage.get("git_dirty") else ""
+        versions = (lineage.get("worker") or lineage)["versions"]
         source = Source(
             command=shlex.join(lineage["command"]),
-            software=", ".join(f"{name} {version}" for name, version in lineage["versions"].items()),
+            software=", ".join(f"{name} {version}" for name, version in versions.items()),
             commit=lineage["git_commit"] and lineage["git_commit"] + dirty,
             data=data,
         )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from nid_cli.errors import UsageError
 from nid_cli.pipeline.context import Context
-from nid_cli.registry import groups, invocations, listing, runs
+from nid_cli.registry import groups, invocations, listing, runs, sweeps
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.runs import Model
@@ -39,6 +39,12 @@ def group_names(context: Context) -> list[str]:
     """All names, for shell completion."""
     with open_for_reading(context.registry).read() as connection:
         return groups.names(connection)
+
+
+def sweep_names(context: Context) -> list[str]:
+    """The names of the sweeps that were run, for shell completion."""
+    with open_for_reading(context.registry).read() as connection:
+        return list(dict.fromkeys(sweep.name for sweep in sweeps.listing(connection)))
 
 
 def layer_names(context: Context) -> list[str]:

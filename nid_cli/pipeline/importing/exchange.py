@@ -85,7 +85,8 @@ def take_over(context: Context, registry: Registry, source: Path, name: str | No
                     group = groups.by_name(connection, new_name)
                     members = [m for m in runs.models_of(connection, group_id=group.id) if m.number in numbers]
                 epochs = sorted({epoch for m in members for epoch in m.checkpoints})
-                status = "imported" if new["models"] + new["checkpoints"] + new["results"] else "known"
+                arrived = sum(new[table] for table in ("models", "checkpoints", "results", "sweep_groups"))
+                status = "imported" if arrived else "known"
                 found.append(Registered(str(source), status, new_name, numbers, epochs, new["checkpoints"]))
         return found or [Registered(str(source), "known", reason="it has no groups")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import sqlite3
@@ -61,8 +62,6 @@ def test_the_same_run_with_other_bytes_is_kept_apart(theirs: Path, tmp_path: Pat
         content = bytearray((ours / ".nid" / path).read_bytes())
         content[-1] ^= 1
         (ours / ".nid" / path).write_bytes(content)
-        import hashlib
-
         connection.execute(
             "UPDATE checkpoints SET sha256 = ? WHERE path = ?", (hashlib.sha256(content).hexdigest(), path)
         )
@@ -123,8 +122,6 @@ def test_taking_over_never_touches_our_own_results(theirs: Path, tmp_path: Path)
     [file] = set((ours / ".nid/results").iterdir()) - before
     content = file.read_bytes()
     changed = content[:-1] + bytes([content[-1] ^ 1])
-    import hashlib
-
     file.write_bytes(changed)
     with sqlite3.connect(ours / ".nid/registry.db") as connection:
         connection.execute(
@@ -135,3 +132,72 @@ def test_taking_over_never_touches_our_own_results(theirs: Path, tmp_path: Path)
         connection.execute("UPDATE results SET artifact_path = ? WHERE kind = 'cost'", (f"results/{target.name}",))
     assert execute(ours, "register", "../theirs/.nid").returncode == 0
     assert execute(ours, *arguments, "--json").returncode == 0 and target.read_bytes() == changed
+
+
+def sweeps_in(folder: Path) -> list[tuple[object, ...]]:
+    """Each sweep with its times and groups, and each command of a sweep."""
+    with sqlite3.connect(folder / ".nid/registry.db") as connection:
+        linked = connection.execute(
+            "SELECT s.name, s.text, s.hash, s.created_at, s.last_run_at, g.key FROM sweeps s "
+            "LEFT JOIN sweep_groups ON sweep_id = s.id LEFT JOIN groups g ON g.id = group_id ORDER BY s.name, g.key"
+        ).fetchall()
+        calls = connection.execute(
+            "SELECT argv, started_at, s.hash FROM invocations JOIN sweeps s ON s.id = sweep_id ORDER BY started_at"
+        ).fetchall()
+    return linked + calls
+
+
+def as_sweep(folder: Path, text: str, moment: str, *names: str) -> None:
+    """Makes a sweep of groups, as if all their models had been trained by it."""
+    with sqlite3.connect(folder / ".nid/registry.db") as connection:
+        values = ("s", text, hashlib.sha256(text.encode()).hexdigest(), "2020", moment)
+        insert = "INSERT INTO sweeps (name, text, hash, created_at, last_run_at) VALUES (?, ?, ?, ?, ?)"
+        sweep = connection.execute(insert, values).lastrowid
+        for name in names:
+            [group] = connection.execute("SELECT id FROM groups WHERE name = ?", (name,)).fetchone()
+            connection.execute("INSERT INTO sweep_groups VALUES (?, ?)", (sweep, group))
+            connection.execute(
+                "UPDATE invocations SET sweep_id = ? WHERE id IN (SELECT invocation_id FROM models WHERE group_id = ?)",
+                (sweep, group),
+            )
+
+
+def test_sweeps_arrive_with_their_groups_and_commands_once(theirs: Path, tmp_path: Path) -> None:
+    as_sweep(theirs, "a", "2021", W, "mlp-digits-standard")
+    as_sweep(theirs, "b", "2022", "mlp-digits-sigma")
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    assert {o["status"] for o in records(execute(ours, "register", "../theirs", "--json"))} == {"imported"}
+    arrived = sweeps_in(ours)
+    assert arrived == sweeps_in(theirs) and len(arrived) == 6
+    assert {o["status"] for o in records(execute(ours, "register", "../theirs", "--json"))} == {"known"}
+    assert sweeps_in(ours) == arrived
+    listed = records(execute(ours, "group", "list", "--sweep", "s", "--json"))
+    assert [group["name"] for group in listed] == ["mlp-digits-sigma"]
+
+
+def test_parts_of_a_sweep_become_one(theirs: Path, tmp_path: Path) -> None:
+    """Registries that each trained a share of the same sweep."""
+    shards = []
+    for place, name in enumerate((W, "mlp-digits-standard")):
+        shards.append(tmp_path / f"shard{place}")
+        shutil.copytree(theirs / ".nid", shards[-1] / ".nid")
+        as_sweep(shards[-1], "a", f"202{place}", name)
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    for shard in reversed(shards):
+        assert execute(ours, "register", str(shard)).returncode == 0
+    listed = records(execute(ours, "group", "list", "--sweep", "s", "--json"))
+    assert {group["name"] for group in listed} == {W, "mlp-digits-standard"}
+    with sqlite3.connect(ours / ".nid/registry.db") as connection:
+        assert connection.execute("SELECT name, last_run_at FROM sweeps").fetchall() == [("s", "2021")]
+
+
+def test_a_sweep_that_is_not_what_was_recorded_is_refused(theirs: Path, tmp_path: Path) -> None:
+    as_sweep(theirs, "a", "2021", W)
+    with sqlite3.connect(theirs / ".nid/registry.db") as connection:
+        connection.execute("UPDATE sweeps SET text = 'another'")
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    done = execute(ours, "register", "../theirs")
+    assert done.returncode == 5 and "the sweep s " in done.stderr
