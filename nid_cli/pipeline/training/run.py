@@ -272,7 +272,7 @@ class RunInTraining:
         """Records who trains the models."""
         assert self._registry is not None
         with self._registry.write() as connection:
-            runs.set_worker(connection, [i for i in sent.tasks if i != TRUNK_ID], worker)
+            runs.record_worker(connection, [i for i in sent.tasks if i != TRUNK_ID], worker)
 
     def release(self) -> None:
         """Lets the run go: another process may train it."""
