@@ -20,7 +20,7 @@ from nid_cli.pipeline.training.requests import Request
 from nid_cli.pipeline.training.session import Session
 from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Members, Message, Saved, Start, Task
 from nid_cli.pipeline.training.trunk import TRUNK_ID
-from nid_cli.registry import artifacts, groups, locks, runs
+from nid_cli.registry import artifacts, groups, locks, runs, sweeps
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
 from nid_cli.registry.runs import Model
@@ -60,7 +60,7 @@ class RunInTraining:
         stack: how many members one worker trains side by side.
     """
 
-    def __init__(self, session: Session, request: Request, name: str | None = None, stack: int = 1) -> None:
+    def __init__(self, session: Session, request: Request, name: str | None = None, stack: int | None = None) -> None:
         self.session, self.request, self.name, self.stack = session, request, name, stack
         self.outcome: Trained | None = None
         self.error: NidError | None = None
@@ -128,6 +128,8 @@ class RunInTraining:
             self.group, left = prepare(
                 connection, spec, request.seeds, self.name, fixed, fingerprint, invocation, description
             )
+            if context.sweep is not None:
+                sweeps.add_group(connection, context.sweep, self.group.id)
         content = artifacts.read_verified(registry.file(fixed.path), fixed.sha256) if fixed else None
         self.keys = session.share(engine, request, content)
         self.tasks = [self._task(model) for model in left]
