@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +14,21 @@ from nid_cli.pipeline.sweeps.timing import seconds_of_an_epoch
 from nid_cli.pipeline.sweeps.trainings import Wanted, standing
 from nid_cli.registry.location import locate
 from nid_cli.registry.opening import open_for_reading
-from nid_cli.specs import RunSpec
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: models asked for, those that have ended, and the seconds that one worker takes for the others."""
+    """One run: models asked for, those that have ended, and the seconds that one worker takes for one model."""
 
     name: str
     asked: int
     ended: int
     seconds: float
+
+    @property
+    def missing(self) -> int:
+        """How many models are to be trained."""
+        return max(0, self.asked - self.ended)
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,14 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The time that all take, side by side."""
-        return costs.time_of(
-            [run.seconds / max(1, run.asked - run.ended) for run in self.runs for _ in range(run.asked - run.ended)],
-            self.workers,
-        )
+        return costs.time_left([run.seconds for run in self.runs for _ in range(run.missing)], self.workers)
 
     def summary(self) -> dict[str, Any]:
         """In numbers, and in a sentence."""
-        models, there = sum(run.asked for run in self.runs), sum(run.ended for run in self.runs)
-        missing = models - there
+        models, missing = sum(run.asked for run in self.runs), sum(run.missing for run in self.runs)
         time = f"about {_duration(self.seconds)} with {self.workers} at a time" if missing else "nothing to train"
-        sentence = f"{len(self.runs)} trainings of {models} models, {there} there and {missing} missing: {time}"
-        numbers = {"trainings": len(self.runs), "models": models, "there": there, "missing": missing}
+        sentence = f"{len(self.runs)} trainings of {models} models, {models - missing} there, {missing} missing: {time}"
+        numbers = {"trainings": len(self.runs), "models": models, "there": models - missing, "missing": missing}
         return {**numbers, "workers": self.workers, "seconds": self.seconds, "sentence": sentence}
 
 
@@ -60,24 +60,24 @@ def _duration(seconds: float) -> str:
 
 
 def plan(context: Context, wanted: Sequence[Wanted], engine: str, place: Place) -> Plan:
-    """What there is and what is missing. Nothing is written; an epoch is timed where nothing like it is recorded."""
+    """What there is and what is missing. Nothing is written; where the registry has trained nothing, an epoch is timed.
+
+    Raises:
+        NidError: that epoch cannot be trained.
+    """
     there = standing(context, wanted)
     left = [own for own, found in zip(wanted, there, strict=True) if found.ended < own.request.seeds]
-    known = _measured(context, [own.request.spec for own in left])
-    seconds: dict[str, float] = {}
-    for own in left:
-        spec = own.request.spec
-        an_epoch = known.get(spec.hash)
-        if an_epoch is None:
-            an_epoch = seconds_of_an_epoch(context, own.request)
-            known = {**known, **_alike(own, left, an_epoch, known)}
-        seconds[spec.hash] = an_epoch * spec.length
+    known = _measured(context, left)
+    if left and not known:
+        timed = max(left, key=lambda own: own.cost)
+        rate = seconds_of_an_epoch(context, timed.request) / timed.cost_an_epoch
+        known = {own.request.spec.hash: rate * own.cost_an_epoch for own in left}
     runs = [
         PlannedRun(
-            found.group or own.shown,
-            own.request.seeds,
-            found.ended,
-            seconds.get(own.request.spec.hash, 0.0) * (own.request.seeds - found.ended),
+            name=found.group or own.shown,
+            asked=own.request.seeds,
+            ended=found.ended,
+            seconds=known.get(own.request.spec.hash, 0.0) * own.request.spec.length,
         )
         for own, found in zip(wanted, there, strict=True)
     ]
@@ -85,47 +85,26 @@ def plan(context: Context, wanted: Sequence[Wanted], engine: str, place: Place) 
     return Plan(runs, workers)
 
 
-def _alike(
-    timed: Wanted, left: Sequence[Wanted], seconds: float, known: Mapping[str, float | None]
-) -> dict[str, float]:
-    """What the other runs of the same architecture and data take, by their relative costs."""
-    spec = timed.request.spec
-    share = seconds / _an_epoch(timed)
-    return {
-        own.request.spec.hash: share * _an_epoch(own)
-        for own in left
-        if known.get(own.request.spec.hash) is None and _kind(own.request.spec) == _kind(spec)
-    }
-
-
-def _an_epoch(own: Wanted) -> float:
-    return own.cost / own.request.seeds / max(1, own.request.spec.length)
-
-
-def _kind(spec: RunSpec) -> tuple[str, str]:
-    return spec.network.arch, spec.data.name
-
-
 def longest_first(context: Context, wanted: Sequence[Wanted]) -> list[Wanted]:
-    """The runs in the order in which they are best begun: those whose models take longest first.
+    """The runs in the order in which they are best begun, so that no long one is left for the end.
 
-    By the registry's seconds an epoch where it knows some, else by what their specifications tell.
+    By the registry's seconds an epoch where it has some, else by what their specifications tell.
     """
-    known = _measured(context, [own.request.spec for own in wanted])
-    pairs = [(known.get(own.request.spec.hash), _an_epoch(own)) for own in wanted]
-    measured = [(seconds, cost) for seconds, cost in pairs if seconds is not None]
-    rate = sum(seconds for seconds, _ in measured) / sum(cost for _, cost in measured) if measured else 1.0
+    known = _measured(context, wanted)
 
-    def length(place: int) -> float:
-        seconds, cost = pairs[place]
-        return (cost * rate if seconds is None else seconds) * wanted[place].request.spec.length
+    def length(own: Wanted) -> float:
+        return known.get(own.request.spec.hash, own.cost_an_epoch) * own.request.spec.length
 
-    return [wanted[place] for place in sorted(range(len(wanted)), key=lambda place: -length(place))]
+    return sorted(wanted, key=length, reverse=True)
 
 
-def _measured(context: Context, specs: Sequence[RunSpec]) -> Mapping[str, float | None]:
+def _measured(context: Context, wanted: Sequence[Wanted]) -> dict[str, float]:
+    """Seconds an epoch by the hash of the run, of all of them; nothing where the registry has trained nothing."""
     path = locate(context.registry)
-    if path is None or not path.exists() or not specs:
+    if path is None or not path.exists() or not wanted:
         return {}
+    requests = [own.request for own in wanted]
+    texts = {r.spec.network.graph: r.description for r in requests if r.spec.network.graph and r.description}
     with open_for_reading(context.registry).read() as connection:
-        return costs.seconds_an_epoch(connection, specs)
+        found = costs.seconds_an_epoch(connection, [request.spec for request in requests], texts)
+    return {digest: seconds for digest, seconds in found.items() if seconds is not None}

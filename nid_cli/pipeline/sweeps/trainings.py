@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from nid_cli.errors import NidError, UsageError
@@ -36,8 +37,13 @@ class Wanted:
 
     @property
     def cost(self) -> float:
-        """What all its models cost, relative to other runs."""
+        """What all its models cost, relative to other runs, by the specification alone."""
         return self.request.seeds * costs.relative_cost(self.request.spec, self.request.description)
+
+    @cached_property
+    def cost_an_epoch(self) -> float:
+        """The same of one epoch of one model."""
+        return costs.cost_an_epoch(self.request.spec, self.request.description)
 
 
 @dataclass(frozen=True)
