@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nid_cli.errors import UsageError
+from nid_cli.pipeline.devices import torch_device
 
 # progress(what, done, total, detail): called often, must be cheap. A line is there until all of it is done.
 Progress = Callable[[str, float, float, str], None]
@@ -42,23 +42,9 @@ class Context:
         return user_cache_path("nid") / "data"
 
     def torch_device(self) -> Any:
-        """The device to compute on; ``auto`` takes a GPU where there is one.
+        """The device to compute on (``torch.device``).
 
         Raises:
             UsageError: no such device on this machine.
         """
-        import torch
-
-        # Convolutions in TF32 keep three digits: less than what permuted networks and other machines are held against.
-        torch.backends.cudnn.allow_tf32 = False
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError:
-            raise UsageError(f"unknown device {self.device!r}", "choose auto, cpu, cuda or cuda:0") from None
-        if device.type not in ("cpu", "cuda"):
-            raise UsageError(f"unknown device {self.device!r}", "choose auto, cpu, cuda or cuda:0")
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise UsageError(f"there is no device {self.device} here", "--device cpu works everywhere")
-        return device
+        return torch_device(self.device)

@@ -1,46 +1,72 @@
-"""Where trainings run. An engine takes tasks and gives their messages; :func:`choose` is the one place that picks one.
+"""Where jobs run. An engine takes jobs and tells their events; :func:`choose` is the one place that picks one.
 
-``local``: a worker process for each model. ``here``: one model after another in this process, on its device.
+``here``: one job after another in this process, on its device. ``local``: worker processes of this machine. ``ray``:
+workers of a Ray cluster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from nid_cli.errors import unknown
 from nid_cli.lazy import resolve
-
-if TYPE_CHECKING:
-    from nid_cli.data.tensors import Data
-    from nid_cli.pipeline.training.tasks import Message, Task
+from nid_cli.pipeline.engines.jobs import Event, Job, Place
 
 
 class Engine(Protocol):
-    """A place where trainings run, made of the device and of how many models may be trained at a time (None: all)."""
+    """Made of a :class:`Place`. Only its caller writes the registry; it decides what is sent, and sent again."""
 
-    def __init__(self, device: Any, workers: int | None) -> None: ...
+    def __init__(self, place: Place) -> None: ...
 
     def prepare(self) -> None:
-        """Begins what takes time, while the caller still reads the data."""
+        """Begins what takes time, while the caller still reads the data.
 
-    def describe(self, tasks: int) -> str:
-        """How it would train so many models, in words that end a sentence: ``2 at a time``, ``on cuda``."""
-
-    def run(self, tasks: list[Task], data: Data) -> Generator[Message, None, None]:
-        """The messages of all trainings as they come, each model's in order and its last one Finished or Failed.
-
-        Closing the generator ends what still runs, which loses no more than what came after the last checkpoints.
+        Raises:
+            NidError: there is nothing to run jobs on.
         """
 
+    def describe(self, jobs: int) -> str:
+        """How it would work off so many jobs, in words that end a sentence: ``2 at a time``, ``on cuda``."""
 
-# The engine for each type of device, as ``module:class``.
+    def slots(self) -> int:
+        """How many jobs it works on at a time; may change as machines come and go."""
+
+    def share(self, key: str, value: Any) -> None:
+        """Keeps a value for jobs that name ``key``; it goes to each worker, or machine, once."""
+
+    def forget(self, key: str) -> None:
+        """No job to come names ``key``."""
+
+    def submit(self, number: int, job: Job) -> None:
+        """Takes a job; its events carry ``number``."""
+
+    def wait(self) -> list[Event]:
+        """The events that have come, as soon as there are some; none after a moment without any."""
+
+    def close(self) -> None:
+        """Ends what still runs, and all workers."""
+
+
+# Each engine by its name on the command line, as ``module:class``.
 ENGINES: dict[str, str] = {
-    "cpu": "nid_cli.pipeline.engines.local:Local",
-    "cuda": "nid_cli.pipeline.engines.here:Here",
+    "local": "nid_cli.pipeline.engines.local:Local",
+    "ray": "nid_cli.pipeline.engines.cluster:Cluster",
+    "here": "nid_cli.pipeline.engines.here:Here",
 }
+# What the user may ask for: ``here`` is what ``local`` is on a GPU, which processes would only take from each other.
+CHOICES = ("local", "ray")
 
 
-def choose(device: Any, workers: int | None = None) -> Engine:
-    """The engine for a device (``torch.device``), which trains at most ``workers`` models at a time."""
-    engine: Engine = resolve(ENGINES[device.type])(device, workers)
+def choose(name: str, place: Place, on: str = "cpu") -> Engine:
+    """The engine ``name``.
+
+    Args:
+        on: the type of this machine's device (``cpu``, ``cuda``).
+
+    Raises:
+        UsageError: no such engine.
+    """
+    if name not in CHOICES:
+        raise unknown("engine", name, CHOICES)
+    engine: Engine = resolve(ENGINES["here" if name == "local" and on != "cpu" else name])(place)
     return engine

@@ -1,4 +1,4 @@
-"""Worker processes: one single-threaded process for each model, data in shared memory, messages through a pipe."""
+"""Worker processes of this machine: each works off one job after another, with one thread, and talks through a pipe."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from nid_cli.data.tensors import Data
-from nid_cli.errors import NidError
-from nid_cli.pipeline.training.member import train_member
-from nid_cli.pipeline.training.tasks import Failed, Finished, Message, Task
+from nid_cli.pipeline.engines import worker
+from nid_cli.pipeline.engines.jobs import Event, Job, Lost, Over, Place, Said
 
 
 def _method() -> str:
@@ -27,7 +27,7 @@ def _start_server() -> None:
         import multiprocessing.forkserver as server
         from multiprocessing import resource_tracker
 
-        multiprocessing.set_forkserver_preload([__name__])
+        multiprocessing.set_forkserver_preload([__name__, "torch"])
         resource_tracker.ensure_running()  # it lets SIGINT through again
         # Ctrl-C reaches the whole foreground group; the server would complain of it while it imports.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -37,83 +37,152 @@ def _start_server() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _die_with(connection: Connection) -> None:
+def _die_with(alive: Connection) -> None:
     """Ends this process as soon as the parent's end of the pipe closes, even by kill -9."""
     try:
-        connection.recv()
+        alive.recv()
     except (EOFError, OSError):
         os._exit(1)
 
 
-def _work(task: Task, data: Any, connection: Connection) -> None:
+def _work(connection: Connection, alive: Connection, threads: int | None) -> None:
+    """A worker's life: (values that it lacks, values to let go, number, job) in, (number, whether over, message) out."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole foreground group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
-    torch.set_num_threads(1)
-    try:
-        for message in train_member(task, data, torch.device("cpu")):
-            connection.send(message)
-    except NidError as error:
-        connection.send(Failed(task.model_id, None, error.message))
-    except Exception as error:
-        connection.send(Failed(task.model_id, None, f"{type(error).__name__}: {error}"))
+    threading.Thread(target=_die_with, args=(alive,), daemon=True).start()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    held: dict[str, Any] = {}
+    while True:
+        new, old, number, job = connection.recv()
+        held = {key: value for key, value in held.items() if key not in old} | new
+        try:
+            for message in worker.messages(job, held, torch.device("cpu")):
+                connection.send((number, False, message))
+            connection.send((number, True, None))
+        except Exception as error:
+            connection.send((number, True, worker.failure(error)))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class _Worker:
+    """A process, the driver's ends of its pipes, what it holds, and the job that it works on."""
+
+    process: Any
+    connection: Connection
+    alive: Connection
+    held: set[str] = field(default_factory=set)
+    job: int | None = None
 
 
 class Local:
     """The engine of the CPU: at most ``workers`` processes at a time, as many as there are cores where it is None."""
 
-    def __init__(self, device: Any = None, workers: int | None = None) -> None:
-        self.workers = workers or _cores()
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._shared: dict[str, Any] = {}
+        self._waiting: deque[tuple[int, Job]] = deque()
+        self._workers: list[_Worker] = []
 
     def prepare(self) -> None:
         """The server of worker processes imports torch."""
         _start_server()
 
-    def describe(self, tasks: int) -> str:
-        """How many models are trained side by side."""
-        return f"{min(self.workers, tasks)} at a time"
+    def describe(self, jobs: int) -> str:
+        """How many jobs run side by side."""
+        return f"{min(self.slots(), jobs)} at a time"
 
-    def run(self, tasks: list[Task], data: Data) -> Generator[Message, None, None]:
-        """Messages of all trainings; the data move into shared memory.
+    def slots(self) -> int:
+        """As many as workers."""
+        return self.place.workers or cores()
 
-        A worker that vanishes is announced as Failed; closing the generator kills those that still run (which loses
-        what came after their last checkpoints, nothing else).
-        """
+    def share(self, key: str, value: Any) -> None:
+        """Data move into shared memory; what has none goes to each worker once."""
+        self._shared[key] = value.share_memory() if hasattr(value, "share_memory") else value
+
+    def forget(self, key: str) -> None:
+        """Workers let it go with their next job."""
+        self._shared.pop(key, None)
+
+    def submit(self, number: int, job: Job) -> None:
+        """Takes a job."""
+        self._waiting.append((number, job))
+        self._give_out()
+
+    def wait(self) -> list[Event]:
+        """What workers say; a worker that vanishes is announced as Lost."""
+        self._give_out()
+        busy = {own.connection: own for own in self._workers if own.job is not None}
+        events = [self._heard(busy[ready]) for ready in wait(list(busy), timeout=0.5) if isinstance(ready, Connection)]
+        self._give_out()
+        return events
+
+    def close(self) -> None:
+        """Kills the workers, which loses what their jobs have not said yet."""
+        for own in self._workers:
+            own.process.kill()
+            own.connection.close()
+            own.alive.close()
+        for own in self._workers:
+            own.process.join()
+        self._workers.clear()
+        self._waiting.clear()
+
+    def _heard(self, own: _Worker) -> Event:
+        assert own.job is not None
+        try:
+            number, over, message = own.connection.recv()
+        except (EOFError, OSError):
+            number = own.job
+            self._workers.remove(own)
+            own.connection.close()
+            own.alive.close()
+            own.process.join()
+            return Lost(number, "its worker process was killed")
+        if not over:
+            return Said(number, message)
+        own.job = None
+        return Over(number, message)
+
+    def _give_out(self) -> None:
+        """Jobs that wait go to free workers, and to new ones while there may be more."""
+        while self._waiting:
+            own = next((known for known in self._workers if known.job is None), None)
+            if own is None:
+                if len(self._workers) >= self.slots():
+                    return
+                own = self._start()
+            number, job = self._waiting.popleft()
+            own.job = number
+            self._send(own, number, job)
+
+    def _send(self, own: _Worker, number: int, job: Job) -> None:
+        new = {key: self._shared[key] for key in job.shared if key not in own.held}
+        old = own.held - self._shared.keys()
+        own.held = (own.held - old) | new.keys()
+        try:
+            own.connection.send((new, old, number, job))
+        except OSError:
+            pass  # it is gone: wait() hears of it
+
+    def _start(self) -> _Worker:
         import torch.multiprocessing as torch_multiprocessing
 
         context: Any = torch_multiprocessing.get_context(_method())
-        shared, waiting = data.share_memory(), list(tasks)
-        running: dict[Connection, tuple[Any, Task]] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < self.workers:
-                    task = waiting.pop(0)
-                    ours, theirs = context.Pipe()
-                    process = context.Process(target=_work, args=(task, shared, theirs), daemon=True)
-                    process.start()
-                    theirs.close()
-                    running[ours] = (process, task)
-                for connection in wait(list(running), timeout=0.5):
-                    assert isinstance(connection, Connection)
-                    process, task = running[connection]
-                    try:
-                        message = connection.recv()
-                    except (EOFError, OSError):
-                        message = Failed(task.model_id, None, "its worker process was killed")
-                    yield message
-                    if isinstance(message, Finished | Failed):
-                        connection.close()
-                        process.join()
-                        del running[connection]
-        finally:
-            for connection, (process, _) in running.items():
-                process.kill()
-                connection.close()
-            for process, _ in running.values():
-                process.join()
+        ours, theirs = context.Pipe()
+        # A pipe of its own, because the worker must not read its jobs to learn whether the driver lives.
+        their_end, alive = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(theirs, their_end, self.place.threads), daemon=True)
+        process.start()
+        theirs.close()
+        their_end.close()
+        own = _Worker(process, ours, alive)
+        self._workers.append(own)
+        return own
