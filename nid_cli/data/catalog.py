@@ -32,7 +32,8 @@ class DatasetEntry:
     ``shape`` and ``outputs`` give the input shape and the number of network outputs for given parameters;
     ``loader`` is ``module:function``, imported only when the data are needed. ``targets``: ``classes``, ``labels`` or
     ``positions`` (one class for each entry of the input's first axis). ``vocabulary`` and ``links``: see
-    :class:`~nid_cli.specs.Measures`.
+    :class:`~nid_cli.specs.Measures`. ``samples``: how many there are to train on, before some are put aside for
+    validation; None where a parameter says so, or only the files do.
     """
 
     name: str
@@ -45,11 +46,19 @@ class DatasetEntry:
     targets: str = "classes"
     vocabulary: Callable[[Parameters], int | None] = lambda _: None
     links: Callable[[Parameters], int | None] = lambda _: None
+    samples: int | None = None
 
 
-def _images(name: str, description: str, shape: tuple[int, ...], outputs: int, loader: str) -> DatasetEntry:
+def _images(
+    name: str, description: str, shape: tuple[int, ...], outputs: int, samples: int, loader: str
+) -> DatasetEntry:
     return DatasetEntry(
-        name=name, description=description, loader=loader, shape=lambda _: shape, outputs=lambda _: outputs
+        name=name,
+        description=description,
+        loader=loader,
+        shape=lambda _: shape,
+        outputs=lambda _: outputs,
+        samples=samples,
     )
 
 
@@ -79,6 +88,7 @@ def _cifar(name: str, description: str, outputs: int) -> DatasetEntry:
         outputs=lambda _: outputs,
         parameters={"augment": 1},
         check=checks.augment,
+        samples=50_000,
     )
 
 
@@ -100,9 +110,9 @@ def _graph(name: str, description: str, loader: str, check: Check, **own: int | 
 CATALOG: dict[str, DatasetEntry] = {
     entry.name: entry
     for entry in (
-        _images("digits", "8x8 handwritten digits, embedded", (1, 8, 8), 10, "nid_cli.data.digits:load_digits"),
-        _images("mnist", "28x28 handwritten digits", (1, 28, 28), 10, "nid_cli.data.images:load_mnist"),
-        _images("fashion-mnist", "28x28 clothes", (1, 28, 28), 10, "nid_cli.data.images:load_fashion_mnist"),
+        _images("digits", "8x8 handwritten digits, embedded", (1, 8, 8), 10, 1_438, "nid_cli.data.digits:load_digits"),
+        _images("mnist", "28x28 handwritten digits", (1, 28, 28), 10, 60_000, "nid_cli.data.images:load_mnist"),
+        _images("fashion-mnist", "28x28 clothes", (1, 28, 28), 10, 60_000, "nid_cli.data.images:load_fashion_mnist"),
         _cifar("cifar10", "32x32 photographs of 10 kinds of things", 10),
         _cifar("cifar100", "32x32 photographs of 100 kinds of things", 100),
         DatasetEntry(
@@ -122,6 +132,7 @@ CATALOG: dict[str, DatasetEntry] = {
             outputs=lambda _: 10,
             parameters={"coherence": 0.111, "variance": 0.9},
             check=checks.coherence,
+            samples=60_000,
         ),
         _subspace("gaussian-subspace", "Gaussian classes in k dimensions", "classes", k=128, classes=20, sep=0.3),
         _subspace("parity-subspace", "parity of signs in k dimensions", "m", k=128, m=2),
@@ -179,6 +190,22 @@ def measures_of(data: DataSpec) -> Measures:
     shape = known.shape(given)
     positions = shape[0] if known.targets == "positions" else None
     return Measures(shape, known.outputs(given), known.targets, known.vocabulary(given), positions, known.links(given))
+
+
+def samples_of(data: DataSpec) -> int | None:
+    """About how many samples an epoch has; None where only the files tell. A graph is one.
+
+    Raises:
+        UsageError: no such data set.
+    """
+    if size := data.parameters.get(TRAIN_SIZE):
+        return int(size)
+    if data.content is not None:
+        return None
+    if measures_of(data).links is not None:
+        return 1
+    samples = data.parameters.get("samples", entry(data.name).samples)
+    return None if samples is None else int(samples) - int(data.parameters.get(VAL_SHARE, 0.1) * samples)
 
 
 def resolve_parameters(name: str, given: Mapping[str, object]) -> dict[str, int | float]:

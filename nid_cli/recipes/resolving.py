@@ -80,6 +80,13 @@ def usual_save_every(spec: RunSpec) -> int:
     return int(recipe["save_every"])
 
 
+def usual_seeds(options: Settings) -> int:
+    """How many models a training makes, where nothing else is said."""
+    arch, dataset = str(options.get("arch", "mlp")), str(options.get("dataset", "digits"))
+    recipe = recipe_of(arch, dataset) if arch in ARCHITECTURES else OWN
+    return int(recipe["seeds"])
+
+
 def _recipe(arch: str, dataset: str, description: str | None, options: Settings) -> Settings:
     """The defaults of an architecture on a data set."""
     if description is None:

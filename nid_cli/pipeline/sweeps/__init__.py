@@ -1,0 +1,1 @@
+"""Sweeps: files of trainings, analyses and figures, as data."""
