@@ -28,8 +28,8 @@ OF_THE_SWEEP = frozenset(
 class Part:
     """One thing that a command was asked for.
 
-    ``name`` says it in words. ``selection`` is None where it is about no groups. ``run`` does it, in given surroundings,
-    on the groups of a selection; ``request`` is what it asks of an analysis, with a selection (None for figures).
+    ``name`` says it in words. ``selection`` is None where it is about no groups. ``run`` does it, in given
+    surroundings, on the groups of a selection; ``request`` is what it asks of an analysis (None for figures).
     """
 
     name: str

@@ -291,7 +291,9 @@ def _unfit(who: dict[str, Any], ours: dict[str, str]) -> NidError:
         for package in differ
     ]
     pins = " ".join(f"{package}=={ours[package]}" for package in differ)
-    return NidError(f"the machine {who['host']} of the Ray cluster has {' and '.join(words)}", f"pip install {pins} there")
+    return NidError(
+        f"the machine {who['host']} of the Ray cluster has {' and '.join(words)}", f"pip install {pins} there"
+    )
 
 
 def _first_line(error: BaseException) -> str:
