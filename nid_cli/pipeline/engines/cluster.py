@@ -119,6 +119,10 @@ class Cluster:
         room = max(1, self._nodes.room(self._demands(), self._unfit))
         return min(room, self.place.workers or room)
 
+    def room(self) -> int:
+        """As many jobs as there are slots, and one more for each machine's idle moments."""
+        return self.slots() + 1 - len(self._streams) - len(self._waiting)
+
     def share(self, key: str, value: Any) -> None:
         """Into Ray's object store, from where each machine fetches it once."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ class Session:
         self._exits = exits
         self._begun: tuple[Registry, CommandAtWork] | None = None
         self._origin: dict[str, object] | None = None
+        self._pending: list[Callable[[Connection], None]] = []
+        self._afterwards: list[Callable[[], None]] = []
         self._data: dict[str, Data] = {}
         self._fingerprints: dict[str, str] = {}
         self._shared: set[str] = set()
@@ -69,6 +72,24 @@ class Session:
         assert self._begun is not None and self._origin is not None
         _, call = self._begun
         return call.begin(connection, self._origin) if call.id is None else call.id
+
+    def write(self, rows: Callable[[Connection], None], then: Callable[[], None] | None = None) -> None:
+        """Has rows written with the next :meth:`flush`; ``then`` is called when they are safe."""
+        self._pending.append(rows)
+        if then is not None:
+            self._afterwards.append(then)
+
+    def flush(self) -> None:
+        """Writes what is pending in one short transaction: each has to wait for the disk."""
+        pending, self._pending = self._pending, []
+        afterwards, self._afterwards = self._afterwards, []
+        if pending:
+            assert self._begun is not None
+            with self._begun[0].write() as connection:
+                for rows in pending:
+                    rows(connection)
+        for then in afterwards:
+            then()
 
     def data(self, request: Request) -> Data:
         """The data of a training, read once for all that have them.
