@@ -127,6 +127,6 @@ def evaluate_each(
     """The same of several models at once: ``stacked`` states (``nets.stacking``) and the constants that they share."""
     models, tally = stacking.models_of(stacked), Tally()
     for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
-        logits = stacking.forward(graph, stacked, constants, x.expand(models, *x.shape))
+        logits = stacking.forward(graph, stacked, constants, x, own=False)
         tally.add_each(logits, targets.expand(models, *targets.shape))
     return tally.results(models)

@@ -20,7 +20,7 @@ def flip_and_crop(images: Tensor, generator: Generator) -> Tensor:
 
 
 def draw_moves(count: int, generator: Generator) -> Tensor:
-    """How ``count`` images are to move (3 x count): whether flipped (0 or 1), and where the crop begins (row, column)."""
+    """How ``count`` images move (3 x count): whether flipped (0 or 1), and where the crop begins (row, column)."""
     flipped = torch.rand(count, generator=generator) < 0.5
     corner = torch.randint(2 * PADDING + 1, (2, count), generator=generator)
     return torch.cat((flipped[None].long(), corner))

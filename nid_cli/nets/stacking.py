@@ -36,7 +36,12 @@ def models_of(stacked: Mapping[str, Tensor]) -> int:
 
 
 def forward(
-    graph: Graph, stacked: Mapping[str, Tensor], constants: Mapping[str, Tensor], x: Tensor, training: bool = False
+    graph: Graph,
+    stacked: Mapping[str, Tensor],
+    constants: Mapping[str, Tensor],
+    x: Tensor,
+    training: bool = False,
+    own: bool = True,
 ) -> Tensor:
     """Each model's outputs (models x N x ...) for its own prepared inputs (models x N x \\*shape).
 
@@ -44,8 +49,9 @@ def forward(
 
     Args:
         constants: what the models share (``Graph.constants``), without an axis for them.
+        own: whether ``x`` has the axis of models; otherwise all of them read the same.
     """
-    return record(graph, stacked, constants, {INPUT: x}, (graph.output,), training)[graph.output]
+    return record(graph, stacked, constants, {INPUT: x}, (graph.output,), training, own)[graph.output]
 
 
 def record(
@@ -55,9 +61,10 @@ def record(
     given: Mapping[str, Tensor],
     wanted: Collection[str],
     training: bool = False,
+    own: bool = True,
 ) -> dict[str, Tensor]:
-    """``functional.record`` of each model, from given values that have the axis of models too."""
-    return run_stacked(plan_of(graph), stacked, constants, given, wanted, training)
+    """``functional.record`` of each model; ``own``: whether the given values have the axis of models too."""
+    return run_stacked(plan_of(graph), stacked, constants, given, wanted, training, own)
 
 
 def run_stacked(
@@ -67,15 +74,16 @@ def run_stacked(
     given: Mapping[str, Tensor],
     wanted: Collection[str],
     training: bool = False,
+    own: bool = True,
     observe: Observe | None = None,
 ) -> dict[str, Tensor]:
-    """``interpreter.run`` of each model."""
+    """``interpreter.run`` of each model; ``own``: whether the given values have the axis of models too."""
 
     def one(state: State, values: State) -> dict[str, Tensor]:
-        return run(plan, state | constants, values, wanted, training, observe)
+        return run(plan, {**state, **constants}, values, wanted, training, observe)
 
     with _batched_attention(plan, next(iter(given.values())).device):
-        found: dict[str, Tensor] = torch.vmap(one)(dict(stacked), dict(given))
+        found: dict[str, Tensor] = torch.vmap(one, (0, 0 if own else None))(dict(stacked), dict(given))
     return found
 
 

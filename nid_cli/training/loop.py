@@ -95,7 +95,8 @@ def train_model(
 def finite(graph: Graph, event: Epoch) -> bool:
     """Whether the losses of an epoch, its weights and running statistics are finite numbers."""
     moving = (event.snapshot.state[name] for name in (*graph.parameters, *graph.running))  # masks hold infinities
-    return all(math.isfinite(m.loss) for m in event.metrics.values()) and all(t.isfinite().all() for t in moving)
+    losses = (m.loss for m in event.metrics.values())
+    return all(map(math.isfinite, losses)) and bool(torch.stack([tensor.isfinite().all() for tensor in moving]).all())
 
 
 @contextmanager
