@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ _ROUNDING, _ZERO = 1e-8, 1e-12
 _MODELS = 2
 
 
+@lru_cache(maxsize=64)
 def stackable(graph: Graph) -> str | None:
     """Why models of this graph cannot be trained together, in words; None if they can.
 
