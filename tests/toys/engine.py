@@ -28,6 +28,14 @@ class Backwards:
         """Takes many, so that there is a last one."""
         return 100
 
+    def has_gpus(self) -> bool:
+        """Whether jobs run on GPUs."""
+        return False
+
+    def weighs(self) -> bool:
+        """Whether it looks at the memory that jobs say they take."""
+        return False
+
     def room(self) -> int:
         """Takes all."""
         return 100

@@ -31,6 +31,12 @@ class Engine(Protocol):
     def slots(self) -> int:
         """How many jobs it works on at a time; may change as machines come and go."""
 
+    def has_gpus(self) -> bool:
+        """Whether each job has a GPU to itself, where models of a run are trained side by side."""
+
+    def weighs(self) -> bool:
+        """Whether it looks at the memory that jobs say they take."""
+
     def room(self) -> int:
         """How many jobs more it takes now."""
 

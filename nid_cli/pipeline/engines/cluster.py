@@ -119,6 +119,14 @@ class Cluster:
         room = max(1, self._nodes.room(self._demands(), self._unfit))
         return min(room, self.place.workers or room)
 
+    def has_gpus(self) -> bool:
+        """Whether jobs run on GPUs."""
+        return self._gpus >= 1
+
+    def weighs(self) -> bool:
+        """Whether it looks at the memory that jobs say they take."""
+        return True
+
     def room(self) -> int:
         """As many jobs as there are slots, and one more for each machine's idle moments."""
         return self.slots() + 1 - len(self._streams) - len(self._waiting)

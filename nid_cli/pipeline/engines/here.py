@@ -31,6 +31,14 @@ class Here:
         """One."""
         return 1
 
+    def has_gpus(self) -> bool:
+        """Whether jobs run on GPUs."""
+        return self._on().type != "cpu"
+
+    def weighs(self) -> bool:
+        """Whether it looks at the memory that jobs say they take."""
+        return False
+
     def room(self) -> int:
         """One job, as soon as there is none."""
         return 0 if self._waiting or self._running else 1

@@ -118,6 +118,14 @@ class Local:
         """As many as workers."""
         return self.place.workers or cores()
 
+    def has_gpus(self) -> bool:
+        """Whether jobs run on GPUs."""
+        return False
+
+    def weighs(self) -> bool:
+        """Whether it looks at the memory that jobs say they take."""
+        return False
+
     def room(self) -> int:
         """A job for each worker, and another one for each whose jobs are short: it does not wait for this process."""
         free = self.slots() - len(self._workers) + sum(own.room for own in self._workers)

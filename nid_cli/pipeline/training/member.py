@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +18,28 @@ from nid_cli.training.loop import Diverged, Epoch, Snapshot, train_model
 
 
 def train(members: Members, held: Mapping[str, Any], device: torch.device) -> Iterator[Message]:
-    """The messages of each member's training in turn."""
+    """The messages of all members: trained side by side as far as the device has memory for them."""
     data = held[members.data]
     fixed = from_bytes(held[members.fixed]) if members.fixed else {}
-    for task, start in zip(members.tasks, members.starts, strict=True):
-        yield from train_member(task, start, fixed, data, device)
+    pairs = list(zip(members.tasks, members.starts, strict=True))
+    size = _side_by_side(members, data, device)
+    for first in range(0, len(pairs), size):
+        part = pairs[first : first + size]
+        if len(part) == 1:
+            yield from train_member(*part[0], fixed, data, device)
+        else:
+            yield from train_together(part, fixed, data, device)
+
+
+def _side_by_side(members: Members, data: Data, device: torch.device) -> int:
+    """How many of the members fit into a GPU's memory together; elsewhere all that were sent together."""
+    if device.type != "cuda" or len(members.tasks) == 1:
+        return len(members.tasks)
+    from nid_cli.training.memory import how_many
+
+    task = members.tasks[0]
+    free, _ = torch.cuda.mem_get_info(device)
+    return how_many(graph_of(task.spec, task.description), data, task.spec, free)
 
 
 def train_member(task: Task, start: Start, fixed: State, data: Data, device: torch.device) -> Iterator[Message]:
@@ -45,6 +62,33 @@ def train_member(task: Task, start: Start, fixed: State, data: Data, device: tor
         yield Failed(task.model_id, error.epoch, str(error))
         return
     yield Finished(task.model_id)
+
+
+def train_together(
+    pairs: Sequence[tuple[Task, Start]], fixed: State, data: Data, device: torch.device
+) -> Iterator[Message]:
+    """The same for models of one run that start at the same epoch, of which each step is one step."""
+    from nid_cli.training.stacked import train_stacked
+
+    tasks, starts = zip(*pairs, strict=True)
+    first = tasks[0]
+    graph = graph_of(first.spec, first.description)
+    snapshots = [_snapshot(task, start, graph, fixed, device) for task, start in pairs]
+    symmetry = first.spec.symmetry
+    rule = constraint(rule_of(symmetry.name), graph, fixed, symmetry.kappa).to(device)
+    constants = {name: tensor.to(device) for name, tensor in constants_of(graph, fixed).items()}
+    seeds = [task.order_seed for task in tasks]
+    left = {task.model_id: task for task in tasks}
+    if starts[0].epoch is None or starts[0].epoch < first.last:
+        for outcomes in train_stacked(graph, first.spec, data, rule, constants, snapshots, seeds):
+            for task, outcome in zip(tasks, outcomes, strict=True):
+                if isinstance(outcome, Diverged):
+                    del left[task.model_id]
+                    yield Failed(task.model_id, outcome.epoch, str(outcome))
+                elif outcome is not None and outcome.snapshot.epoch != starts[0].epoch:
+                    yield from _said(task, outcome)
+    for model_id in left:
+        yield Finished(model_id)
 
 
 def _said(task: Task, event: Epoch) -> Iterator[Message]:

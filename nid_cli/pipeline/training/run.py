@@ -26,8 +26,11 @@ from nid_cli.registry.groups import Group
 from nid_cli.registry.runs import Model
 
 if TYPE_CHECKING:
+    from nid_cli.data.tensors import Data
     from nid_cli.pipeline.engines import Engine
 
+# What a worker takes before it has a model: Python with torch.
+WORKER_BYTES = 400 * 2**20
 WORK = "nid_cli.pipeline.training.member:train"
 
 
@@ -44,10 +47,14 @@ class Trained:
 
 @dataclass(eq=False)
 class Sent:
-    """What is at work in one job: the run's tasks that have not ended, by model id."""
+    """What is at work in one job: the run's tasks that have not ended, by model id.
+
+    ``stacked``: the numbers of the models that are trained side by side, where there are several.
+    """
 
     run: RunInTraining
     tasks: dict[int, Task]
+    stacked: list[int] = field(default_factory=list)
 
 
 class RunInTraining:
@@ -57,7 +64,7 @@ class RunInTraining:
 
     Args:
         name: of a new group.
-        stack: how many members one worker trains side by side.
+        stack: how many members one worker trains side by side; None: all, where jobs have a GPU, else one.
     """
 
     def __init__(self, session: Session, request: Request, name: str | None = None, stack: int | None = None) -> None:
@@ -71,6 +78,7 @@ class RunInTraining:
         self._copies: list[Task] = []
         self._kept: dict[int, Kept] = {}
         self._at_work = 0
+        self._together, self._bytes = 1, 0
         self._exits = ExitStack()
         self._registry: Registry | None = None
         self.group: Group | None = None
@@ -132,9 +140,26 @@ class RunInTraining:
                 sweeps.add_group(connection, context.sweep, self.group.id)
         content = artifacts.read_verified(registry.file(fixed.path), fixed.sha256) if fixed else None
         self.keys = session.share(engine, request, content)
+        self._size(engine, data)
         self.tasks = [self._task(model) for model in left]
         self._hold_trunk()
         return True
+
+    def _size(self, engine: Engine, data: Data) -> None:
+        """How many members go into a job, and how much memory each takes."""
+        graph = graph_of(self.request.spec, self.request.description)
+        self._together = self.stack or (max(1, self.request.seeds) if engine.has_gpus() else 1)
+        if self._together > 1:
+            from nid_cli.nets.stackable import stackable
+
+            if (reason := stackable(graph)) is not None:
+                self._together = 1
+                if self.stack is not None:
+                    self.session.context.say(f"{self.request.spec.network.arch} is not stacked: {reason}")
+        if engine.weighs():
+            from nid_cli.training.memory import bytes_of
+
+            self._bytes = bytes_of(graph, data, self.request.spec)
 
     def _task(self, model: Model) -> Task:
         assert model.init_seed is not None and model.order_seed is not None and self._registry is not None
@@ -183,7 +208,7 @@ class RunInTraining:
             self._ready.remove(task)
             tasks.append(task)
             begin.append(start)
-            if len(tasks) == self.stack:
+            if len(tasks) == self._together or task.model_id == TRUNK_ID:
                 break
         if not tasks:
             return None
@@ -191,7 +216,12 @@ class RunInTraining:
         data, fixed = self.keys
         members = Members(tasks=tuple(tasks), starts=tuple(begin), data=data, fixed=fixed)
         shared = (data,) if fixed is None else (data, fixed)
-        return Sent(self, {task.model_id: task for task in tasks}), Job(work=WORK, payload=members, shared=shared)
+        sent = Sent(self, {task.model_id: task for task in tasks})
+        if len(tasks) > 1:
+            sent.stacked = [task.number for task in tasks]
+            self.begun(sent, {})
+        memory = WORKER_BYTES + len(tasks) * self._bytes if self._bytes else 0
+        return sent, Job(work=WORK, payload=members, shared=shared, memory=memory)
 
     def _begin(self, task: Task, own: bool) -> Start:
         """Where a task starts; what was said until there is recorded (again)."""
@@ -266,7 +296,8 @@ class RunInTraining:
         self._ready = [*sent.tasks.values(), *self._ready]
 
     def begun(self, sent: Sent, worker: Mapping[str, Any]) -> None:
-        """Records who trains the models."""
+        """Records who trains the models, and which of them side by side: that changes what rounding makes of them."""
+        worker = {**worker, **({"stacked": sent.stacked} if sent.stacked else {})}
         model_ids = [model_id for model_id in sent.tasks if model_id != TRUNK_ID]
         self.session.write(lambda connection: runs.record_worker(connection, model_ids, worker))
 
