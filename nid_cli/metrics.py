@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nid_cli.data.file import UNCOUNTED
 from nid_cli.data.tensors import Data
+from nid_cli.nets import stacking
 from nid_cli.nets.functional import forward
 from nid_cli.nets.graph import Graph
 
@@ -30,6 +31,12 @@ def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets)
 
 
+def losses_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each of several models, whose logits and targets have a first axis for them."""
+    losses: Tensor = torch.vmap(loss_of)(logits, targets)
+    return losses
+
+
 def correct(logits: Tensor, targets: Tensor) -> Tensor:
     """How many samples (of labels: how many labels; of positions: how many of those that count) are right."""
     if targets.is_floating_point():
@@ -38,8 +45,16 @@ def correct(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _counted(targets: Tensor) -> Tensor:
-    """How many positions count."""
-    return (targets != UNCOUNTED).sum()
+    """How many positions count, over the last two axes."""
+    return (targets != UNCOUNTED).sum((-2, -1))
+
+
+def _sizes(targets: Tensor) -> tuple[Tensor | int, Tensor | int]:
+    """How many samples (of positions: how many of those) the targets of one model are, and how many answers."""
+    if targets.ndim == 2 and not targets.is_floating_point():
+        counted = _counted(targets)
+        return counted, counted
+    return len(targets), targets.numel()
 
 
 @dataclass(frozen=True)
@@ -51,7 +66,10 @@ class Metrics:
 
 
 class Tally:
-    """Sums loss and correct answers over batches, in float64 and without synchronizing."""
+    """Sums loss and correct answers over batches, in float64 and without synchronizing.
+
+    It is either of one model (``add``, ``result``) or of several (``add_each``, ``results``).
+    """
 
     def __init__(self) -> None:
         self.loss: Tensor | float = 0.0
@@ -61,17 +79,36 @@ class Tally:
 
     def add(self, logits: Tensor, targets: Tensor, loss: Tensor | None = None) -> None:
         """Adds one batch; ``loss`` is its mean loss where it is known already."""
-        positions = targets.ndim == 2 and not targets.is_floating_point()
-        count: Tensor | int = _counted(targets) if positions else len(targets)
         mean = loss_of(logits, targets) if loss is None else loss.detach()
-        self.loss = self.loss + count * mean.double()
-        self.correct = self.correct + correct(logits, targets)
-        self.samples = self.samples + count
-        self.answers = self.answers + (count if positions else targets.numel())
+        self._add(mean, correct(logits, targets), *_sizes(targets))
+
+    def add_each(self, logits: Tensor, targets: Tensor, losses: Tensor | None = None) -> None:
+        """Adds one batch of each model; all three have a first axis of models."""
+        means = losses_of(logits, targets) if losses is None else losses.detach()
+        samples, answers = _sizes(targets[0])
+        if isinstance(samples, Tensor):
+            samples = answers = _counted(targets)
+        self._add(means, torch.vmap(correct)(logits, targets), samples, answers)
+
+    def _add(self, loss: Tensor, right: Tensor, samples: Tensor | int, answers: Tensor | int) -> None:
+        self.loss = self.loss + samples * loss.double()
+        self.correct = self.correct + right
+        self.samples = self.samples + samples
+        self.answers = self.answers + answers
 
     def result(self) -> Metrics:
         """Mean loss and accuracy in percent over all samples added."""
-        return Metrics(float(self.loss) / int(self.samples), 100 * int(self.correct) / int(self.answers))
+        return _metrics(float(self.loss), int(self.correct), int(self.samples), int(self.answers))
+
+    def results(self, models: int) -> list[Metrics]:
+        """The same of each of ``models`` models."""
+        sums = (self.loss, self.correct, self.samples, self.answers)
+        columns = [torch.as_tensor(one).expand(models).tolist() for one in sums]
+        return [_metrics(*own) for own in zip(*columns, strict=True)]
+
+
+def _metrics(loss: float, right: int, samples: int, answers: int) -> Metrics:
+    return Metrics(loss / samples, 100 * right / answers)
 
 
 @torch.no_grad()
@@ -81,3 +118,15 @@ def evaluate(graph: Graph, state: Mapping[str, Tensor], data: Data, split: str) 
     for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
         tally.add(forward(graph, state, x), targets)
     return tally.result()
+
+
+@torch.no_grad()
+def evaluate_each(
+    graph: Graph, stacked: Mapping[str, Tensor], constants: Mapping[str, Tensor], data: Data, split: str
+) -> list[Metrics]:
+    """The same of several models at once: ``stacked`` states (``nets.stacking``) and the constants that they share."""
+    models, tally = stacking.models_of(stacked), Tally()
+    for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
+        logits = stacking.forward(graph, stacked, constants, x, own=False)
+        tally.add_each(logits, targets.expand(models, *targets.shape))
+    return tally.results(models)

@@ -137,8 +137,9 @@ def test_the_fork_server_does_not_complain() -> None:
     code = """
 import os, signal, time
 from nid_cli.pipeline.engines import local
+from nid_cli.pipeline.engines.jobs import Place
 try:
-    local.Local().prepare()
+    local.Local(Place()).prepare()
     time.sleep(0.3)
     os.killpg(0, signal.SIGINT)
     time.sleep(1)

@@ -60,5 +60,5 @@ def reset_statistics(graph: Graph, state: Mapping[str, Tensor], data: Data) -> S
             raise UsageError("one training sample has no statistics to reset batch norms with", "take more samples")
         first, second = (sums[name] / count for name in pair)
         variance = second if pair in by_sample else (second - first.square()).clamp_min(0) * count / (count - 1)
-        fresh |= dict(zip(pair, (first.float(), variance.float()), strict=True))
+        fresh |= {name: own.to(state[name].dtype) for name, own in zip(pair, (first, variance), strict=True)}
     return fresh

@@ -16,10 +16,13 @@ from torch import Tensor
 from nid_cli.analysis.batch_norm import reset_statistics
 from nid_cli.data.tensors import Data
 from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
+from nid_cli.nets import stacking
 from nid_cli.nets.axes import Axes
 from nid_cli.nets.functional import State, apply, forward, record, size_in_bytes
 from nid_cli.nets.graph import INPUT, Graph
 from nid_cli.nets.permutation import Permutation, permute
+from nid_cli.nets.stackable import stackable
+from nid_cli.nets.stacking import stack
 from nid_cli.records.lmc import Curve
 from nid_cli.specs import SPLITS
 
@@ -60,6 +63,7 @@ def segments(
     data: Data,
     advance: Callable[[float], None] = lambda samples: None,
     reset: bool = False,
+    stacked: bool | None = None,
 ) -> list[list[SplitMetrics]]:
     """Metrics inside the segments from A to each of ``ends``.
 
@@ -71,17 +75,24 @@ def segments(
         weights: interpolation weights, 0 and 1 excluded (the ends' own metrics are known).
         advance: told the samples done, of ``len(ends) * len(weights)`` networks each (in parts, where several passes).
         reset: estimate the statistics of batch norms anew, of each interpolated network.
+        stacked: whether the networks of a pass run together (``nets.stacking``), which differs by rounding; by default
+            where they are not on the CPU and can.
 
     Returns:
         for each end and weight the metrics by split.
     """
     networks = [(index, weight) for index in range(len(ends)) for weight in weights]
-    at_once = max(1, STATE_BYTES // size_in_bytes(a))
+    if stacked is None:
+        stacked = next(iter(a.values())).device.type != "cpu" and stackable(graph) is None
+    batch = graph.batch(EVALUATION_BATCH)
+    values = 4 * batch * max(graph.sizes.values()) if stacked else 0  # of all that run together they are there at once
+    at_once = max(1, STATE_BYTES // max(size_in_bytes(a), values))
+    one_pass = _one_stacked_pass if stacked else _one_pass
     parts = [networks[start : start + at_once] for start in range(0, len(networks), at_once)]
     found: list[SplitMetrics] = []
     for part in parts:
         share = len(part) / len(networks)
-        found += _one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), reset)
+        found += one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), reset)
     return [found[i * len(weights) : (i + 1) * len(weights)] for i in range(len(ends))]
 
 
@@ -100,37 +111,85 @@ def _one_pass(
     reset: bool,
 ) -> list[SplitMetrics]:
     """Metrics of some interpolated networks, each an end (by its place among ``ends``) and a weight, in one pass."""
-    states = [interpolate(graph, a, ends[index].state, weight) for index, weight in networks]
-    if reset:
-        states = [reset_statistics(graph, state, data) for state in states]
+    states = _interpolated(graph, a, ends, networks, data, reset)
     found: list[SplitMetrics] = [{} for _ in networks]
     wanted = {index for index, _ in networks}
     for split in SPLITS:
         tallies = [Tally() for _ in networks]
         for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
-            given = _given(graph, a, b, ends, wanted, x)
+            entered = _entered(graph, a, b, ends, wanted, x)
             for (index, weight), state, tally in zip(networks, states, tallies, strict=True):
-                tally.add(record(graph, state, given(index, weight), (graph.output,))[graph.output], targets)
+                given = {name: torch.lerp(from_a, from_ends[index], weight) for name, from_a, from_ends in entered}
+                tally.add(record(graph, state, given or {INPUT: x}, (graph.output,))[graph.output], targets)
             advance(len(targets))
         for metrics, tally in zip(found, tallies, strict=True):
             metrics[split] = tally.result()
     return found
 
 
-def _given(
+def _one_stacked_pass(
+    graph: Graph,
+    a: State,
+    b: State,
+    ends: Sequence[Endpoint],
+    networks: Sequence[tuple[int, float]],
+    data: Data,
+    advance: Callable[[float], None],
+    reset: bool,
+) -> list[SplitMetrics]:
+    """The same, with each call of a function for all networks."""
+    states = _interpolated(graph, a, ends, networks, data, reset)
+    mixed = {*graph.parameters, *graph.running}
+    stacked = stack([{name: state[name] for name in mixed} for state in states])
+    constants = {name: tensor for name, tensor in a.items() if name not in mixed}
+    del states
+    wanted = sorted({index for index, _ in networks})
+    found: list[SplitMetrics] = [{} for _ in networks]
+    for split in SPLITS:
+        tally = Tally()
+        for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
+            given = {
+                name: _lerp_each(from_a, from_ends, networks)
+                for name, from_a, from_ends in _entered(graph, a, b, ends, wanted, x)
+            }
+            values = stacking.record(graph, stacked, constants, given or {INPUT: x}, (graph.output,), own=bool(given))
+            tally.add_each(values[graph.output], targets.expand(len(networks), *targets.shape))
+            advance(len(targets))
+        for metrics, own in zip(found, tally.results(len(networks)), strict=True):
+            metrics[split] = own
+    return found
+
+
+def _lerp_each(from_a: Tensor, from_ends: Mapping[int, Tensor], networks: Sequence[tuple[int, float]]) -> Tensor:
+    """(1 - weight) A + weight end, for each network (networks x N x ...)."""
+    places = {index: place for place, index in enumerate(from_ends)}
+    chosen = torch.tensor([places[index] for index, _ in networks], device=from_a.device)
+    weights = torch.tensor([weight for _, weight in networks], dtype=from_a.dtype, device=from_a.device)
+    ends = torch.stack([*from_ends.values()]).index_select(0, chosen)
+    return torch.lerp(from_a, ends, weights.view(-1, *(1 for _ in from_a.shape)))
+
+
+def _interpolated(
+    graph: Graph, a: State, ends: Sequence[Endpoint], networks: Sequence[tuple[int, float]], data: Data, reset: bool
+) -> list[State]:
+    states = [interpolate(graph, a, ends[index].state, weight) for index, weight in networks]
+    return [reset_statistics(graph, state, data) for state in states] if reset else states
+
+
+def _entered(
     graph: Graph, a: State, b: State, ends: Sequence[Endpoint], wanted: Collection[int], x: Tensor
-) -> Callable[[int, float], Mapping[str, Tensor]]:
-    """What is known of a batch for an end (by its place among ``ends``) and a weight: the input, or the first layer."""
+) -> list[tuple[str, Tensor, dict[int, Tensor]]]:
+    """The first layer's name, and its values on a batch for A and for the ends (by their places among ``ends``), which
+    those in between are interpolated from. Nothing where it is not affine."""
     if (layer := graph.entry) is None:
-        return lambda index, weight: {INPUT: x}
+        return []
     name, axes = layer.name, cast(Axes, graph.symmetries.value_axes[layer.name])
     from_a, from_b = apply(graph, layer, a, x), apply(graph, layer, b, x)
 
     def reordered(moved: Permutation | None) -> Tensor:
         return from_b if moved is None else permute({name: axes}, {name: from_b}, moved)[name]
 
-    from_ends = {index: reordered(ends[index].permutation) for index in wanted}
-    return lambda index, weight: {name: torch.lerp(from_a, from_ends[index], weight)}
+    return [(name, from_a, {index: reordered(ends[index].permutation) for index in wanted})]
 
 
 @torch.no_grad()

@@ -35,6 +35,12 @@ COMMANDS: dict[str, Entry] = {
         panel=TRAIN,
         summary="Train a group of networks that share their symmetry-breaking tensors, from several seeds.",
     ),
+    "sweep": Entry(
+        module="nid_cli.cli.sweep",
+        panel=TRAIN,
+        summary="Run a sweep: all trainings of a file through one pool, then its analyses and figures; again, what is "
+        "missing.",
+    ),
     "register": Entry(
         module="nid_cli.cli.register",
         panel=TRAIN,

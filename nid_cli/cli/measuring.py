@@ -11,8 +11,11 @@ from nid_cli.analysis.parameters import Parameters
 from nid_cli.cli import options, output, render
 from nid_cli.cli.placing import OPTIONS as PLACING
 from nid_cli.cli.placing import Placing
+from nid_cli.cli.planning import Part, hand_over
 from nid_cli.pipeline.analyses.catalog import ANALYSES
+from nid_cli.pipeline.context import Context
 from nid_cli.records import Record, Row
+from nid_cli.specs import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +63,32 @@ class Measuring:
         kinds = ANALYSES[analysis].records
         output.check(self.export)
         names = output.chosen_columns(self.columns, *kinds)
-        request = Request(analysis=analysis, parameters=parameters, **about)
-        with options.context(self.registry, self.data_dir, self.device) as context:
-            records = pipeline.run(
+        selection: Selection | None = about.pop("selection", None)
+
+        def request(chosen: Selection | None) -> Request:
+            return Request(analysis=analysis, parameters=parameters, selection=chosen or Selection(), **about)
+
+        def compute(context: Context, chosen: Selection | None, where: Placing) -> list[dict[str, Any]]:
+            return pipeline.run(
                 context,
-                request,
+                request(chosen),
                 force=self.force,
                 matrices=matrices,
                 columns=names,
-                engine=self.where.engine,
-                place=self.where.place(self.device),
+                engine=where.engine,
+                place=where.place(context.device),
             )
+
+        def only_export(context: Context, chosen: Selection | None, where: Placing) -> None:
+            records = compute(context, chosen, where)
+            if self.export is not None:
+                output.write_rows((kind or kinds[0]).schema, records, self.export)
+
+        part = Part(name=ANALYSES[analysis].command, selection=selection, run=only_export, request=request)
+        if hand_over(part):
+            return
+        with options.context(self.registry, self.data_dir, self.device) as context:
+            records = compute(context, selection, self.where)
 
         def human() -> None:
             if names is None:

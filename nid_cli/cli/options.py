@@ -61,6 +61,13 @@ def complete_sweeps() -> list[str]:
         return []
 
 
+def complete_shipped(incomplete: str) -> list[str]:
+    """The names of the sweeps that come with nid."""
+    from nid_cli.pipeline.sweeps import shipped
+
+    return [name for name in shipped.names() if name.startswith(incomplete)]
+
+
 def complete_layers(incomplete: str) -> list[str]:
     """The names of the layers of networks that are in the registry, as a comma list."""
     from nid_cli.pipeline.housekeeping.group import layer_names

@@ -13,12 +13,15 @@ from nid_cli.analysis.catalog import METHODS, SIMILARITIES
 from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.cli import options, output, render, report
 from nid_cli.cli.commands import COMMANDS, App, CommandGroup
+from nid_cli.cli.placing import Placing
+from nid_cli.cli.planning import Part, hand_over
 from nid_cli.cli.selectors import SELECTORS, selection
 from nid_cli.errors import UsageError
 from nid_cli.nets.graph import SITES
+from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures.table import FIGURES, REPORT, REPORT_NEEDS, FigureEntry
 from nid_cli.records.figures import FigureFile, FigureListing
-from nid_cli.specs import ALIGNMENTS, SPLITS
+from nid_cli.specs import ALIGNMENTS, SPLITS, Selection
 
 app = App(
     cls=CommandGroup,
@@ -195,19 +198,30 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
         output.check(given["export"])
         chosen = selection(**{n: given[n] for n in kind.selectors})
         own = {n: _reader(n, usual)(given[n]) for n, usual in kind.options.items()}
-        with options.context(given["registry"], given["data_dir"], given["device"]) as context:
+
+        def drawn(context: Context, selection: Selection | None) -> FigureFile:
             record, rows = plot(
                 context,
                 name,
-                chosen,
+                selection or chosen,
                 given["out"],
                 own,
                 columns=given["columns"],
                 small=given["small"],
                 compute=given["compute"],
             )
-        if given["export"] is not None:
-            output.write_rows(f"nid.plot.{name}/1", rows, given["export"])
+            if given["export"] is not None:
+                output.write_rows(f"nid.plot.{name}/1", rows, given["export"])
+            return record
+
+        def only_draw(context: Context, selection: Selection | None, where: Placing) -> None:
+            render.say(f"drew {drawn(context, selection).path}")
+
+        about = chosen if kind.selectors else None
+        if hand_over(Part(name=f"plot {name} {given['out']}", selection=about, run=only_draw)):
+            return
+        with options.context(given["registry"], given["data_dir"], given["device"]) as context:
+            record = drawn(context, chosen)
         if given["export"] != "-":
             output.show(
                 FigureFile,

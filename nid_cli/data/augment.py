@@ -16,13 +16,24 @@ def flip_and_crop(images: Tensor, generator: Generator) -> Tensor:
         images: N x C x H x W, as they are stored (zero is black).
         generator: on the CPU; all that is random is drawn from it.
     """
+    return moved(images, draw_moves(len(images), generator).to(images.device))
+
+
+def draw_moves(count: int, generator: Generator) -> Tensor:
+    """How ``count`` images move (3 x count): whether flipped (0 or 1), and where the crop begins (row, column)."""
+    flipped = torch.rand(count, generator=generator) < 0.5
+    corner = torch.randint(2 * PADDING + 1, (2, count), generator=generator)
+    return torch.cat((flipped[None].long(), corner))
+
+
+def moved(images: Tensor, moves: Tensor) -> Tensor:
+    """The images, each moved as :func:`draw_moves` drew (on the same device)."""
     count, _, height, width = images.shape
     device = images.device
-    flipped = torch.rand(count, generator=generator) < 0.5
-    down, right = torch.randint(2 * PADDING + 1, (2, count), generator=generator).to(device)
+    flipped, down, right = moves
     rows = down[:, None] + torch.arange(height, device=device)
     columns = torch.arange(width, device=device).expand(count, width)
-    columns = torch.where(flipped.to(device)[:, None], columns.flip(1), columns) + right[:, None]
+    columns = torch.where(flipped[:, None] > 0, columns.flip(1), columns) + right[:, None]
     padded = F.pad(images, (PADDING, PADDING, PADDING, PADDING))
     index = torch.arange(count, device=device)[:, None, None]
     # Advanced indices around the channels' slice put them last.

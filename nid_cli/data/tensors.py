@@ -48,7 +48,8 @@ class Data:
 
     ``identity`` says what generated data are; their bits may differ between processors by rounding. ``augmented``:
     whether training is to flip and crop its batches (``data.augment``); nothing else ever does. ``constants``: what
-    networks read beside the inputs, the same for all samples (``data.adjacency``).
+    networks read beside the inputs, the same for all samples (``data.adjacency``). ``dtype``: the floating type of
+    prepared inputs, that of the networks which read them.
     """
 
     train: Split
@@ -58,21 +59,22 @@ class Data:
     identity: str | None = None
     augmented: bool = False
     constants: Mapping[str, Tensor] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float32
 
     def split(self, name: str) -> Split:
         """The split called ``train``, ``val`` or ``test``."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        """Raw inputs (bytes or floats) as normalized float32; whole numbers, which name things, as they are."""
+        """Raw inputs (bytes or floats) as normalized floats; whole numbers, which name things, as they are."""
         if inputs.dtype == torch.int64:
             return inputs
         if self.normalization is None:
-            return inputs.to(torch.float32)
-        x = inputs.to(torch.float32, copy=True)
+            return inputs.to(self.dtype)
+        x = inputs.to(self.dtype, copy=True)
         shape = (-1, *(1 for _ in inputs.shape[2:]))
-        mean = torch.tensor(self.normalization.mean, device=x.device).view(shape)
-        std = torch.tensor(self.normalization.std, device=x.device).view(shape)
+        mean = torch.tensor(self.normalization.mean, dtype=x.dtype, device=x.device).view(shape)
+        std = torch.tensor(self.normalization.std, dtype=x.dtype, device=x.device).view(shape)
         return x.div_(self.normalization.scale).sub_(mean).div_(std)
 
     def batches(self, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,6 +6,7 @@ its way is seen too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -85,7 +86,21 @@ def check(description: Description) -> None:
 
 
 def _together(plan: Plan, description: Description) -> None:
-    """Refuses values that fit one by one but not together, each until its last reader ran."""
+    """Refuses values that fit one by one but not together."""
+    for call, total in _held(plan, description):
+        if total > LARGEST_TOGETHER:
+            raise IntegrityError(
+                f"the network holds more than {LARGEST_TOGETHER} numbers a sample at one time, at call {call.name}"
+            )
+
+
+def most_held(description: Description) -> int:
+    """The most numbers a sample that a network holds at one time in evaluation."""
+    return max((total for _, total in _held(plan_of(description), description)), default=0)
+
+
+def _held(plan: Plan, description: Description) -> Iterator[tuple[Call, int]]:
+    """The numbers a sample that are there after each call, each value until its last reader ran."""
     sizes = {given.name: numbers(given.shape) for given in description.inputs}
     program = plan.program(tuple(sizes), (description.output,))
     held = {slot: sizes[name] for name, slot in program.given}
@@ -93,10 +108,7 @@ def _together(plan: Plan, description: Description) -> None:
     for step in program.steps:
         held[step.target] = numbers(step.call.shape)
         total += held[step.target]
-        if total > LARGEST_TOGETHER:
-            raise IntegrityError(
-                f"the network holds more than {LARGEST_TOGETHER} numbers a sample at one time, at call {step.call.name}"
-            )
+        yield step.call, total
         total -= sum(held.pop(slot, 0) for slot in step.frees)
 
 

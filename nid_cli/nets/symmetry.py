@@ -51,6 +51,17 @@ class Constraint:
             {name: anchor.to(device) for name, anchor in self.anchor.items()},
         )
 
+    def stacked(self, sizes: Mapping[str, int], models: int) -> Constraint:
+        """The same for each of several models, whose parameters (of ``sizes`` numbers each) have a first axis for them.
+
+        An anchor serves all of them as it is.
+        """
+        pinned = {}
+        for name, (index, values) in self.pinned.items():
+            begins = torch.arange(models, device=index.device) * sizes[name]
+            pinned[name] = (begins[:, None] + index).flatten(), values.repeat(models)
+        return Constraint(pinned, self.anchor)
+
 
 @dataclass(frozen=True)
 class Rule:

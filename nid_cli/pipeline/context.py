@@ -21,11 +21,12 @@ def silent(what: str, done: float, total: float, detail: str = "") -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The surroundings of one command."""
+    """The surroundings of one command; ``sweep`` is the id of the sweep that it is a part of."""
 
     registry: Path | None = None
     data_dir: Path | None = None
     device: str = "auto"
+    sweep: int | None = None
     argv: tuple[str, ...] = ()
     progress: Progress = silent
     say: Callable[[str], None] = field(default=lambda sentence: None)

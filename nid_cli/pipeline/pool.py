@@ -34,6 +34,9 @@ class Source(Protocol[Token]):
     def over(self, token: Token, error: NidError | None) -> None:
         """A job has said all; ``error``: what ended it."""
 
+    def flush(self) -> None:
+        """All that has come so far was passed on: what was put off is to be written."""
+
     def again(self, token: Token) -> None:
         """A job was lost: :meth:`next` is to give it again, from where its messages have brought it."""
 
@@ -43,7 +46,7 @@ def work_off(engine: Engine, source: Source[Token]) -> None:
     numbers, at_work, losses = count(1), dict[int, Token](), dict[Token, int]()
     with closing(engine):
         while True:
-            while len(at_work) < engine.slots() and (found := source.next()) is not None:
+            while engine.room() > 0 and (found := source.next()) is not None:
                 token, job = found
                 number = next(numbers)
                 at_work[number] = token
@@ -70,3 +73,4 @@ def work_off(engine: Engine, source: Source[Token]) -> None:
                             source.again(token)
                         else:
                             source.over(token, NidError(f"{reason}, {TRIES} times"))
+            source.flush()

@@ -132,7 +132,8 @@ def next_number(connection: Connection, group_id: int) -> int:
     return int(connection.execute(last).scalar_one()) + 1
 
 
-def _generated_name(spec: RunSpec) -> str:
+def generated_name(spec: RunSpec) -> str:
+    """What a new group is called where nobody names it, and the name is free."""
     runs = [(f"{k:g}", len(list(same))) for k, same in groupby(spec.kappa.numbers)]
     suffix = "-k" + "_".join(f"{k}x{n}" if n > 2 else "_".join([k] * n) for k, n in runs) if runs else ""
     suffix += f"-spawn{spec.spawn_epoch}" if spec.spawn_epoch is not None else ""
@@ -173,7 +174,7 @@ def find_or_create(
     connection.execute(
         groups.insert().values(
             key=key,
-            name=name or free_name(connection, _generated_name(spec)),
+            name=name or free_name(connection, generated_name(spec)),
             architecture_id=_architecture(connection, spec, description),
             arch=spec.network.arch,
             dataset=spec.data.name,

@@ -45,8 +45,14 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def describe(command: str, argv: Sequence[str], device: str | None = None) -> dict[str, Any]:
-    """What a command is and where it runs. Asks git, so it belongs before a transaction, not inside."""
+def describe(
+    command: str, argv: Sequence[str], device: str | None = None, sweep_id: int | None = None
+) -> dict[str, Any]:
+    """What a command is and where it runs. Asks git, so it belongs before a transaction, not inside.
+
+    Args:
+        sweep_id: of the sweep that it is a part of.
+    """
     commit = _git("rev-parse", "HEAD")
     machine = {"host": platform.node(), "system": platform.platform(), "cpus": os.cpu_count()}
     return {
@@ -59,17 +65,14 @@ def describe(command: str, argv: Sequence[str], device: str | None = None) -> di
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
         "pid": os.getpid(),
         "process": processes.identity(),
+        "sweep_id": sweep_id,
     }
 
 
-def begin(connection: Connection, origin: Mapping[str, Any], sweep_id: int | None = None) -> int:
-    """Records the start of what :func:`describe` described; returns its id.
-
-    Args:
-        sweep_id: of the sweep that it is a part of.
-    """
+def begin(connection: Connection, origin: Mapping[str, Any]) -> int:
+    """Records the start of what :func:`describe` described; returns its id."""
     moment = now()
-    row = {**origin, "started_at": moment, "heartbeat_at": moment, "status": "running", "sweep_id": sweep_id}
+    row = {**origin, "started_at": moment, "heartbeat_at": moment, "status": "running"}
     return inserted_id(connection.execute(invocations.insert().values(row)))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from nid_cli.registry.groups import next_number
 from nid_cli.registry.invocations import now
 from nid_cli.registry.sweeps import said_of
-from nid_cli.registry.tables import checkpoints, epochs, inserted_id, invocations, models, runs, sweeps
+from nid_cli.registry.tables import checkpoints, epochs, groups, inserted_id, invocations, models, runs, sweeps
 from nid_cli.specs import RunSpec, canonical_json
 
 
@@ -64,6 +64,27 @@ def find_run(connection: Connection, spec: RunSpec) -> tuple[int, int] | None:
     """(run id, group id) of the run with this specification."""
     row = connection.execute(select(runs.c.id, runs.c.group_id).where(runs.c.hash == spec.hash)).one_or_none()
     return (row.id, row.group_id) if row else None
+
+
+def groups_of_runs(connection: Connection, hashes: Sequence[str]) -> dict[str, str]:
+    """The names of the groups of the runs with these hashes, by hash; those that are not there are left out."""
+    found: dict[str, str] = {}
+    for start in range(0, len(hashes), 500):
+        query = select(runs.c.hash, groups.c.name).join(groups, groups.c.id == runs.c.group_id)
+        query = query.where(runs.c.hash.in_(hashes[start : start + 500]), groups.c.deleted_at.is_(None))
+        found.update({row.hash: row.name for row in connection.execute(query)})
+    return found
+
+
+def ended_members(connection: Connection, hashes: Sequence[str]) -> dict[str, list[int]]:
+    """The members of runs, by the runs' hashes, that are complete or have failed."""
+    found: dict[str, list[int]] = {digest: [] for digest in hashes}
+    for start in range(0, len(hashes), 500):
+        query = select(runs.c.hash, models.c.member).join(models, models.c.run_id == runs.c.id)
+        query = query.where(runs.c.hash.in_(hashes[start : start + 500]), models.c.status.in_(("complete", "failed")))
+        for row in connection.execute(query):
+            found[row.hash].append(row.member)
+    return found
 
 
 def trained_here(connection: Connection, group_id: int) -> list[tuple[RunSpec, list[Model]]]:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from nid_cli.data.augment import flip_and_crop
 from nid_cli.data.tensors import Data
 from nid_cli.metrics import Metrics, Tally, evaluate, loss_of
 from nid_cli.nets.functional import State, forward
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.symmetry import Constraint
 from nid_cli.specs import RunSpec, derive_seed
-from nid_cli.training.optimizer import ConstrainedOptimizer, learning_rate
+from nid_cli.training.batches import batches_of
+from nid_cli.training.optimizer import ConstrainedOptimizer
 
 
 class Diverged(Exception):
@@ -78,30 +78,25 @@ def train_model(
         yield epoch_event(0, began, {"train": evaluate(graph, full, data, "train")})
     for epoch in range(start.epoch + 1, spec.length + 1):
         began = time.perf_counter()
-        order = torch.randperm(
-            len(data.train), generator=torch.Generator().manual_seed(derive_seed(order_seed, "epoch", epoch))
-        ).to(data.train.inputs.device)
-        noise = torch.Generator().manual_seed(derive_seed(order_seed, "augment", epoch))
         tally = Tally()
-        batches = order.split(spec.batch_size)
-        with _dropping(graph, derive_seed(order_seed, "dropout", epoch), order.device):
-            for step, index in enumerate(batches):
-                if graph.statistics and len(index) == 1 < len(order):
-                    continue  # a last batch of one sample has no batch statistics
-                optimizer.set_learning_rate(learning_rate(spec.optimizer, spec.length, epoch, step, len(batches)))
-                batch = data.train.take(index)
-                inputs = flip_and_crop(batch.inputs, noise) if data.augmented else batch.inputs
-                logits = forward(graph, full, data.prepare(inputs), training=True)
+        with _dropping(graph, derive_seed(order_seed, "dropout", epoch), data.train.inputs.device):
+            for batch in batches_of(graph, spec, data, (order_seed,), epoch):
+                optimizer.set_learning_rate(batch.learning_rate)
+                logits = forward(graph, full, batch.inputs, training=True)
                 loss = loss_of(logits, batch.targets)
                 optimizer.step(loss)
                 tally.add(logits.detach(), batch.targets, loss)
-        metrics = tally.result()
-        event = epoch_event(epoch, began, {"train": metrics})
-        losses_finite = all(math.isfinite(m.loss) for m in event.metrics.values())
-        moving = (event.snapshot.state[name] for name in (*graph.parameters, *graph.running))  # masks hold infinities
-        if not losses_finite or not all(tensor.isfinite().all() for tensor in moving):
+        event = epoch_event(epoch, began, {"train": tally.result()})
+        if not finite(graph, event):
             raise Diverged(epoch)
         yield event
+
+
+def finite(graph: Graph, event: Epoch) -> bool:
+    """Whether the losses of an epoch, its weights and running statistics are finite numbers."""
+    moving = (event.snapshot.state[name] for name in (*graph.parameters, *graph.running))  # masks hold infinities
+    losses = (m.loss for m in event.metrics.values())
+    return all(map(math.isfinite, losses)) and bool(torch.stack([tensor.isfinite().all() for tensor in moving]).all())
 
 
 @contextmanager

@@ -7,7 +7,7 @@ are written back after the step, and weight decay pulls theta to zero, that is t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,11 +44,18 @@ def learning_rate(spec: OptimizerSpec, epochs: int, epoch: int, step: int = 0, s
 
 
 class ConstrainedOptimizer:
-    """A torch optimizer over a dictionary of effective weights that respects a symmetry type's constraint."""
+    """A torch optimizer over a dictionary of effective weights that respects a symmetry type's constraint.
 
-    def __init__(self, spec: OptimizerSpec, parameters: Mapping[str, Tensor], constraint: Constraint) -> None:
+    ``stacked``: the parameters have a first axis of models, and ``constraint`` is for such (``Constraint.stacked``).
+    Each model then moves as it would alone, given the sum of all losses.
+    """
+
+    def __init__(
+        self, spec: OptimizerSpec, parameters: Mapping[str, Tensor], constraint: Constraint, stacked: bool = False
+    ) -> None:
         self.parameters = dict(parameters)
         self.constraint = constraint
+        self.stacked = stacked
         assert spec.weight_decay is not None
         leaves = list(self.parameters.values())
         adam: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "fused": True}
@@ -91,7 +98,10 @@ class ConstrainedOptimizer:
         for name, (index, _) in self.constraint.pinned.items():
             if (gradient := self.parameters[name].grad) is not None:
                 gradient.view(-1).index_fill_(0, index, 0.0)
-        torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), longest)
+        if self.stacked:
+            _shorten_each([own.grad for own in self.parameters.values() if own.grad is not None], longest)
+        else:
+            torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), longest)
 
     def state(self) -> State:
         """The optimizer's moments as named tensors (``{parameter}/{moment}``), for resuming."""
@@ -111,3 +121,41 @@ class ConstrainedOptimizer:
             name, _, key = full.rpartition("/")
             entries.setdefault(names.index(name), {})[key] = value
         self.torch.load_state_dict(self.torch.state_dict() | {"state": entries})
+
+
+def _shorten_each(gradients: Sequence[Tensor], longest: float) -> None:
+    """Torch's ``clip_grad_norm_`` for each model, along the first axis of all gradients."""
+    norms = torch.stack([torch.linalg.vector_norm(own.flatten(1), dim=1) for own in gradients])
+    factors = (longest / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_max(1.0)
+    for own in gradients:
+        own.mul_(factors.view(-1, *(1 for _ in own.shape[1:])))
+
+
+def stack_moments(states: Sequence[Mapping[str, Tensor]]) -> State:
+    """What :meth:`ConstrainedOptimizer.state` gave for each of several models, for all of them stacked.
+
+    Raises:
+        ValueError: they have not taken the same number of steps.
+    """
+    first = states[0]
+    if any(own.keys() != first.keys() for own in states):
+        raise ValueError("the optimizers of stacked models hold different moments")
+    found = {}
+    for name, value in first.items():
+        if not _counts(name):
+            found[name] = torch.stack([own[name].to(value.device) for own in states])
+        elif any(float(own[name]) != float(value) for own in states):
+            raise ValueError("stacked models have taken different numbers of steps")
+        else:
+            found[name] = value.clone()
+    return found
+
+
+def unstack_moments(stacked: Mapping[str, Tensor], models: int) -> list[State]:
+    """The optimizer's state of each model, as :meth:`ConstrainedOptimizer.state` gives it for one: views."""
+    return [{name: value if _counts(name) else value[i] for name, value in stacked.items()} for i in range(models)]
+
+
+def _counts(name: str) -> bool:
+    """Whether a named moment is the number of steps, which a stack has in common."""
+    return name.endswith("/step")

@@ -20,13 +20,16 @@ from nid_cli.analysis.lmc import (
     segments,
 )  # fmt: skip
 from nid_cli.data.tensors import Data, Split
+from nid_cli.graphs import graph_of
 from nid_cli.metrics import Metrics, evaluate
 from nid_cli.nets.calls import Batch
 from nid_cli.nets.description import Input
 from nid_cli.nets.export import export
-from nid_cli.nets.functional import forward
+from nid_cli.nets.functional import forward, size_in_bytes
 from nid_cli.nets.graph import Graph
-from nid_cli.nets.permutation import permute
+from nid_cli.nets.permutation import permute, random
+from nid_cli.nets.symmetry import constants_of, draw_fixed, initial_state, rule_of
+from nid_cli.recipes import resolve
 from nid_cli.records.lmc import Lmc
 from nid_cli.specs import SPLITS
 from tests.analysis.test_match import network, random_data
@@ -60,6 +63,56 @@ def test_curves_equal_a_plain_evaluation_of_each_interpolated_network(norm: str,
                 assert metrics[split].loss == pytest.approx(F.cross_entropy(logits, part.targets).item(), rel=1e-5)
                 right = (logits.argmax(1) == part.targets).float().mean().item()
                 assert metrics[split].accuracy == pytest.approx(100 * right)
+
+
+STACKED = {
+    "mlp": {"width": 12, "depth": 3},
+    "sigma": {"width": 12, "depth": 3, "symmetry": "sigma"},
+    "resnet": {"arch": "resnet", "depth": 8, "width": 1},
+    "vit": {"arch": "vit", "width": 16, "heads": 2, "depth": 1},
+    "gpt": {"arch": "gpt", "dataset": "grammar", "width": 16, "heads": 2, "depth": 1},
+}
+
+
+@pytest.mark.parametrize("at_once", [2, 100])
+@pytest.mark.parametrize("case", STACKED)
+def test_networks_that_run_together_have_the_metrics_of_each(case: str, at_once: int, monkeypatch) -> None:
+    """In float64, where rounding is small, on 59 samples in batches of 25, in passes of two networks and in one."""
+    monkeypatch.setattr(lmc, "EVALUATION_BATCH", 25)
+    spec, _ = resolve({"epochs": 1, **STACKED[case]})
+    graph, rule = graph_of(spec), rule_of(spec.symmetry.name)
+    fixed = draw_fixed(rule, graph, spec.symmetry.num_fixed, 1)
+    constants = constants_of(graph, fixed)
+    a, b = (double(initial_state(rule, graph, fixed, None, seed) | constants) for seed in (1, 2))
+    for name in graph.running:
+        a[name], b[name] = a[name] + 0.1, b[name] + 0.3
+    vocabulary = graph.description.inputs[0].vocabulary
+    shape, generator = (59, *graph.input_shape), torch.Generator().manual_seed(3)
+    inputs = torch.randint(vocabulary, shape, generator=generator) if vocabulary else torch.randn(shape)
+    answers = torch.randint(graph.outputs, shape if vocabulary else (59,), generator=generator)
+    part = Split(inputs, answers)
+    data = Data(part, part, part, dtype=torch.float64)
+    ends = [Endpoint(b)]
+    if not graph.gated:
+        shuffle = random(graph.spaces, generator)
+        ends.append(Endpoint(permute(graph.symmetries.axes, b, shuffle), shuffle))
+    told: list[float] = []
+    one_by_one = segments(graph, a, b, ends, WEIGHTS[1:-1], data, reset=bool(graph.running))
+    size = max(size_in_bytes(a), 4 * graph.batch(25) * max(graph.sizes.values()))
+    monkeypatch.setattr(lmc, "STATE_BYTES", at_once * size)
+    found = segments(graph, a, b, ends, WEIGHTS[1:-1], data, told.append, reset=bool(graph.running), stacked=True)
+    assert sum(told) == pytest.approx(3 * 59)
+    for row, expected in zip(found, one_by_one, strict=True):
+        for metrics, alone in zip(row, expected, strict=True):
+            for split in SPLITS:
+                assert metrics[split].loss == pytest.approx(alone[split].loss, rel=1e-10)
+                assert metrics[split].accuracy == alone[split].accuracy
+    losses = {round(metrics["train"].loss, 6) for row in found for metrics in row}
+    assert len(losses) == 3 * len(ends)
+
+
+def double(state: dict) -> dict:
+    return {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
 def test_barrier_of_a_model_with_itself_is_zero() -> None:

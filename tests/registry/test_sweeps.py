@@ -157,8 +157,8 @@ def test_lineages_say_the_sweep_and_the_worker(registry: Registry, terminal: Ter
     with registry.write() as connection:
         group = groups.by_name(connection, "baseline")
         first, second = runs.models_of(connection, group_id=group.id)
-        origin = invocations.describe("sweep", ["nid", "sweep", "mine.toml"])
-        call = invocations.begin(connection, origin, made.id)
+        origin = invocations.describe("sweep", ["nid", "sweep", "mine.toml"], sweep_id=made.id)
+        call = invocations.begin(connection, origin)
         runs.set_status(connection, [first.id], "complete", invocation_id=call)
         runs.record_worker(connection, [first.id], worker)
         connection.execute(results.update().where(results.c.group_id == group.id).values(invocation_id=call))

@@ -28,6 +28,10 @@ class Backwards:
         """Takes many, so that there is a last one."""
         return 100
 
+    def room(self) -> int:
+        """Takes all."""
+        return 100
+
     def share(self, key: str, value: Any) -> None:
         """Holds it."""
         self.held[key] = value

@@ -18,7 +18,7 @@ from nid_cli.records.base import Record
 from nid_cli.registry import artifacts, invocations, results
 from nid_cli.registry.columns import columns_of
 from nid_cli.registry.database import Registry
-from nid_cli.registry.opening import open_for_writing
+from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.registry.results import ResultKey
 
 # Separates the name of a field of several arrays from the name of one of them.
@@ -57,12 +57,22 @@ def run(
         known = set() if force else results.known(connection, texts)
     if missing := [key for key in keys if key.text not in known]:
         stock = RegistryStock(registry, context)
-        origin = invocations.describe(request.what.command, context.argv, str(context.torch_device()))
+        origin = invocations.describe(request.what.command, context.argv, str(context.torch_device()), context.sweep)
         with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
             with registry.write() as connection:
                 invocation = call.begin(connection, origin)
             spread.compute(context, stock, request, missing, partial(_record, stock, invocation), engine, place)
     return _found(registry, request.what, texts, matrices, columns)
+
+
+def known(context: Context, request: Request) -> tuple[int, int]:
+    """How many results a request asks for, and how many of them are recorded.
+
+    Raises: as :meth:`Request.keys`.
+    """
+    texts = [key.text for key in request.keys(context)]
+    with open_for_reading(context.registry).read() as connection:
+        return len(texts), len(results.known(connection, texts))
 
 
 def _found(

@@ -166,6 +166,9 @@ class Parts:
             raise error
         self._let_go(token)
 
+    def flush(self) -> None:
+        """Nothing was put off."""
+
     def again(self, token: Sent) -> None:
         """A part was lost: what is left of it is sent again."""
         self.waiting.insert(0, list(token.left.values()))

@@ -31,6 +31,9 @@ class Engine(Protocol):
     def slots(self) -> int:
         """How many jobs it works on at a time; may change as machines come and go."""
 
+    def room(self) -> int:
+        """How many jobs more it takes now."""
+
     def share(self, key: str, value: Any) -> None:
         """Keeps a value for jobs that name ``key``; it goes to each worker, or machine, once."""
 

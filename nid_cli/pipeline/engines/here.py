@@ -31,6 +31,10 @@ class Here:
         """One."""
         return 1
 
+    def room(self) -> int:
+        """One job, as soon as there is none."""
+        return 0 if self._waiting or self._running else 1
+
     def share(self, key: str, value: Any) -> None:
         """Has it on the device, if it can be moved there."""
         self._held[key] = value.to(self._on()) if hasattr(value, "to") else value

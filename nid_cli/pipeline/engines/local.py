@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ from typing import Any
 
 from nid_cli.pipeline.engines import worker
 from nid_cli.pipeline.engines.jobs import Event, Job, Lost, Over, Place, Said
+
+
+# A job that took less is followed by one that lies ready.
+QUICK_S = 2.0
 
 
 def _method() -> str:
@@ -73,13 +78,23 @@ def cores() -> int:
 
 @dataclass
 class _Worker:
-    """A process, the driver's ends of its pipes, what it holds, and the job that it works on."""
+    """A process, the driver's ends of its pipes, what it holds, and the jobs that it has, the one at work first.
+
+    ``quick``: whether its last job took so little time that another one is to lie ready when it ends.
+    """
 
     process: Any
     connection: Connection
     alive: Connection
     held: set[str] = field(default_factory=set)
-    job: int | None = None
+    jobs: deque[int] = field(default_factory=deque)
+    since: float = 0.0
+    quick: bool = False
+
+    @property
+    def room(self) -> int:
+        """How many jobs more it takes."""
+        return (2 if self.quick else 1) - len(self.jobs)
 
 
 class Local:
@@ -103,6 +118,11 @@ class Local:
         """As many as workers."""
         return self.place.workers or cores()
 
+    def room(self) -> int:
+        """A job for each worker, and another one for each whose jobs are short: it does not wait for this process."""
+        free = self.slots() - len(self._workers) + sum(own.room for own in self._workers)
+        return free - len(self._waiting)
+
     def share(self, key: str, value: Any) -> None:
         """Data move into shared memory; what has none goes to each worker once."""
         self._shared[key] = value.share_memory() if hasattr(value, "share_memory") else value
@@ -119,8 +139,11 @@ class Local:
     def wait(self) -> list[Event]:
         """What workers say; a worker that vanishes is announced as Lost."""
         self._give_out()
-        busy = {own.connection: own for own in self._workers if own.job is not None}
-        events = [self._heard(busy[ready]) for ready in wait(list(busy), timeout=0.5) if isinstance(ready, Connection)]
+        busy = {own.connection: own for own in self._workers if own.jobs}
+        events: list[Event] = []
+        for ready in wait(list(busy), timeout=0.5):
+            assert isinstance(ready, Connection)
+            events += self._heard(busy[ready])
         self._give_out()
         return events
 
@@ -135,32 +158,39 @@ class Local:
         self._workers.clear()
         self._waiting.clear()
 
-    def _heard(self, own: _Worker) -> Event:
-        assert own.job is not None
+    def _heard(self, own: _Worker) -> list[Event]:
+        """All that a worker has said, up to the end of a job; of one that is gone, that its jobs are lost."""
+        events: list[Event] = []
         try:
-            number, over, message = own.connection.recv()
+            while not events or (own.jobs and own.connection.poll()):
+                number, over, message = own.connection.recv()
+                if not over:
+                    events.append(Said(number, message))
+                    continue
+                now = time.monotonic()
+                own.quick, own.since = now - own.since < QUICK_S, now
+                own.jobs.remove(number)
+                return [*events, Over(number, message)]
         except (EOFError, OSError):
-            number = own.job
             self._workers.remove(own)
             own.connection.close()
             own.alive.close()
             own.process.join()
-            return Lost(number, "its worker process was killed")
-        if not over:
-            return Said(number, message)
-        own.job = None
-        return Over(number, message)
+            return [*events, *(Lost(number, "its worker process was killed") for number in own.jobs)]
+        return events
 
     def _give_out(self) -> None:
-        """Jobs that wait go to free workers, and to new ones while there may be more."""
+        """Jobs that wait go to free workers, to new ones while there may be more, and then to those that are quick."""
         while self._waiting:
-            own = next((known for known in self._workers if known.job is None), None)
-            if own is None:
-                if len(self._workers) >= self.slots():
-                    return
+            own = max(self._workers, key=lambda known: known.room, default=None)
+            if (own is None or own.jobs) and len(self._workers) < self.slots():
                 own = self._start()
+            if own is None or own.room <= 0:
+                return
             number, job = self._waiting.popleft()
-            own.job = number
+            if not own.jobs:
+                own.since = time.monotonic()
+            own.jobs.append(number)
             self._send(own, number, job)
 
     def _send(self, own: _Worker, number: int, job: Job) -> None:

@@ -142,7 +142,7 @@ def keep(context: Context, name: str, target: Path, content: bytes, result_ids: 
     """
     sha256 = files.write_atomic(target.absolute(), content)
     registry = open_for_writing(context.registry)
-    origin = invocations.describe(f"plot {name}", context.argv)
+    origin = invocations.describe(f"plot {name}", context.argv, sweep_id=context.sweep)
     if registry.can_write:
         with registry.write() as connection:
             invocation = invocations.begin(connection, origin)

@@ -81,6 +81,10 @@ class Queue:
         token.run.again(token)
         self.session.context.say(f"{self.progress.names(token)}: the worker was lost; sent again")
 
+    def flush(self) -> None:
+        """Writes what was said."""
+        self.session.flush()
+
     def release(self) -> None:
         """Lets go of the runs that are not done."""
         for run in self.open:
@@ -89,6 +93,7 @@ class Queue:
     def _close_done(self) -> None:
         for run in [run for run in self.open if run.is_done]:
             self.open.remove(run)
+            self.flush()
             run.close()
             needed = {data_key(other.request.spec.data) for other in (*self.waiting, *self.busy)}
             needed |= {key for other in self.open for key in other.keys if key is not None}

@@ -20,7 +20,7 @@ from nid_cli.pipeline.training.requests import Request
 from nid_cli.pipeline.training.session import Session
 from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Members, Message, Saved, Start, Task
 from nid_cli.pipeline.training.trunk import TRUNK_ID
-from nid_cli.registry import artifacts, groups, locks, runs
+from nid_cli.registry import artifacts, groups, locks, runs, sweeps
 from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
 from nid_cli.registry.runs import Model
@@ -60,7 +60,7 @@ class RunInTraining:
         stack: how many members one worker trains side by side.
     """
 
-    def __init__(self, session: Session, request: Request, name: str | None = None, stack: int = 1) -> None:
+    def __init__(self, session: Session, request: Request, name: str | None = None, stack: int | None = None) -> None:
         self.session, self.request, self.name, self.stack = session, request, name, stack
         self.outcome: Trained | None = None
         self.error: NidError | None = None
@@ -128,6 +128,8 @@ class RunInTraining:
             self.group, left = prepare(
                 connection, spec, request.seeds, self.name, fixed, fingerprint, invocation, description
             )
+            if context.sweep is not None:
+                sweeps.add_group(connection, context.sweep, self.group.id)
         content = artifacts.read_verified(registry.file(fixed.path), fixed.sha256) if fixed else None
         self.keys = session.share(engine, request, content)
         self.tasks = [self._task(model) for model in left]
@@ -201,9 +203,7 @@ class RunInTraining:
         return start
 
     def _record(self, epochs: Iterable[EpochDone], saved: Iterable[tuple[int, Any, int]]) -> None:
-        assert self._registry is not None
-        with self._registry.write() as connection:
-            record(connection, epochs, saved)
+        self.session.write(lambda connection: record(connection, epochs, saved))
 
     def take(self, sent: Sent, message: Message) -> bool:
         """Writes what a message says; true for a checkpoint, which a lost job goes on from."""
@@ -228,14 +228,11 @@ class RunInTraining:
         if message.model_id == TRUNK_ID:
             self._part(message, kept)
             return
-        assert self._registry is not None
-        with self._registry.write() as connection:
-            record_end(connection, message)
+        has_ended = isinstance(message, Finished) or message.epoch is not None
+        self.session.write(lambda connection: record_end(connection, message), then=kept.end if has_ended else None)
         if isinstance(message, Failed):
             ending = _GOES_ON if message.epoch is None else ""
             self.problems.append(f"model {self.number_of(message.model_id)}: {message.reason}{ending}")
-        if isinstance(message, Finished) or message.epoch is not None:
-            kept.end()
         kept.resume.optimizer = b""  # memory, not a file
 
     def _part(self, message: Finished | Failed, kept: Kept) -> None:
@@ -270,9 +267,8 @@ class RunInTraining:
 
     def begun(self, sent: Sent, worker: Mapping[str, Any]) -> None:
         """Records who trains the models."""
-        assert self._registry is not None
-        with self._registry.write() as connection:
-            runs.record_worker(connection, [i for i in sent.tasks if i != TRUNK_ID], worker)
+        model_ids = [model_id for model_id in sent.tasks if model_id != TRUNK_ID]
+        self.session.write(lambda connection: runs.record_worker(connection, model_ids, worker))
 
     def release(self) -> None:
         """Lets the run go: another process may train it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ class Session:
         self._exits = exits
         self._begun: tuple[Registry, CommandAtWork] | None = None
         self._origin: dict[str, object] | None = None
+        self._pending: list[Callable[[Connection], None]] = []
+        self._afterwards: list[Callable[[], None]] = []
         self._data: dict[str, Data] = {}
         self._fingerprints: dict[str, str] = {}
         self._shared: set[str] = set()
@@ -54,7 +57,9 @@ class Session:
         """The registry, made where there is none; from here on the command has files there that have no rows yet."""
         if self._begun is None:
             registry = open_for_writing(self.context.registry, create=True)
-            self._origin = invocations.describe(self.name, self.context.argv, str(self.context.torch_device()))
+            self._origin = invocations.describe(
+                self.name, self.context.argv, str(self.context.torch_device()), self.context.sweep
+            )
             self._exits.enter_context(writing_files(registry, self.context))
             call = self._exits.enter_context(recording(registry, KEPT))
             self._begun = registry, call
@@ -68,6 +73,24 @@ class Session:
         _, call = self._begun
         return call.begin(connection, self._origin) if call.id is None else call.id
 
+    def write(self, rows: Callable[[Connection], None], then: Callable[[], None] | None = None) -> None:
+        """Has rows written with the next :meth:`flush`; ``then`` is called when they are safe."""
+        self._pending.append(rows)
+        if then is not None:
+            self._afterwards.append(then)
+
+    def flush(self) -> None:
+        """Writes what is pending in one short transaction: each has to wait for the disk."""
+        pending, self._pending = self._pending, []
+        afterwards, self._afterwards = self._afterwards, []
+        if pending:
+            assert self._begun is not None
+            with self._begun[0].write() as connection:
+                for rows in pending:
+                    rows(connection)
+        for then in afterwards:
+            then()
+
     def data(self, request: Request) -> Data:
         """The data of a training, read once for all that have them.
 
@@ -76,7 +99,7 @@ class Session:
         """
         key = data_key(request.spec.data)
         if key not in self._data:
-            self._data[key] = self._read(request)
+            self._data[key] = read_data(self.context, request)
         return self._data[key]
 
     def fingerprint(self, request: Request) -> str:
@@ -85,20 +108,6 @@ class Session:
         if key not in self._fingerprints:
             self._fingerprints[key] = self._data[key].fingerprint()
         return self._fingerprints[key]
-
-    def _read(self, request: Request) -> Data:
-        from nid_cli.data.load import load, load_content
-
-        spec = request.spec.data
-        self.context.progress("reading data", 0, 1, spec.name)
-        if request.file is not None:
-            data = load_content(spec.name, spec.parameters, request.file.content)
-        elif spec.content is not None:  # of a group that is there
-            data = datasets.load_data(open_for_writing(self.context.registry), self.context, spec)
-        else:
-            data = load(spec.name, spec.parameters, self.context.data_folder)
-        self.context.progress("reading data", 1, 1, spec.name)
-        return data
 
     def share(self, engine: Engine, request: Request, fixed: bytes | None) -> tuple[str, str | None]:
         """Has the engine hold a run's data and fixed tensors; their keys."""
@@ -122,3 +131,23 @@ class Session:
 def data_key(spec: DataSpec) -> str:
     """What data are shared as."""
     return f"data {canonical_json(spec.flat())}"
+
+
+def read_data(context: Context, request: Request) -> Data:
+    """The data of a training.
+
+    Raises:
+        NotFoundError, IntegrityError: they are not there, or others.
+    """
+    from nid_cli.data.load import load, load_content
+
+    spec = request.spec.data
+    context.progress("reading data", 0, 1, spec.name)
+    if request.file is not None:
+        data = load_content(spec.name, spec.parameters, request.file.content)
+    elif spec.content is not None:  # of a group that is there
+        data = datasets.load_data(open_for_writing(context.registry), context, spec)
+    else:
+        data = load(spec.name, spec.parameters, context.data_folder)
+    context.progress("reading data", 1, 1, spec.name)
+    return data

@@ -37,7 +37,7 @@ def train(
         context.torch_device()
     with ExitStack() as exits:
         session = Session(context, exits)
-        runs = [RunInTraining(session, request, name, stack or 1) for request in requests]
+        runs = [RunInTraining(session, request, name, stack) for request in requests]
         work_off(session, [run for run in runs if not run.find()], engine, place or Place(device=context.device))
     return [run.outcome for run in runs if run.outcome is not None]
 

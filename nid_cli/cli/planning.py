@@ -1,0 +1,120 @@
+"""Commands as tables of a sweep: their options are read by the command line's own parser, so that both mean the same.
+
+Where a sweep only wants to know what a command is asked for, the command hands it over in the place of doing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from nid_cli.cli.commands import COMMANDS, load
+from nid_cli.cli.placing import Placing
+from nid_cli.errors import UsageError, unknown
+from nid_cli.pipeline.analyses.requests import Request
+from nid_cli.pipeline.context import Context
+from nid_cli.specs import Selection
+
+# What a sweep decides for all of its parts.
+OF_THE_SWEEP = frozenset(
+    {"registry", "data_dir", "device", "as_json", "engine", "address", "gpus_per_model", "workers", "help", "columns"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One thing that a command was asked for.
+
+    ``name`` says it in words. ``selection`` is None where it is about no groups. ``run`` does it, in given
+    surroundings, on the groups of a selection; ``request`` is what it asks of an analysis (None for figures).
+    """
+
+    name: str
+    selection: Selection | None
+    run: Callable[[Context, Selection | None, Placing], None]
+    request: Callable[[Selection | None], Request] | None = None
+
+
+_kept: ContextVar[list[Part] | None] = ContextVar("kept", default=None)
+
+
+def hand_over(part: Part) -> bool:
+    """Hands a part over where somebody only wants to know; False: it is to be done."""
+    found = _kept.get()
+    if found is None:
+        return False
+    found.append(part)
+    return True
+
+
+@contextmanager
+def _keeping() -> Iterator[list[Part]]:
+    found: list[Part] = []
+    token = _kept.set(found)
+    try:
+        yield found
+    finally:
+        _kept.reset(token)
+
+
+def part_of(command: str, settings: Mapping[str, Any], where: str) -> Part:
+    """What ``nid COMMAND`` with these settings is asked for.
+
+    Args:
+        settings: by option; a list is given as several values, a table as KEY=VALUE.
+        where: the table, in words, for sentences.
+
+    Raises:
+        UsageError: no such command or option, or a value that the command refuses.
+    """
+    words = command.split()
+    if not words or words[0] not in COMMANDS:
+        raise unknown("command", command, COMMANDS)
+    found = load(words[0])
+    for word in words[1:]:
+        found = getattr(found, "commands", {}).get(word)
+        if found is None:
+            raise UsageError(f"{where}: there is no command nid {command}")
+    options = {option.name: option for option in found.params if option.name not in OF_THE_SWEEP}
+    arguments: list[str] = []
+    for name, value in settings.items():
+        key = name.replace("-", "_")
+        option = next((own for own in options.values() if key in (own.name, _long(own))), None)
+        if option is None:
+            known = [_long(own) for own in options.values()]
+            error = unknown(f"setting of nid {command}", name, known)
+            raise UsageError(f"{where}: {error.message}", error.hint)
+        arguments += _given(option, value)
+    with _keeping() as parts:
+        found.main(arguments, standalone_mode=False, prog_name=f"nid {command}")
+    if len(parts) != 1:
+        raise UsageError(
+            f"{where}: nid {command} neither measures nor draws", "nid plot --list and nid --help list what does"
+        )
+    return parts[0]
+
+
+def _long(option: Any) -> str:
+    """An option's name as users write it, with underscores."""
+    longest: str = max(option.opts, key=len)
+    return longest.lstrip("-").replace("-", "_")
+
+
+def _given(option: Any, value: Any) -> list[str]:
+    flag = max(option.opts, key=len)
+    if isinstance(value, bool):
+        return [flag] if value else []
+    if isinstance(value, Mapping):
+        return [word for key, own in value.items() for word in (flag, f"{key}={_text(own)}")]
+    if isinstance(value, list) and option.multiple:
+        return [word for own in value for word in (flag, _text(own))]
+    return [flag, _text(value)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

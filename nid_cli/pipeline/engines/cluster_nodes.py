@@ -1,0 +1,119 @@
+"""The machines of a Ray cluster, watched: which are there, with how much, and which are gone.
+
+Ray notices a machine that fell silent after a minute or more; here it takes some ten seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nid_cli.errors import NidError
+from nid_cli.pipeline.engines.cluster_connection import answers
+
+LOOK_S = 1.0
+# A machine that is there answers a knock at once, whatever it works on: that is its kernel's affair.
+KNOCK_EVERY_S, KNOCK_S, KNOCKS = 4.0, 2.0, 3
+# Without a list of machines for so long, and without an answer of the main machine, the cluster is gone. Ray ends this
+# process, with a trace of its C++, after 60 s.
+GONE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine: Ray's id of it, its name, where its Ray listens, and all that it has (``CPU``, ``GPU``, ``memory``)."""
+
+    id: str
+    host: str
+    address: str
+    resources: Mapping[str, float]
+
+    def room(self, demands: Mapping[str, float]) -> int:
+        """For how many jobs of such demands it has room when nothing else runs there."""
+        return int(min((self.resources.get(name, 0.0) + 1e-6) // need for name, need in demands.items() if need))
+
+
+class Nodes:
+    """Looks after the machines in a thread of its own, because Ray's answers stay away where the main machine is gone."""
+
+    def __init__(self, ray: Any, address: str) -> None:
+        self._ray, self._address = ray, address
+        self._present: dict[str, Node] = {}
+        self._silent: dict[str, int] = {}
+        self._seen = time.monotonic()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        """Looks once, then goes on looking."""
+        self._look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Looks no more."""
+        self._ended.set()
+
+    def present(self) -> list[Node]:
+        """The machines that are there."""
+        return [node for node in self._present.values() if self._silent.get(node.id, 0) < KNOCKS]
+
+    def is_gone(self, node_id: str) -> bool:
+        """Whether the machine, which was there, is not there any more."""
+        return node_id not in {node.id for node in self.present()}
+
+    def room(self, demands: Mapping[str, float], without: Collection[str] = ()) -> int:
+        """For how many jobs of such demands the machines have room, but for those ``without``."""
+        return sum(node.room(demands) for node in self.present() if node.id not in without)
+
+    def check(self) -> None:
+        """
+        Raises:
+            NidError: the cluster as a whole is gone.
+        """
+        if time.monotonic() - self._seen > GONE_S and not answers(self._address, KNOCK_S):
+            raise NidError(
+                f"the Ray cluster at {self._address} is gone; what was recorded is kept",
+                "the same command goes on from there, once the cluster is back",
+            )
+
+    def _watch(self) -> None:
+        knocked = time.monotonic()
+        while not self._ended.wait(LOOK_S):
+            try:
+                self._look()
+            except Exception:  # whatever Ray says of it: check() says what it means
+                continue
+            if time.monotonic() - knocked > KNOCK_EVERY_S:
+                self._knock()
+                knocked = time.monotonic()
+
+    def _look(self) -> None:
+        found = [entry for entry in self._ray.nodes() if entry["Alive"]]
+        self._present = {
+            entry["NodeID"]: Node(
+                id=entry["NodeID"],
+                host=entry["NodeManagerHostname"],
+                address=f"{entry['NodeManagerAddress']}:{entry['NodeManagerPort']}",
+                resources=entry["Resources"],
+            )
+            for entry in found
+        }
+        self._seen = time.monotonic()
+
+    def _knock(self) -> None:
+        """At every machine at once: one that is switched off costs the whole time of a knock."""
+        nodes = list(self._present.values())
+        heard: dict[str, bool] = {}
+
+        def knock(node: Node) -> None:
+            heard[node.id] = answers(node.address, KNOCK_S)
+
+        threads = [threading.Thread(target=knock, args=(node,), daemon=True) for node in nodes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2 * KNOCK_S)
+        self._silent = {node.id: 0 if heard.get(node.id) else self._silent.get(node.id, 0) + 1 for node in nodes}
