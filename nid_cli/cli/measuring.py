@@ -84,7 +84,13 @@ class Measuring:
             if self.export is not None:
                 output.write_rows((kind or kinds[0]).schema, records, self.export)
 
-        part = Part(name=ANALYSES[analysis].command, selection=selection, run=only_export, request=request)
+        part = Part(
+            name=ANALYSES[analysis].command,
+            selection=selection,
+            run=only_export,
+            request=request,
+            leaves_file=self.export is not None or self.force,
+        )
         if hand_over(part):
             return
         with options.context(self.registry, self.data_dir, self.device) as context:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nid_cli.cli import options
-from nid_cli.errors import UsageError
+from nid_cli.errors import UsageError, unknown
 from nid_cli.pipeline.engines import CHOICES
 from nid_cli.pipeline.engines.jobs import Place
 
@@ -23,6 +23,8 @@ class Placing:
     workers: int | None = None
 
     def __post_init__(self) -> None:
+        if self.engine not in CHOICES:
+            raise unknown("engine", self.engine, CHOICES)
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be at least 1, not {self.workers}")
         if self.gpus_per_model is not None and not self.gpus_per_model >= 0:

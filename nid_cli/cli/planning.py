@@ -11,17 +11,22 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from nid_cli.cli.commands import COMMANDS, load
+from nid_cli.cli.commands import load
 from nid_cli.cli.placing import Placing
 from nid_cli.errors import UsageError, unknown
+from nid_cli.pipeline.analyses.catalog import ANALYSES
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.figures.table import FIGURES
 from nid_cli.specs import Selection
 
 # What a sweep decides for all of its parts.
 OF_THE_SWEEP = frozenset(
     {"registry", "data_dir", "device", "as_json", "engine", "address", "gpus_per_model", "workers", "help", "columns"}
 )
+
+# The commands that a sweep may have: those that measure or draw.
+PARTS = (*(analysis.command for analysis in ANALYSES.values()), *(f"plot {figure}" for figure in FIGURES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +35,16 @@ class Part:
 
     ``name`` says it in words. ``selection`` is None where it is about no groups. ``run`` does it, in given
     surroundings, on the groups of a selection; ``request`` is what it asks of an analysis (None for figures).
+    ``is_there``: whether all of it was done already, where that can be told without doing it; ``leaves_file``:
+    whether it writes an export, which the registry does not know of.
     """
 
     name: str
     selection: Selection | None
     run: Callable[[Context, Selection | None, Placing], None]
     request: Callable[[Selection | None], Request] | None = None
+    is_there: Callable[[Context], bool] = lambda context: False
+    leaves_file: bool = False
 
 
 _kept: ContextVar[list[Part] | None] = ContextVar("kept", default=None)
@@ -64,20 +73,22 @@ def part_of(command: str, settings: Mapping[str, Any], where: str) -> Part:
     """What ``nid COMMAND`` with these settings is asked for.
 
     Args:
+        command: of an analysis, or ``plot`` and a figure.
         settings: by option; a list is given as several values, a table as KEY=VALUE.
         where: the table, in words, for sentences.
 
     Raises:
         UsageError: no such command or option, or a value that the command refuses.
     """
-    words = command.split()
-    if not words or words[0] not in COMMANDS:
-        raise unknown("command", command, COMMANDS)
-    found = load(words[0])
-    for word in words[1:]:
-        found = getattr(found, "commands", {}).get(word)
-        if found is None:
-            raise UsageError(f"{where}: there is no command nid {command}")
+    if command not in PARTS:
+        kind, own = ("figure", "plot ") if command.startswith("plot ") else ("analysis", "")
+        known = [name.removeprefix("plot ") for name in PARTS if name.startswith("plot ") == bool(own)]
+        error = unknown(kind, command.removeprefix(own), known)
+        raise UsageError(f"{where}: {error.message}", error.hint)
+    first, *others = command.split()
+    found = load(first)
+    for word in others:
+        found = found.commands[word]
     options = {option.name: option for option in found.params if option.name not in OF_THE_SWEEP}
     arguments: list[str] = []
     for name, value in settings.items():
@@ -90,11 +101,8 @@ def part_of(command: str, settings: Mapping[str, Any], where: str) -> Part:
         arguments += _given(option, value)
     with _keeping() as parts:
         found.main(arguments, standalone_mode=False, prog_name=f"nid {command}")
-    if len(parts) != 1:
-        raise UsageError(
-            f"{where}: nid {command} neither measures nor draws", "nid plot --list and nid --help list what does"
-        )
-    return parts[0]
+    [part] = parts
+    return part
 
 
 def _long(option: Any) -> str:

@@ -193,11 +193,12 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
     """The command of one figure: the selectors, the figure's own options, and what all figures take."""
 
     def command(**given: Any) -> None:
-        from nid_cli.pipeline.figures.draw import plot
+        from nid_cli.pipeline.figures.draw import FORMATS, check_target, is_drawn, plot
 
         output.check(given["export"])
         chosen = selection(**{n: given[n] for n in kind.selectors})
         own = {n: _reader(n, usual)(given[n]) for n, usual in kind.options.items()}
+        check_target(given["out"], (".png",) if given["small"] else FORMATS)
 
         def drawn(context: Context, selection: Selection | None) -> FigureFile:
             record, rows = plot(
@@ -218,7 +219,11 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
             render.say(f"drew {drawn(context, selection).path}")
 
         about = chosen if kind.selectors else None
-        if hand_over(Part(name=f"plot {name} {given['out']}", selection=about, run=only_draw)):
+
+        def is_there(context: Context) -> bool:
+            return given["export"] is None and is_drawn(context, name, given["out"])
+
+        if hand_over(Part(name=f"plot {name} {given['out']}", selection=about, run=only_draw, is_there=is_there)):
             return
         with options.context(given["registry"], given["data_dir"], given["device"]) as context:
             record = drawn(context, chosen)

@@ -12,7 +12,7 @@ import typer
 from nid_cli.cli import options, output, render
 from nid_cli.cli.placing import Placing, Stack, placing
 from nid_cli.cli.planning import Part, part_of
-from nid_cli.errors import NidError, UsageError
+from nid_cli.errors import Interrupted, NidError, UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.sweeps import file, shards
 from nid_cli.pipeline.sweeps.file import Sweep
@@ -172,19 +172,27 @@ class _Work:
         place = {id(wanted): number for number, wanted in enumerate(self.wanted)}
         done.sort(key=lambda one: place[id(one.wanted)])
         records = [_trained(one) for one in done]
-        for kind, part in self.parts:
-            problem = None
-            try:
-                part.run(own, self._narrowed(part), self.where)
-            except NidError as error:
-                if error.exit_code == 130:
-                    raise
-                problem = f"{error.message}{f' ({error.hint})' if error.hint else ''}"
-            asked, there = _known(own, self._narrowed(part), part)
-            status = "done" if problem is None else "failed"
-            made = SweepPart(part=kind, name=part.name, status=status, asked=asked, there=there, problem=problem)
-            records.append(made.values())
+        records += [self._part_done(own, kind, part) for kind, part in self.parts]
         return records
+
+    def _part_done(self, context: Context, kind: str, part: Part) -> dict[str, Any]:
+        """Does an analysis or a figure, where it is not there."""
+        chosen = self._narrowed(part)
+        asked, before = _known(context, chosen, part)
+        if part.is_there(context) or (asked is not None and asked == before and not part.leaves_file):
+            status, problem = "there", None
+        else:
+            status, problem = "done", None
+            try:
+                part.run(context, chosen, self.where)
+            except Interrupted:
+                raise
+            except NidError as error:
+                status, problem = "failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}"
+        asked, there = _known(context, chosen, part)
+        new = None if there is None else there - (before or 0)
+        own = SweepPart(part=kind, name=part.name, status=status, asked=asked, there=there, new=new, problem=problem)
+        return own.values()
 
     def _narrowed(self, part: Part) -> Selection | None:
         """A part of a sweep that trains is about the sweep's groups, unless it names others."""

@@ -213,3 +213,20 @@ def record_figure(
             created_at=now(),
         )
     )
+
+
+def figure_of_sweep(connection: Connection, figure: str, path: str, sweep_id: int) -> str | None:
+    """The SHA-256 of the figure that a sweep drew into ``path`` last; None where another command has worked since."""
+    query = (
+        select(figures.c.sha256, figures.c.created_at)
+        .join(invocations, invocations.c.id == figures.c.invocation_id)
+        .where(figures.c.figure == figure, figures.c.path == path, invocations.c.sweep_id == sweep_id)
+        .order_by(figures.c.id.desc())
+        .limit(1)
+    )
+    if (row := connection.execute(query).one_or_none()) is None:
+        return None
+    later = select(invocations.c.id).where(
+        invocations.c.started_at > row.created_at, invocations.c.command.not_like("plot %")
+    )
+    return None if connection.execute(later.limit(1)).first() else str(row.sha256)

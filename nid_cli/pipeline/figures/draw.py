@@ -18,7 +18,7 @@ from nid_cli.pipeline.figures.recorded import Records
 from nid_cli.pipeline.figures.table import FIGURES, Options
 from nid_cli.records.figures import FigureFile
 from nid_cli.registry import invocations, results
-from nid_cli.registry.opening import open_for_writing
+from nid_cli.registry.opening import open_for_reading, open_for_writing
 from nid_cli.specs import Selection
 
 if TYPE_CHECKING:
@@ -133,6 +133,14 @@ def plot(
     drawn = draw(context, name, selection, options, columns=columns, compute=compute)
     content = render(drawn.figure, target.suffix, small=small)
     return keep(context, name, target, content, drawn.result_ids), drawn.rows
+
+
+def is_drawn(context: Context, name: str, target: Path) -> bool:
+    """Whether the sweep at hand has drawn this figure already, and nothing was recorded since that it might show."""
+    assert context.sweep is not None
+    with open_for_reading(context.registry).read() as connection:
+        sha256 = results.figure_of_sweep(connection, name, str(target.absolute()), context.sweep)
+    return sha256 is not None and target.is_file() and files.file_sha256(target) == sha256
 
 
 def keep(context: Context, name: str, target: Path, content: bytes, result_ids: Sequence[str]) -> FigureFile:
