@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nid_cli.cli.commands import load
 from nid_cli.cli.placing import Placing
 from nid_cli.errors import UsageError, unknown
 from nid_cli.pipeline.analyses.catalog import ANALYSES
-from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures.table import FIGURES
 from nid_cli.specs import Selection
+
+if TYPE_CHECKING:
+    from nid_cli.pipeline.analyses.requests import Request
 
 # What a sweep decides for all of its parts.
 OF_THE_SWEEP = frozenset(

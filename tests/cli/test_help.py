@@ -17,7 +17,7 @@ from nid_cli.cli.app import app
 from nid_cli.cli.commands import COMMANDS, load
 from tests.conftest import Run, execute
 
-WORDS = ["train", "register", "group", "symmetries", "lmc", "match", "cost", "coherence", "align", "plot", "db"]
+WORDS = ["train", "sweep", "register", "group", "symmetries", "lmc", "match", "cost", "coherence", "align", "plot", "db"]
 WORDS += ["doctor"]
 
 
@@ -153,7 +153,7 @@ def test_a_mistyped_command_is_told_the_nearest_one(tmp_path: Path) -> None:
         done = execute(tmp_path, wrong, "--json")
         assert done.returncode == 2 and f"hint: did you mean {right}?" in done.stderr and wrong in done.stderr
     done = execute(tmp_path, "zzz")
-    assert done.returncode == 2 and "choose from train, register" in done.stderr and "hint" not in done.stderr
+    assert done.returncode == 2 and "choose from train, sweep, register" in done.stderr and "hint" not in done.stderr
 
 
 def test_names_of_groups_are_completed(lab: Path) -> None:

@@ -25,6 +25,11 @@ from tests.docs.pages import PAGES, ROOT, calls, parts
 
 # What is put in the place of what takes minutes, or needs files that are not here; in this order.
 SMALLER = {
+    r"FILE\.toml": "small.toml",
+    r"--shard I/N": "--shard 0/2",
+    r" --engine ray( --address \S+)?( --workers \d+)?( --gpus-per-model \S+)?": "",  # no cluster runs here
+    r"nid sweep (quick|kappa-digits|my.toml)(?! --show)": r"nid sweep \1 --dry-run",
+    r"--sweep my": "--sweep small --points 3",
     r"\bnid train\b(?! --group)": "nid train --seeds 2 --epochs 1 --save-every 1",
     r"\bnid train (?!--group|.*--arch (resnet|nets))": "nid train --width 8 ",
     r"(?<=--width )64": "8",
@@ -43,6 +48,14 @@ SMALLER = {
     r'"\d+000", "\d"': '"100", "1"',
     r" --overlay paper": "",  # the paper's values are those of networks as large and as long trained as the paper's
 }
+
+SWEEP = """
+[[train]]
+symmetry = ["w", "standard"]
+width = 8
+epochs = 1
+seeds = 2
+"""
 
 
 def small(shell: str) -> str:
@@ -136,6 +149,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "nid train --symmetry w --kappa 3 --registry colleague/.nid/registry.db",
         ):
             call(shlex.split(small(command))[1:])
+        Path("small.toml").write_text(SWEEP)
+        call(["sweep", "small.toml"])
     return folder
 
 
