@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from nid_cli import stopping
 from nid_cli.errors import NidError, UsageError
 from nid_cli.pipeline.engines import cluster_connection, cluster_visit
 from nid_cli.pipeline.engines.cluster_nodes import Nodes
@@ -28,7 +29,7 @@ MOMENT_S, HAND_OVER_S = 0.5, 1.0
 LAST_WORDS_S = 5.0
 # How long a job waits for a machine that could take it, where there is none.
 PATIENCE_S = 120.0
-LEAVE_S = 10.0
+LEAVE_S = 3.0
 # The packages whose versions must be the driver's.
 SAME = ("nid", "torch")
 
@@ -93,7 +94,7 @@ class Cluster:
             raise UsageError(f"on a cluster Ray chooses the device, not {self.place.device}", "auto, cpu or cuda")
         if kind[0] == "cpu" and self.place.gpus:
             raise UsageError(f"a share of {self.place.gpus:g} GPUs makes no sense with --device cpu")
-        if self.place.gpus is not None and (self.place.gpus < 0 or self.place.gpus > 1 and self.place.gpus % 1):
+        if self.place.gpus is not None and (self.place.gpus < 0 or (self.place.gpus > 1 and self.place.gpus % 1)):
             raise UsageError(f"Ray gives a share of one GPU, or whole GPUs, not {self.place.gpus:g}")
         self._ray, address = cluster_connection.connect(self.place.address)
         import ray.cloudpickle
@@ -160,10 +161,11 @@ class Cluster:
         if self._nodes is None:
             return
         self._nodes.stop()
-        # Ray waits for a cluster that is gone; the program shall not.
-        leaving = threading.Thread(target=self._leave, daemon=True)
-        leaving.start()
-        leaving.join(LEAVE_S)
+        with stopping.put_off():  # Ray ends the process in its own way if it is left twice
+            # It waits for a cluster that is gone; the program shall not.
+            leaving = threading.Thread(target=self._leave, daemon=True)
+            leaving.start()
+            leaving.join(LEAVE_S)
         self._streams.clear()
         self._shared.clear()
         self._nodes = None
@@ -291,7 +293,8 @@ def _unfit(who: dict[str, Any], ours: dict[str, str]) -> NidError:
         for package in differ
     ]
     pins = " ".join(f"{package}=={ours[package]}" for package in differ)
-    return NidError(f"the machine {who['host']} of the Ray cluster has {' and '.join(words)}", f"pip install {pins} there")
+    sentence = f"the machine {who['host']} of the Ray cluster has {' and '.join(words)}"
+    return NidError(sentence, f"pip install {pins} there")
 
 
 def _first_line(error: BaseException) -> str:
