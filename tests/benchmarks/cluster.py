@@ -34,7 +34,7 @@ def start(machines: int = 2, **resources: Any) -> Any:
 
 def add(cluster: Any, path: Path = ROOT, **resources: Any) -> Any:
     """A machine more, with one core; ``path`` is where its workers find nid."""
-    environment = {"PYTHONPATH": str(path)}
+    environment = {"PYTHONPATH": os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])}
     return cluster.add_node(num_cpus=1, object_store_memory=STORE, env_vars=environment, **resources)
 
 

@@ -78,7 +78,6 @@ class Cluster:
         self._waiting: deque[tuple[int, Job]] = deque()
         self._streams: dict[int, _Stream] = {}
         self._unfit: dict[str, NidError] = {}
-        self._ready: list[Event] = []
 
     def prepare(self) -> None:
         """Becomes a driver of the cluster.
@@ -140,17 +139,18 @@ class Cluster:
         """What has come of all streams, an item of each; also of what is gone without a word."""
         self._nodes.check()
         self._give_out()
-        events, self._ready = self._ready, []
         waitables = {stream.awaited: number for number, stream in self._streams.items()}
         if not waitables:
-            time.sleep(0.0 if events else MOMENT_S / 10)
-            return events
-        ready, _ = self._ray.wait(list(waitables), num_returns=1, timeout=0 if events else MOMENT_S)
+            time.sleep(MOMENT_S / 10)
+            return []
+        ready, _ = self._ray.wait(list(waitables), num_returns=1, timeout=MOMENT_S)
         if ready:
             ready, _ = self._ray.wait(list(waitables), num_returns=len(waitables), timeout=0)
-        for number in [waitables[waitable] for waitable in ready]:
-            if number in self._streams:
-                events += self._heard(number, self._streams[number])
+        events: list[Event] = []
+        for waitable in ready:
+            stream = self._streams.get(waitables[waitable])
+            if stream is not None and stream.awaited is waitable:  # it may have been sent again just now
+                events += self._heard(waitables[waitable], stream)
         events += self._given_up()
         self._give_out()
         return events
@@ -262,12 +262,16 @@ class Cluster:
                     self._cancel(stream)
                     events += self._ended(number, Lost(number, f"its machine {stream.worker['host']} is gone"))
             elif not self._nodes.room(self._demands(stream.job), self._unfit):
-                present = [self._unfit.get(node.id) for node in self._nodes.present()]
-                unfit = next((error for error in present if error), None)
-                if unfit or silent > PATIENCE_S:
+                error = self._unfit_for(stream.job)
+                if error or silent > PATIENCE_S:
                     self._cancel(stream)
-                    events += self._ended(number, Over(number, unfit or self._no_room(stream.job)))
+                    events += self._ended(number, Over(number, error or self._no_room(stream.job)))
         return events
+
+    def _unfit_for(self, job: Job) -> NidError | None:
+        """Why a machine that has room for the job does not get it."""
+        room = (node.id for node in self._nodes.present() if node.room(self._demands(job)))
+        return next((self._unfit[node] for node in room if node in self._unfit), None)
 
     def _no_room(self, job: Job) -> NidError:
         demands = {name: need for name, need in self._demands(job).items() if need}
@@ -285,10 +289,11 @@ class Cluster:
 
 def _unfit(who: dict[str, Any], ours: dict[str, str]) -> NidError:
     """The sentence on a worker with other versions."""
-    differ = [package for package, version in ours.items() if who["versions"].get(package) != version]
+    theirs = who["versions"]
+    differ = [package for package, version in ours.items() if theirs and theirs.get(package) != version] or ["nid"]
     words = [
-        f"{package} {who['versions'][package]} instead of {ours[package]}"
-        if who["versions"].get(package)
+        f"{package} {theirs[package]} instead of {ours[package]}"
+        if package in theirs
         else f"no {package} (here {ours[package]})"
         for package in differ
     ]

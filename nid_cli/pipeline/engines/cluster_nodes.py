@@ -56,8 +56,9 @@ class Nodes:
         self._thread.start()
 
     def stop(self) -> None:
-        """Looks no more."""
+        """Looks no more: who asks Ray after it was left ends the process."""
         self._ended.set()
+        self._thread.join(2 * LOOK_S)
 
     def present(self) -> list[Node]:
         """The machines that are there."""
