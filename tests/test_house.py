@@ -38,7 +38,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"specs", "errors", "files", "stopping", "version", "records", "recipes", "data", "nets"}
     | {"analysis", "pipeline", "registry"},
 }
-ONLY_IN = {"typer": {"cli"}, "rich": {"cli"}, "sqlalchemy": {"registry", "pipeline"}, "alembic": {"registry"}}
+ONLY_IN = {
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "sqlalchemy": {"registry", "pipeline"},
+    "alembic": {"registry"},
+    "ray": {"pipeline"},
+}
 LIGHT = {"registry", "specs", "records", "graphs", "recipes", "cli", "plots", "errors", "files", "lazy"}
 NEVER_IN = {"torch": LIGHT}
 
@@ -87,7 +93,8 @@ def test_only_the_command_line_prints(path: Path) -> None:
 def test_light_commands_import_no_heavy_package(arguments: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from nid_cli.cli.app import run; run(sys.argv[1:]);"
-        "print([m for m in ('torch', 'torchvision', 'pandas', 'matplotlib', 'scipy', 'sklearn') if m in sys.modules])"
+        "heavy = ('torch', 'torchvision', 'pandas', 'matplotlib', 'scipy', 'sklearn', 'ray');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STORE = 200 * 2**20
 
 
-def start(machines: int = 2, store: int = STORE) -> Any:
+def start(machines: int = 2, **resources: Any) -> Any:
     """A head without cores, and machines with one core each, whose workers import this checkout.
 
     Returns:
@@ -25,18 +25,17 @@ def start(machines: int = 2, store: int = STORE) -> Any:
     """
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": store, "include_dashboard": False},
-    )
+    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(machines):
-        add(cluster, store=store)
+        add(cluster, **resources)
     return cluster
 
 
-def add(cluster: Any, path: Path = ROOT, store: int = STORE) -> Any:
-    """A machine more; ``path`` is where its workers find nid."""
-    return cluster.add_node(num_cpus=1, object_store_memory=store, env_vars={"PYTHONPATH": str(path)})
+def add(cluster: Any, path: Path = ROOT, **resources: Any) -> Any:
+    """A machine more, with one core; ``path`` is where its workers find nid."""
+    environment = {"PYTHONPATH": os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])}
+    return cluster.add_node(num_cpus=1, object_store_memory=STORE, env_vars=environment, **resources)
 
 
 def main() -> None:

@@ -17,7 +17,20 @@ from nid_cli.cli.app import app
 from nid_cli.cli.commands import COMMANDS, load
 from tests.conftest import Run, execute
 
-WORDS = ["train", "sweep", "register", "group", "symmetries", "lmc", "match", "cost", "coherence", "align", "plot", "db"]
+WORDS = [
+    "train",
+    "sweep",
+    "register",
+    "group",
+    "symmetries",
+    "lmc",
+    "match",
+    "cost",
+    "coherence",
+    "align",
+    "plot",
+    "db",
+]
 WORDS += ["doctor"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -62,9 +63,8 @@ def rows(records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 def test_a_sweep_does_what_is_missing_and_nothing_twice(there: Terminal) -> None:
     Path("grid.toml").write_text(GRID)
-    assert (
-        there("train", *"--width 4 --depth 2 --epochs 2 --data train-size=100 --seeds 3 --symmetry syre".split()) == 0
-    )
+    other = "--width 4 --depth 2 --epochs 2 --data train-size=100 --seeds 3 --symmetry syre"
+    assert there("train", *shlex.split(other)) == 0
     first = there.records("sweep", "grid.toml")
     trained = [("train", f"mlp-digits-{name}", "done", 2, 2, 2) for name in ("w-k0", "w-k1", "standard")]
     figure = ("plot", "plot barrier barrier.svg", "done", None, None, None)

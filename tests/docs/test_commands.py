@@ -162,7 +162,10 @@ def test_command_lines_run(page: Path, prepared: Path, tmp_path: Path) -> None:
             try:
                 if part.kind == "python":
                     exec(compile(small(part.text), page.name, "exec"), names)
-                elif part.kind == "sh" or not is_name(part.text.split()[1:]):
+                elif part.kind == "toml":
+                    Path("page.toml").write_text(part.text)
+                    call(["sweep", "page.toml", "--dry-run"])
+                elif part.kind == "sh" or (part.kind == "span" and not is_name(part.text.split()[1:])):
                     for arguments in calls(small(part.text)):
                         call(arguments)
             except Exception as error:

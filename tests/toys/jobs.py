@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,12 +29,15 @@ def look(payload: Any, held: Mapping[str, Any], device: Any) -> Iterator[dict[st
     """This process, and for each shared value which object it is here, its sum, and where its contents are from."""
     import torch
 
+    from nid_cli.pipeline.engines import cluster_worker
+
     yield {
         "pid": os.getpid(),
         "device": str(device),
         "threads": torch.get_num_threads(),
         "objects": {key: id(value) for key, value in held.items()},
         "sums": {key: int(value.train.inputs.sum()) for key, value in held.items()},
+        "held": len(cluster_worker._held),
         "fingerprints": {key: value.fingerprint() for key, value in held.items()},
     }
 
@@ -50,15 +54,16 @@ def fail(payload: str, held: Mapping[str, Any], device: Any) -> Iterator[str]:
     if payload == "sentence":
         raise UsageError("there is no such thing", "try another")
     if payload == "bug":
-        raise ZeroDivisionError("three\nlines\nof it")
+        raise ZeroDivisionError("by nought")
     if payload == "unsendable":
-        yield lambda: None  # type: ignore[misc]
+        yield threading.Lock()  # type: ignore[misc]
     if payload == "killed":
         os.kill(os.getpid(), 9)
 
 
 def mark(payload: str, held: Mapping[str, Any], device: Any) -> Iterator[int]:
     """Writes the time into a file for as long as it lives."""
+    Path(payload).write_text(str(time.time()))
     yield os.getpid()
     while True:
         Path(payload).write_text(str(time.time()))

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from nid_cli import stopping
 from nid_cli.errors import NidError, UsageError
 from nid_cli.pipeline.engines import cluster_connection, cluster_visit
 from nid_cli.pipeline.engines.cluster_nodes import Nodes
@@ -28,7 +29,7 @@ MOMENT_S, HAND_OVER_S = 0.5, 1.0
 LAST_WORDS_S = 5.0
 # How long a job waits for a machine that could take it, where there is none.
 PATIENCE_S = 120.0
-LEAVE_S = 10.0
+LEAVE_S = 3.0
 # The packages whose versions must be the driver's.
 SAME = ("nid", "torch")
 
@@ -77,7 +78,6 @@ class Cluster:
         self._waiting: deque[tuple[int, Job]] = deque()
         self._streams: dict[int, _Stream] = {}
         self._unfit: dict[str, NidError] = {}
-        self._ready: list[Event] = []
 
     def prepare(self) -> None:
         """Becomes a driver of the cluster.
@@ -93,7 +93,7 @@ class Cluster:
             raise UsageError(f"on a cluster Ray chooses the device, not {self.place.device}", "auto, cpu or cuda")
         if kind[0] == "cpu" and self.place.gpus:
             raise UsageError(f"a share of {self.place.gpus:g} GPUs makes no sense with --device cpu")
-        if self.place.gpus is not None and (self.place.gpus < 0 or self.place.gpus > 1 and self.place.gpus % 1):
+        if self.place.gpus is not None and (self.place.gpus < 0 or (self.place.gpus > 1 and self.place.gpus % 1)):
             raise UsageError(f"Ray gives a share of one GPU, or whole GPUs, not {self.place.gpus:g}")
         self._ray, address = cluster_connection.connect(self.place.address)
         import ray.cloudpickle
@@ -151,17 +151,18 @@ class Cluster:
         """What has come of all streams, an item of each; also of what is gone without a word."""
         self._nodes.check()
         self._give_out()
-        events, self._ready = self._ready, []
         waitables = {stream.awaited: number for number, stream in self._streams.items()}
         if not waitables:
-            time.sleep(0.0 if events else MOMENT_S / 10)
-            return events
-        ready, _ = self._ray.wait(list(waitables), num_returns=1, timeout=0 if events else MOMENT_S)
+            time.sleep(MOMENT_S / 10)
+            return []
+        ready, _ = self._ray.wait(list(waitables), num_returns=1, timeout=MOMENT_S)
         if ready:
             ready, _ = self._ray.wait(list(waitables), num_returns=len(waitables), timeout=0)
-        for number in [waitables[waitable] for waitable in ready]:
-            if number in self._streams:
-                events += self._heard(number, self._streams[number])
+        events: list[Event] = []
+        for waitable in ready:
+            stream = self._streams.get(waitables[waitable])
+            if stream is not None and stream.awaited is waitable:  # it may have been sent again just now
+                events += self._heard(waitables[waitable], stream)
         events += self._given_up()
         self._give_out()
         return events
@@ -172,10 +173,11 @@ class Cluster:
         if self._nodes is None:
             return
         self._nodes.stop()
-        # Ray waits for a cluster that is gone; the program shall not.
-        leaving = threading.Thread(target=self._leave, daemon=True)
-        leaving.start()
-        leaving.join(LEAVE_S)
+        with stopping.put_off():  # Ray ends the process in its own way if it is left twice
+            # It waits for a cluster that is gone; the program shall not.
+            leaving = threading.Thread(target=self._leave, daemon=True)
+            leaving.start()
+            leaving.join(LEAVE_S)
         self._streams.clear()
         self._shared.clear()
         self._nodes = None
@@ -272,12 +274,16 @@ class Cluster:
                     self._cancel(stream)
                     events += self._ended(number, Lost(number, f"its machine {stream.worker['host']} is gone"))
             elif not self._nodes.room(self._demands(stream.job), self._unfit):
-                present = [self._unfit.get(node.id) for node in self._nodes.present()]
-                unfit = next((error for error in present if error), None)
-                if unfit or silent > PATIENCE_S:
+                error = self._unfit_for(stream.job)
+                if error or silent > PATIENCE_S:
                     self._cancel(stream)
-                    events += self._ended(number, Over(number, unfit or self._no_room(stream.job)))
+                    events += self._ended(number, Over(number, error or self._no_room(stream.job)))
         return events
+
+    def _unfit_for(self, job: Job) -> NidError | None:
+        """Why a machine that has room for the job does not get it."""
+        room = (node.id for node in self._nodes.present() if node.room(self._demands(job)))
+        return next((self._unfit[node] for node in room if node in self._unfit), None)
 
     def _no_room(self, job: Job) -> NidError:
         demands = {name: need for name, need in self._demands(job).items() if need}
@@ -295,17 +301,17 @@ class Cluster:
 
 def _unfit(who: dict[str, Any], ours: dict[str, str]) -> NidError:
     """The sentence on a worker with other versions."""
-    differ = [package for package, version in ours.items() if who["versions"].get(package) != version]
+    theirs = who["versions"]
+    differ = [package for package, version in ours.items() if theirs and theirs.get(package) != version] or ["nid"]
     words = [
-        f"{package} {who['versions'][package]} instead of {ours[package]}"
-        if who["versions"].get(package)
+        f"{package} {theirs[package]} instead of {ours[package]}"
+        if package in theirs
         else f"no {package} (here {ours[package]})"
         for package in differ
     ]
     pins = " ".join(f"{package}=={ours[package]}" for package in differ)
-    return NidError(
-        f"the machine {who['host']} of the Ray cluster has {' and '.join(words)}", f"pip install {pins} there"
-    )
+    sentence = f"the machine {who['host']} of the Ray cluster has {' and '.join(words)}"
+    return NidError(sentence, f"pip install {pins} there")
 
 
 def _first_line(error: BaseException) -> str:

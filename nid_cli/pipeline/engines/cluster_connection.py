@@ -49,12 +49,12 @@ def find(ray: Any, address: str | None) -> str:
         NidError: ``auto``, and no cluster runs here.
     """
     # As Ray does, so that a job of `ray job submit` finds the cluster that it belongs to.
-    wanted = address if address not in (None, AUTO) else os.environ.get("RAY_ADDRESS") or AUTO
+    wanted = address if address and address != AUTO else os.environ.get("RAY_ADDRESS") or AUTO
     if wanted == AUTO:
         from ray._private.services import canonicalize_bootstrap_address
 
         try:
-            wanted = canonicalize_bootstrap_address(AUTO)
+            wanted = str(canonicalize_bootstrap_address(AUTO))
         except ConnectionError:
             raise NidError(
                 "no Ray cluster runs on this machine",

@@ -5,6 +5,8 @@ Ray notices a machine that fell silent after a minute or more; here it takes som
 
 from __future__ import annotations
 
+import selectors
+import socket
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -16,7 +18,7 @@ from nid_cli.pipeline.engines.cluster_connection import answers
 
 LOOK_S = 1.0
 # A machine that is there answers a knock at once, whatever it works on: that is its kernel's affair.
-KNOCK_EVERY_S, KNOCK_S, KNOCKS = 4.0, 2.0, 3
+KNOCK_EVERY_S, KNOCK_S, KNOCKS = 2.0, 2.0, 3
 # Without a list of machines for so long, and without an answer of the main machine, the cluster is gone. Ray ends this
 # process, with a trace of its C++, after 60 s.
 GONE_S = 10.0
@@ -24,7 +26,7 @@ GONE_S = 10.0
 
 @dataclass(frozen=True)
 class Node:
-    """A machine: Ray's id of it, its name, where its Ray listens, and all that it has (``CPU``, ``GPU``, ``memory``)."""
+    """A machine: Ray's id of it, its name, where it listens, and all that it has (``CPU``, ``GPU``, ``memory``)."""
 
     id: str
     host: str
@@ -37,12 +39,13 @@ class Node:
 
 
 class Nodes:
-    """Looks after the machines in a thread of its own, because Ray's answers stay away where the main machine is gone."""
+    """Looks in a thread of its own, because Ray's answers stay away where the main machine is gone."""
 
     def __init__(self, ray: Any, address: str) -> None:
         self._ray, self._address = ray, address
         self._present: dict[str, Node] = {}
         self._silent: dict[str, int] = {}
+        self._own = ray.get_runtime_context().get_node_id()
         self._seen = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -53,8 +56,9 @@ class Nodes:
         self._thread.start()
 
     def stop(self) -> None:
-        """Looks no more."""
+        """Looks no more: who asks Ray after it was left ends the process."""
         self._ended.set()
+        self._thread.join(2 * LOOK_S)
 
     def present(self) -> list[Node]:
         """The machines that are there."""
@@ -71,8 +75,13 @@ class Nodes:
     def check(self) -> None:
         """
         Raises:
-            NidError: the cluster as a whole is gone.
+            NidError: the cluster as a whole is gone, or this machine's part of it, through which all goes.
         """
+        if self.is_gone(self._own):
+            raise NidError(
+                "Ray has ended on this machine; what was recorded is kept",
+                "`ray start` has it belong to the cluster again; the same command goes on from there",
+            )
         if time.monotonic() - self._seen > GONE_S and not answers(self._address, KNOCK_S):
             raise NidError(
                 f"the Ray cluster at {self._address} is gone; what was recorded is kept",
@@ -104,16 +113,29 @@ class Nodes:
         self._seen = time.monotonic()
 
     def _knock(self) -> None:
-        """At every machine at once: one that is switched off costs the whole time of a knock."""
         nodes = list(self._present.values())
-        heard: dict[str, bool] = {}
+        heard = _answering({node.address for node in nodes})
+        self._silent = {node.id: 0 if node.address in heard else self._silent.get(node.id, 0) + 1 for node in nodes}
 
-        def knock(node: Node) -> None:
-            heard[node.id] = answers(node.address, KNOCK_S)
 
-        threads = [threading.Thread(target=knock, args=(node,), daemon=True) for node in nodes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(2 * KNOCK_S)
-        self._silent = {node.id: 0 if heard.get(node.id) else self._silent.get(node.id, 0) + 1 for node in nodes}
+def _answering(addresses: Collection[str]) -> set[str]:
+    """Those of many addresses (IP:PORT) where something listens; all are asked at once."""
+    heard: set[str] = set()
+    until = time.monotonic() + KNOCK_S
+    with selectors.DefaultSelector() as asked:
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            asking = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+            asking.setblocking(False)
+            asking.connect_ex((host, int(port)))
+            asked.register(asking, selectors.EVENT_WRITE, (address, asking))
+        while asked.get_map() and (left := until - time.monotonic()) > 0:
+            for key, _ in asked.select(left):
+                address, asking = key.data
+                if asking.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    heard.add(address)
+                asked.unregister(asking)
+                asking.close()
+        for key in list(asked.get_map().values()):
+            key.data[1].close()
+    return heard

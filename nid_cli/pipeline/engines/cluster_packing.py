@@ -15,8 +15,11 @@ def pack(value: Any) -> tuple[bytes, list[np.ndarray]]:
     """``value`` as a pickle, and the contents of its arrays and tensors beside it (uint8), which it refers to."""
     buffers: list[np.ndarray] = []
     file = io.BytesIO()
-    pickler = _Pickler(file, protocol=5, buffer_callback=lambda buffer: buffers.append(np.frombuffer(buffer, np.uint8)))
-    pickler.dump(value)
+
+    def take(buffer: pickle.PickleBuffer) -> None:
+        buffers.append(np.frombuffer(buffer.raw(), np.uint8))
+
+    _Pickler(file, protocol=5, buffer_callback=take).dump(value)
     return file.getvalue(), buffers
 
 

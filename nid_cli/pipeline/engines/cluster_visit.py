@@ -20,22 +20,15 @@ def visit(job: bytes, shared: Mapping[str, Any], settings: Mapping[str, Any]) ->
     """
     import os
     import platform
-    from importlib.metadata import PackageNotFoundError, version
+    from contextlib import suppress
 
     import ray
 
-    found: dict[str, str | None] = {}
-    try:
-        from nid_cli.version import __version__
+    found: Mapping[str, str] = {}
+    with suppress(ImportError):  # no nid at all, or one from before
+        from nid_cli.registry.invocations import versions
 
-        found["nid"] = __version__
-    except ModuleNotFoundError:
-        found["nid"] = None
-    for package in settings["versions"].keys() - found.keys():
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
+        found = versions()
     who = {
         "host": platform.node(),
         "system": platform.platform(),
@@ -45,14 +38,13 @@ def visit(job: bytes, shared: Mapping[str, Any], settings: Mapping[str, Any]) ->
         "device": "cuda" if settings["gpu"] else "cpu",
         "versions": found,
     }
-    if any(found[package] != ours for package, ours in settings["versions"].items()):
+    if any(found.get(package) != ours for package, ours in settings["versions"].items()):
         yield UNFIT, who
         return
     if settings["debug"]:
         os.environ["NID_DEBUG"] = "1"
 
     from nid_cli.pipeline.engines.cluster_worker import work
-    from nid_cli.registry.invocations import versions
 
-    yield BEGUN, {**who, "versions": versions()}
+    yield BEGUN, who
     yield from work(job, shared, settings)

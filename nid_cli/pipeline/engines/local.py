@@ -16,7 +16,6 @@ from typing import Any
 from nid_cli.pipeline.engines import worker
 from nid_cli.pipeline.engines.jobs import Event, Job, Lost, Over, Place, Said
 
-
 # A job that took less is followed by one that lies ready.
 QUICK_S = 2.0
 
