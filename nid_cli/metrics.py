@@ -33,15 +33,23 @@ def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
 
 def losses_of(logits: Tensor, targets: Tensor) -> Tensor:
     """The loss of each of several models, whose logits and targets have a first axis for them."""
-    losses: Tensor = torch.vmap(loss_of)(logits, targets)
-    return losses
+    if targets.is_floating_point():
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").flatten(1).mean(1)
+    flat = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=UNCOUNTED, reduction="none").view(
+        len(targets), -1
+    )
+    return flat.sum(1) / _counted(targets).clamp_min(1) if targets.ndim == 3 else flat.mean(1)
 
 
 def correct(logits: Tensor, targets: Tensor) -> Tensor:
     """How many samples (of labels: how many labels; of positions: how many of those that count) are right."""
+    return _hits(logits, targets).sum()
+
+
+def _hits(logits: Tensor, targets: Tensor) -> Tensor:
     if targets.is_floating_point():
-        return ((logits > 0) == (targets > 0.5)).sum()
-    return (logits.argmax(-1) == targets).sum()
+        return (logits > 0) == (targets > 0.5)
+    return logits.argmax(-1) == targets
 
 
 def _counted(targets: Tensor) -> Tensor:
@@ -88,7 +96,7 @@ class Tally:
         samples, answers = _sizes(targets[0])
         if isinstance(samples, Tensor):
             samples = answers = _counted(targets)
-        self._add(means, torch.vmap(correct)(logits, targets), samples, answers)
+        self._add(means, _hits(logits, targets).flatten(1).sum(1), samples, answers)
 
     def _add(self, loss: Tensor, right: Tensor, samples: Tensor | int, answers: Tensor | int) -> None:
         self.loss = self.loss + samples * loss.double()

@@ -5,13 +5,13 @@ Nothing changes but the running statistics of norms in training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from nid_cli.nets.calls import Call
-from nid_cli.nets.plan import DEVICE, TRAINING, Plan, Slot
+from nid_cli.nets.plan import DEVICE, TRAINING, Plan, Slot, Step
 
 Observe = Callable[[Call, Tensor], None]
 
@@ -46,7 +46,13 @@ def run(
         samples = given[name].shape[axis] // divisor
         for times, slot in program.sizes:
             slots[slot] = times * samples
-    for step in program.steps:
+    execute(program.steps, slots, observe)
+    return {own: slots[slot] for own, slot in program.wanted}
+
+
+def execute(steps: Iterable[Step], slots: Any, observe: Observe | None = None) -> None:
+    """Runs steps on the slots (by number) that they read and write."""
+    for step in steps:
         args = [*step.args]
         for place, slot in step.fills:
             args[place] = slots[slot]
@@ -62,7 +68,6 @@ def run(
         del args
         for slot in step.frees:
             slots[slot] = None
-    return {own: slots[slot] for own, slot in program.wanted}
 
 
 def _filled(template: Any, slots: list[Any]) -> Any:

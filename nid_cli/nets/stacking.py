@@ -18,6 +18,7 @@ from nid_cli.nets.functions import ATTENTION
 from nid_cli.nets.graph import INPUT, Graph
 from nid_cli.nets.interpreter import Observe, run
 from nid_cli.nets.plan import Plan
+from nid_cli.nets.together import stacked_plan
 
 
 def stack(states: Sequence[Mapping[str, Tensor]]) -> State:
@@ -79,12 +80,9 @@ def run_stacked(
 ) -> dict[str, Tensor]:
     """``interpreter.run`` of each model; ``own``: whether the given values have the axis of models too."""
 
-    def one(state: State, values: State) -> dict[str, Tensor]:
-        return run(plan, {**state, **constants}, values, wanted, training, observe)
-
+    stored = {**stacked, **constants}
     with _batched_attention(plan, next(iter(given.values())).device):
-        found: dict[str, Tensor] = torch.vmap(one, (0, 0 if own else None))(dict(stacked), dict(given))
-    return found
+        return run(stacked_plan(plan, frozenset(constants), own), stored, given, wanted, training, observe)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def train_stacked(
 
     Args:
         graph: one that can be stacked (``nets.stackable``).
-        starts: with the optimizers' states of all models, or of none.
+        starts: with the optimizers' states of all models, or of none; on the data's device or, to save its memory, not.
         order_seeds: one for each model.
 
     Raises:
@@ -50,7 +50,8 @@ def train_stacked(
     if len({start.epoch for start in starts}) != 1:
         raise ValueError("stacked models are to start at one epoch")
     models, begin = len(starts), starts[0].epoch
-    state = stack([start.state for start in starts])
+    device = data.train.inputs.device
+    state = {name: tensor.to(device) for name, tensor in stack([start.state for start in starts]).items()}
     parameters = {name: state[name].requires_grad_() for name in graph.trained}
     sizes = {name: tensor[0].numel() for name, tensor in parameters.items()}
     optimizer = ConstrainedOptimizer(spec.optimizer, parameters, constraint.stacked(sizes, models), stacked=True)

@@ -276,7 +276,7 @@ class Scattered(nn.Module):
 def test_what_cannot_be_stacked_says_why() -> None:
     assert "drops" in (stackable(Graph(export(Varied(), PICTURES).description)) or "")
     reason = stackable(Graph(export(Scattered(), PICTURES).description)) or ""
-    assert "(masked_scatter.default)" in reason
+    assert "masked_scatter" in reason
 
 
 def test_how_many_grows_with_memory_and_falls_with_the_model() -> None:
