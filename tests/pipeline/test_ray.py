@@ -316,6 +316,13 @@ def test_room_is_what_is_scarcest() -> None:
     assert node.room({"CPU": 9.0, "GPU": 0.0, "memory": 0.0}) == 0
 
 
+def test_other_versions_in_one_sentence() -> None:
+    ours = {"nid": "1.0", "torch": "2.4"}
+    other = cluster._unfit({"host": "h", "versions": {"nid": "0.9", "numpy": "2.0"}}, ours)
+    assert str(other) == "the machine h of the Ray cluster has nid 0.9 instead of 1.0 and no torch (here 2.4)"
+    assert other.hint == "pip install nid==1.0 torch==2.4 there"
+
+
 # Starts a job that writes the time into a file for as long as it lives.
 DRIVER = """
 import sys
