@@ -316,6 +316,13 @@ def test_room_is_what_is_scarcest() -> None:
     assert node.room({"CPU": 9.0, "GPU": 0.0, "memory": 0.0}) == 0
 
 
+def test_other_versions_in_one_sentence() -> None:
+    ours = {"nid": "1.0", "torch": "2.4"}
+    other = cluster._unfit({"host": "h", "versions": {"nid": "0.9", "numpy": "2.0"}}, ours)
+    assert str(other) == "the machine h of the Ray cluster has nid 0.9 instead of 1.0 and no torch (here 2.4)"
+    assert other.hint == "pip install nid==1.0 torch==2.4 there"
+
+
 # Starts a job that writes the time into a file for as long as it lives.
 DRIVER = """
 import sys
@@ -448,34 +455,56 @@ def test_devices_that_a_cluster_cannot_give(place: dict[str, Any]) -> None:
     assert isinstance(prepare("127.0.0.1:1", **place), UsageError)
 
 
+class Alone:
+    """Ray, as far as machines go: one of them, which is this one."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def get_runtime_context(self) -> Any:
+        return self
+
+    def get_node_id(self) -> str:
+        return "own"
+
+    def nodes(self) -> list[dict[str, Any]]:
+        own = {"NodeID": "own", "Alive": True, "Resources": {"CPU": 1.0}}
+        return [own | {"NodeManagerHostname": "h", "NodeManagerAddress": "127.0.0.1", "NodeManagerPort": self.port}]
+
+
 def test_a_cluster_that_is_gone() -> None:
-    class Ray:
-        """As it is without its main machine, after it was there."""
-
-        entries = ({"NodeID": "own", "Alive": True, "NodeManagerHostname": "h", "NodeManagerAddress": "127.0.0.1"},)
-
-        def get_runtime_context(self) -> Any:
-            return self
-
-        def get_node_id(self) -> str:
-            return "own"
-
-        def nodes(self) -> Any:
-            return [entry | {"NodeManagerPort": 1, "Resources": {"CPU": 1.0}} for entry in self.entries]
-
-    nodes = cluster_nodes.Nodes(Ray(), "127.0.0.1:1")
-    nodes._look()
-    nodes.check()
-    nodes._seen -= cluster_nodes.GONE_S
-    with pytest.raises(NidError, match=r"^the Ray cluster at 127\.0\.0\.1:1 is gone; "):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        nodes = cluster_nodes.Nodes(Alone(port), f"127.0.0.1:{port}")
+        nodes._look()
+        nodes._seen -= cluster_nodes.GONE_S
+        nodes.check()
+    with pytest.raises(NidError, match=rf"^the Ray cluster at 127\.0\.0\.1:{port} is gone; "):
         nodes.check()
     nodes._look()
     nodes.check()
-    for _ in range(cluster_nodes.KNOCKS):  # nothing listens at that port
+
+
+def test_a_machine_that_falls_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nodes = cluster_nodes.Nodes(Alone(server.getsockname()[1]), "127.0.0.1:1")
+        nodes._look()
+        nodes._knock()
+    for _ in range(cluster_nodes.KNOCKS):
+        assert not nodes.is_gone("own") and nodes.room({"CPU": 1.0}) == 1
         nodes.check()
         nodes._knock()
+    assert nodes.is_gone("own") and nodes.room({"CPU": 1.0}) == 0
     with pytest.raises(NidError, match=r"^Ray has ended on this machine; "):
         nodes.check()
+
+
+def test_a_machine_that_never_answers_a_knock_is_as_ray_says() -> None:
+    nodes = cluster_nodes.Nodes(Alone(1), "127.0.0.1:1")
+    nodes._look()
+    for _ in range(2 * cluster_nodes.KNOCKS):
+        nodes._knock()
+    assert not nodes.is_gone("own")
 
 
 def test_who_answers_of_many() -> None:

@@ -50,13 +50,17 @@ CUT_OFF: dict[str, str] = {
 
 @dataclass
 class _Stream:
-    """A job on the cluster: Ray's generator of its items, the item that was announced and has not arrived yet."""
+    """A job on the cluster: Ray's generator of its items, the item that was announced and has not arrived yet.
+
+    ``heard``: when its last item came; ``without_room``: since when no machine could take it.
+    """
 
     job: Job
     items: Any
     announced: Any = None
     worker: dict[str, Any] = field(default_factory=dict)
     heard: float = field(default_factory=time.monotonic)
+    without_room: float | None = None
 
     @property
     def awaited(self) -> Any:
@@ -112,7 +116,8 @@ class Cluster:
     def describe(self, jobs: int) -> str:
         """On how many machines, how many side by side."""
         machines = len({node.host for node in self._nodes.present() if node.room(self._demands())})
-        return f"{min(self.slots(), jobs)} at a time on a Ray cluster of {machines} machine{'s'[: machines != 1]}"
+        words = "1 machine" if machines == 1 else f"{machines} machines"
+        return f"{min(self.slots(), jobs)} at a time on a Ray cluster of {words}"
 
     def slots(self) -> int:
         """For how many the machines that are there now have room; at least one, because machines may come."""
@@ -267,17 +272,22 @@ class Cluster:
     def _given_up(self) -> list[Event]:
         """Jobs on machines that are gone, and jobs that no machine can take."""
         events: list[Event] = []
+        now = time.monotonic()
         for number, stream in list(self._streams.items()):
-            silent = time.monotonic() - stream.heard
+            end: Event | None = None
             if stream.worker:
-                if silent > LAST_WORDS_S and self._nodes.is_gone(stream.worker["node"]):
-                    self._cancel(stream)
-                    events += self._ended(number, Lost(number, f"its machine {stream.worker['host']} is gone"))
-            elif not self._nodes.room(self._demands(stream.job), self._unfit):
+                if now - stream.heard > LAST_WORDS_S and self._nodes.is_gone(stream.worker["node"]):
+                    end = Lost(number, f"its machine {stream.worker['host']} is gone")
+            elif self._nodes.room(self._demands(stream.job), self._unfit):
+                stream.without_room = None
+            else:
+                stream.without_room = stream.without_room or now
                 error = self._unfit_for(stream.job)
-                if error or silent > PATIENCE_S:
-                    self._cancel(stream)
-                    events += self._ended(number, Over(number, error or self._no_room(stream.job)))
+                if error or now - stream.without_room > PATIENCE_S:
+                    end = Over(number, error or self._no_room(stream.job))
+            if end is not None:
+                self._cancel(stream)
+                events += self._ended(number, end)
         return events
 
     def _unfit_for(self, job: Job) -> NidError | None:

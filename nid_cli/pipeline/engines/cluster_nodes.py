@@ -44,6 +44,7 @@ class Nodes:
     def __init__(self, ray: Any, address: str) -> None:
         self._ray, self._address = ray, address
         self._present: dict[str, Node] = {}
+        # How many times each machine has not answered. Those that never did may be out of reach of a knock alone.
         self._silent: dict[str, int] = {}
         self._own = ray.get_runtime_context().get_node_id()
         self._seen = time.monotonic()
@@ -115,7 +116,9 @@ class Nodes:
     def _knock(self) -> None:
         nodes = list(self._present.values())
         heard = _answering({node.address for node in nodes})
-        self._silent = {node.id: 0 if node.address in heard else self._silent.get(node.id, 0) + 1 for node in nodes}
+        known = self._silent
+        self._silent = {node.id: known[node.id] + 1 for node in nodes if node.id in known}
+        self._silent |= {node.id: 0 for node in nodes if node.address in heard}
 
 
 def _answering(addresses: Collection[str]) -> set[str]:
