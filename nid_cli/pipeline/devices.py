@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from nid_cli.errors import UsageError
+
+
+def is_surely_cpu(name: str) -> bool:
+    """Whether ``--device`` will be the CPU, where that can be told without torch."""
+    return name == "cpu" or (name == "auto" and sys.platform == "linux" and not any(Path("/dev").glob("nvidia*")))
 
 
 def torch_device(name: str) -> Any:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from nid_cli import files
+from nid_cli.pipeline import engines
 from nid_cli.pipeline.analyses import spread
 from nid_cli.pipeline.analyses.catalog import ANALYSES, Analysis
 from nid_cli.pipeline.analyses.lab import RegistryStock
@@ -56,6 +57,8 @@ def run(
     with registry.read() as connection:
         known = set() if force else results.known(connection, texts)
     if missing := [key for key in keys if key.text not in known]:
+        if place is not None and (place.workers or 1) > 1:
+            engines.begin_early(engine, spread.with_modules(request, place))
         stock = RegistryStock(registry, context)
         origin = invocations.describe(request.what.command, context.argv, str(context.torch_device()), context.sweep)
         with recording(registry, "the results so far are kept") as call, writing_files(registry, context):

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nid_cli.errors import NidError
@@ -46,7 +46,7 @@ def compute(
     Raises:
         NidError: one cannot be computed; those that came before are kept.
     """
-    place = place or Place(device=context.device)
+    place = with_modules(request, place or Place(device=context.device))
     device = context.torch_device()
     asked = engine != "local" or (place.workers or 1) > 1
     alone = missing[0].group is None or (engine == "local" and device.type != "cpu") or place.workers == 1
@@ -55,8 +55,14 @@ def compute(
         missing = _here(context, stock, request, missing, keep, chosen)
     if missing:
         chosen = engines.choose(engine, place, device.type)
-        chosen.prepare()
-        pool.work_off(chosen, Parts(context, stock, request, missing, chosen, keep))
+        with pool.ready(chosen):
+            pool.work_off(chosen, Parts(context, stock, request, missing, chosen, keep))
+
+
+def with_modules(request: Request, place: Place) -> Place:
+    """The place of an analysis's jobs, with the modules that these import."""
+    modules = tuple(reference.partition(":")[0] for reference in (WORK, request.what.compute))
+    return replace(place, modules=modules)
 
 
 def _here(
@@ -122,6 +128,7 @@ class Parts:
         # How many jobs that wait or are at work need each shared value.
         self.needed = Counter(name for keys in self.waiting for name in _names(keys))
         self.held: set[str] = set()
+        self.losses = Counter[str]()
         context.say(f"{request.what.command}: {self.total} results, {engine.describe(len(self.waiting))}")
 
     def next(self) -> tuple[Sent, Job] | None:
@@ -145,7 +152,7 @@ class Parts:
     def begun(self, token: Sent, worker: Mapping[str, Any]) -> None:
         """Results say which versions made them, and those are the same everywhere."""
 
-    def take(self, token: Sent, message: tuple[int, Record]) -> bool:
+    def take(self, token: Sent, message: tuple[int, Record]) -> None:
         """Keeps a record; a lost part goes on without it."""
         place, record = message
         key = token.part.keys[place]
@@ -154,7 +161,6 @@ class Parts:
         self.done += 1
         group = key.group.name if key.group else ""
         self.context.progress(self.request.what.command, self.done, self.total, group)
-        return True
 
     def over(self, token: Sent, error: NidError | None) -> None:
         """A part has ended.
@@ -169,12 +175,22 @@ class Parts:
     def flush(self) -> None:
         """Nothing was put off."""
 
-    def again(self, token: Sent) -> None:
-        """A part was lost: what is left of it is sent again."""
-        self.waiting.insert(0, list(token.left.values()))
-        self.needed.update(_names(self.waiting[0]))
+    def lost(self, token: Sent, reason: str) -> None:
+        """A part was lost: what is left of it is sent again.
+
+        Raises:
+            NidError: its next result was lost too often.
+        """
+        if not (left := list(token.left.values())):
+            self._let_go(token)
+            return
+        self.losses[left[0].text] += 1
+        if self.losses[left[0].text] >= pool.TRIES:
+            raise NidError(f"{reason}, {pool.TRIES} times", "--workers 1 computes all in one process")
+        self.waiting.insert(0, left)
+        self.needed.update(_names(left))
         self._let_go(token)
-        self.context.say("a worker was lost; its part is sent again")
+        self.context.say(f"{reason}; its part is sent again")
 
     def _let_go(self, token: Sent) -> None:
         self.needed.subtract(token.shared)

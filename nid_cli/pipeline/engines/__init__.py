@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from nid_cli.errors import unknown
 from nid_cli.lazy import resolve
+from nid_cli.pipeline.devices import is_surely_cpu
 from nid_cli.pipeline.engines.jobs import Event, Job, Place
 
 
@@ -64,6 +65,12 @@ ENGINES: dict[str, str] = {
 }
 # What the user may ask for: ``here`` is what ``local`` is on a GPU, which processes would only take from each other.
 CHOICES = ("local", "ray")
+
+
+def begin_early(name: str, place: Place) -> None:
+    """Lets worker processes begin to import, before this process does, where it is clear that they will be needed."""
+    if name == "local" and is_surely_cpu(place.device):
+        choose(name, place).prepare()
 
 
 def choose(name: str, place: Place, on: str = "cpu") -> Engine:

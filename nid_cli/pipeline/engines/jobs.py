@@ -31,7 +31,7 @@ class Place:
     """Where jobs may run: ``device`` as on the command line (``auto``, ``cpu``, ``cuda:1``).
 
     ``workers``: how many at a time at most (None: as many as there is room for). ``threads`` of each (None: all).
-    ``address`` and ``gpus`` (a job's share of one) are those of a cluster.
+    ``address`` and ``gpus`` (a job's share of one) are those of a cluster. ``modules``: what jobs will import.
     """
 
     device: str = "auto"
@@ -39,6 +39,7 @@ class Place:
     threads: int | None = 1
     address: str | None = None
     gpus: float | None = None
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -25,13 +26,13 @@ def _method() -> str:
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def _start_server() -> None:
-    """Begins to import torch in the fork server, while the caller still reads its data."""
+def _start_server(modules: Sequence[str]) -> None:
+    """Begins to import torch and ``modules`` in the fork server, while the caller still does so, or reads its data."""
     if _method() == "forkserver":
         import multiprocessing.forkserver as server
         from multiprocessing import resource_tracker
 
-        multiprocessing.set_forkserver_preload([__name__, "torch"])
+        multiprocessing.set_forkserver_preload([__name__, "torch", *modules])
         resource_tracker.ensure_running()  # it lets SIGINT through again
         # Ctrl-C reaches the whole foreground group; the server would complain of it while it imports.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -106,8 +107,8 @@ class Local:
         self._workers: list[_Worker] = []
 
     def prepare(self) -> None:
-        """The server of worker processes imports torch."""
-        _start_server()
+        """The server of worker processes imports what they need."""
+        _start_server(self.place.modules)
 
     def describe(self, jobs: int) -> str:
         """How many jobs run side by side."""

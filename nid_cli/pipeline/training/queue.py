@@ -59,11 +59,10 @@ class Queue:
             self.open.append(run)
             self.progress.opened(run, self.engine.describe(len(run.tasks)))
 
-    def take(self, token: Sent, message: Any) -> bool:
+    def take(self, token: Sent, message: Any) -> None:
         """Passes a message to its run, and to the user."""
-        forward = token.run.take(token, message)
+        token.run.take(token, message)
         self.progress.tell(token.run, message)
-        return forward
 
     def begun(self, token: Sent, worker: Mapping[str, Any]) -> None:
         """Passes on who trains the models."""
@@ -76,10 +75,14 @@ class Queue:
         self.progress.ended_with(token.run, left)
         self._close_done()
 
-    def again(self, token: Sent) -> None:
+    def lost(self, token: Sent, reason: str) -> None:
         """Passes on the loss of a job."""
-        token.run.again(token)
-        self.session.context.say(f"{self.progress.names(token)}: the worker was lost; sent again")
+        before = list(token.tasks)
+        again = token.run.lost(token, reason)
+        self.progress.ended_with(token.run, [model_id for model_id in before if model_id not in token.tasks])
+        if again:
+            self.session.context.say(f"{self.progress.names(token)}: {reason}; sent again")
+        self._close_done()
 
     def flush(self) -> None:
         """Writes what was said."""

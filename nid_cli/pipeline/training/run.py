@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from nid_cli.graphs import graph_of
 from nid_cli.pipeline import datasets
 from nid_cli.pipeline import fixed as fixed_tensors
 from nid_cli.pipeline.engines.jobs import Job
+from nid_cli.pipeline.pool import TRIES
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.pipeline.training import starts, trunk
 from nid_cli.pipeline.training.keeping import Kept
@@ -77,6 +79,7 @@ class RunInTraining:
         self._ready: list[Task] = []
         self._copies: list[Task] = []
         self._kept: dict[int, Kept] = {}
+        self._losses = Counter[int]()
         self._at_work = 0
         self._together, self._bytes = 1, 0
         self._exits = ExitStack()
@@ -235,8 +238,8 @@ class RunInTraining:
     def _record(self, epochs: Iterable[EpochDone], saved: Iterable[tuple[int, Any, int]]) -> None:
         self.session.write(lambda connection: record(connection, epochs, saved))
 
-    def take(self, sent: Sent, message: Message) -> bool:
-        """Writes what a message says; true for a checkpoint, which a lost job goes on from."""
+    def take(self, sent: Sent, message: Message) -> None:
+        """Keeps what a message says."""
         kept = self._kept[message.model_id]
         is_model = message.model_id != TRUNK_ID
         match message:
@@ -245,14 +248,13 @@ class RunInTraining:
                 if is_model:
                     self._record([message], [])
             case Saved():
+                self._losses[message.model_id] = 0
                 saved = kept.save(message)
                 if is_model:
                     self._record([], [(message.model_id, *saved)])
-                return True
             case Finished() | Failed():
                 del sent.tasks[message.model_id]
                 self._end(message, kept)
-        return False
 
     def _end(self, message: Finished | Failed, kept: Kept) -> None:
         if message.model_id == TRUNK_ID:
@@ -290,10 +292,18 @@ class RunInTraining:
         for model_id in list(sent.tasks):
             self.take(sent, Failed(model_id, None, error.message if error else "its worker ended without a word"))
 
-    def again(self, sent: Sent) -> None:
-        """A job was lost: its tasks go on from their last checkpoints."""
+    def lost(self, sent: Sent, reason: str) -> list[Task]:
+        """A job was lost: its tasks go on from their last checkpoints, unless they were lost too often since.
+
+        Returns:
+            those that are sent again.
+        """
         self._at_work -= 1
+        self._losses.update(sent.tasks)
+        for model_id in [i for i in sent.tasks if self._losses[i] >= TRIES]:
+            self.take(sent, Failed(model_id, None, f"{reason}, {TRIES} times"))
         self._ready = [*sent.tasks.values(), *self._ready]
+        return list(sent.tasks.values())
 
     def begun(self, sent: Sent, worker: Mapping[str, Any]) -> None:
         """Records who trains the models, and which of them side by side: that changes what rounding makes of them."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from nid_cli.pipeline import engines, pool
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.engines.jobs import Place
 from nid_cli.pipeline.training.queue import Queue
 from nid_cli.pipeline.training.requests import Request
-from nid_cli.pipeline.training.run import RunInTraining, Trained
+from nid_cli.pipeline.training.run import WORK, RunInTraining, Trained
 from nid_cli.pipeline.training.session import Session
 
 
@@ -50,10 +51,12 @@ def work_off(session: Session, runs: Sequence[RunInTraining], engine: str, place
     """
     if not runs:
         return
+    place = replace(place, modules=(WORK.partition(":")[0],))
+    engines.begin_early(engine, place)
     chosen = engines.choose(engine, place, session.context.torch_device().type)
-    chosen.prepare()
-    queue = Queue(session, chosen, runs, strict)
-    try:
-        pool.work_off(chosen, queue)
-    finally:
-        queue.release()
+    with pool.ready(chosen):
+        queue = Queue(session, chosen, runs, strict)
+        try:
+            pool.work_off(chosen, queue)
+        finally:
+            queue.release()
