@@ -299,7 +299,7 @@ class RunInTraining:
             those that are sent again.
         """
         self._at_work -= 1
-        self._losses.update(sent.tasks)
+        self._losses.update(list(sent.tasks))
         for model_id in [i for i in sent.tasks if self._losses[i] >= TRIES]:
             self.take(sent, Failed(model_id, None, f"{reason}, {TRIES} times"))
         self._ready = [*sent.tasks.values(), *self._ready]
