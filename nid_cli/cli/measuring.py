@@ -11,9 +11,10 @@ from nid_cli.analysis.parameters import Parameters
 from nid_cli.cli import options, output, render
 from nid_cli.cli.placing import OPTIONS as PLACING
 from nid_cli.cli.placing import Placing
-from nid_cli.cli.planning import Part, hand_over
+from nid_cli.cli.planning import hand_over
 from nid_cli.pipeline.analyses.catalog import ANALYSES
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.sweeps.parts import Engines, Part
 from nid_cli.records import Record, Row
 from nid_cli.specs import Selection
 
@@ -68,23 +69,24 @@ class Measuring:
         def request(chosen: Selection | None) -> Request:
             return Request(analysis=analysis, parameters=parameters, selection=chosen or Selection(), **about)
 
-        def compute(context: Context, chosen: Selection | None, where: Placing) -> list[dict[str, Any]]:
+        def compute(context: Context, chosen: Selection | None, engines: Engines) -> list[dict[str, Any]]:
             return pipeline.run(
                 context,
                 request(chosen),
                 force=self.force,
                 matrices=matrices,
                 columns=names,
-                engine=where.engine,
-                place=where.place(context.device),
+                engine=engines.name,
+                place=engines.place,
             )
 
-        def only_export(context: Context, chosen: Selection | None, where: Placing) -> None:
-            records = compute(context, chosen, where)
+        def only_export(context: Context, chosen: Selection | None, engines: Engines) -> None:
+            records = compute(context, chosen, engines)
             if self.export is not None:
                 output.write_rows((kind or kinds[0]).schema, records, self.export)
 
         part = Part(
+            kind="measure",
             name=ANALYSES[analysis].command,
             selection=selection,
             run=only_export,
@@ -94,7 +96,7 @@ class Measuring:
         if hand_over(part):
             return
         with options.context(self.registry, self.data_dir, self.device) as context:
-            records = compute(context, selection, self.where)
+            records = compute(context, selection, Engines(self.where.engine, self.where.place(self.device)))
 
         def human() -> None:
             if names is None:

@@ -5,22 +5,16 @@ Where a sweep only wants to know what a command is asked for, the command hands 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nid_cli.cli.commands import load
-from nid_cli.cli.placing import Placing
 from nid_cli.errors import UsageError, unknown
 from nid_cli.pipeline.analyses.catalog import ANALYSES
-from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures.table import FIGURES
-from nid_cli.specs import Selection
-
-if TYPE_CHECKING:
-    from nid_cli.pipeline.analyses.requests import Request
+from nid_cli.pipeline.sweeps.parts import Part
 
 # What a sweep decides for all of its parts.
 OF_THE_SWEEP = frozenset(
@@ -29,24 +23,6 @@ OF_THE_SWEEP = frozenset(
 
 # The commands that a sweep may have: those that measure or draw.
 PARTS = (*(analysis.command for analysis in ANALYSES.values()), *(f"plot {figure}" for figure in FIGURES))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One thing that a command was asked for.
-
-    ``name`` says it in words. ``selection`` is None where it is about no groups. ``run`` does it, in given
-    surroundings, on the groups of a selection; ``request`` is what it asks of an analysis (None for figures).
-    ``is_there``: whether all of it was done already, where that can be told without doing it; ``leaves_file``:
-    whether it writes an export, which the registry does not know of.
-    """
-
-    name: str
-    selection: Selection | None
-    run: Callable[[Context, Selection | None, Placing], None]
-    request: Callable[[Selection | None], Request] | None = None
-    is_there: Callable[[Context], bool] = lambda context: False
-    leaves_file: bool = False
 
 
 _kept: ContextVar[list[Part] | None] = ContextVar("kept", default=None)

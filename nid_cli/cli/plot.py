@@ -13,13 +13,13 @@ from nid_cli.analysis.catalog import METHODS, SIMILARITIES
 from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.cli import options, output, render, report
 from nid_cli.cli.commands import COMMANDS, App, CommandGroup
-from nid_cli.cli.placing import Placing
-from nid_cli.cli.planning import Part, hand_over
+from nid_cli.cli.planning import hand_over
 from nid_cli.cli.selectors import SELECTORS, selection
 from nid_cli.errors import UsageError
 from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures.table import FIGURES, REPORT, REPORT_NEEDS, FigureEntry
+from nid_cli.pipeline.sweeps.parts import Engines, Part
 from nid_cli.records.figures import FigureFile, FigureListing
 from nid_cli.specs import ALIGNMENTS, SPLITS, Selection
 
@@ -215,7 +215,7 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
                 output.write_rows(f"nid.plot.{name}/1", rows, given["export"])
             return record
 
-        def only_draw(context: Context, selection: Selection | None, where: Placing) -> None:
+        def only_draw(context: Context, selection: Selection | None, engines: Engines) -> None:
             render.say(f"drew {drawn(context, selection).path}")
 
         about = chosen if kind.selectors else None
@@ -223,7 +223,9 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
         def is_there(context: Context) -> bool:
             return given["export"] is None and is_drawn(context, name, given["out"])
 
-        if hand_over(Part(name=f"plot {name} {given['out']}", selection=about, run=only_draw, is_there=is_there)):
+        if hand_over(
+            Part(kind="plot", name=f"{name} {given['out']}", selection=about, run=only_draw, is_there=is_there)
+        ):
             return
         with options.context(given["registry"], given["data_dir"], given["device"]) as context:
             record = drawn(context, chosen)

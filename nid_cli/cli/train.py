@@ -18,7 +18,7 @@ from nid_cli.records.training import SplitMetrics, TrainedModel
 from nid_cli.specs import SPLITS
 
 if TYPE_CHECKING:
-    from nid_cli.pipeline.training.run import Trained
+    from nid_cli.pipeline.training.outcome import Trained
     from nid_cli.registry.runs import Model
 
 EXAMPLES = options.examples(

@@ -67,7 +67,7 @@ def test_a_sweep_does_what_is_missing_and_nothing_twice(there: Terminal) -> None
     assert there("train", *shlex.split(other)) == 0
     first = there.records("sweep", "grid.toml")
     trained = [("train", f"mlp-digits-{name}", "done", 2, 2, 2) for name in ("w-k0", "w-k1", "standard")]
-    figure = ("plot", "plot barrier barrier.svg", "done", None, None, None)
+    figure = ("plot", "barrier barrier.svg", "done", None, None, None)
     # Of its own three groups alone, not of the group that was there before.
     assert rows(first) == [
         *trained,

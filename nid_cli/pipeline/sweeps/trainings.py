@@ -12,8 +12,9 @@ from nid_cli.errors import NidError, UsageError
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.engines.jobs import Place
 from nid_cli.pipeline.sweeps import costs, shards
+from nid_cli.pipeline.training.outcome import Trained
 from nid_cli.pipeline.training.requests import Request, Seen, requested
-from nid_cli.pipeline.training.run import RunInTraining, Trained
+from nid_cli.pipeline.training.run import RunInTraining
 from nid_cli.pipeline.training.session import Session
 from nid_cli.pipeline.training.train import work_off
 from nid_cli.registry import groups, runs, sweeps

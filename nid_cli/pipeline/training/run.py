@@ -17,6 +17,7 @@ from nid_cli.pipeline.pool import TRIES
 from nid_cli.pipeline.removal import bring_back
 from nid_cli.pipeline.training import starts, trunk
 from nid_cli.pipeline.training.keeping import Kept
+from nid_cli.pipeline.training.outcome import Trained, already, outcome_of
 from nid_cli.pipeline.training.recording import prepare, record, record_end, refuse_training_elsewhere
 from nid_cli.pipeline.training.requests import Request
 from nid_cli.pipeline.training.session import Session
@@ -33,18 +34,8 @@ if TYPE_CHECKING:
 
 # What a worker takes before it has a model: Python with torch.
 WORKER_BYTES = 400 * 2**20
+_GOES_ON = "; the same command goes on from its last checkpoint"
 WORK = "nid_cli.pipeline.training.member:train"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The outcome: the group, the run's models asked for, which of them this call trained, and what went wrong."""
-
-    group: Group
-    models: list[Model]
-    metrics: dict[int, list[dict[str, Any]]]
-    trained: list[int] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -95,7 +86,7 @@ class RunInTraining:
         if self.name is not None:
             groups.check_name(self.name)
         existing = self.session.existing
-        self.outcome = _already(existing, self.request, self.name, self.session) if existing else None
+        self.outcome = already(existing, self.request, self.name, self.session.context) if existing else None
         return self.outcome is not None
 
     def open(self, engine: Engine, wait: bool = True) -> bool:
@@ -124,7 +115,7 @@ class RunInTraining:
         elif not self._exits.enter_context(locks.hold_now(lock)):
             self.release()
             return False
-        self.outcome = _already(registry, request, self.name, session)
+        self.outcome = already(registry, request, self.name, context)
         if self.outcome is not None:
             self.release()
             return True
@@ -204,8 +195,7 @@ class RunInTraining:
         """As many tasks as one worker trains side by side, from the same epoch on; None where none is ready."""
         tasks, begin = list[Task](), list[Start]()
         for task in list(self._ready):
-            own = self.request.own is not None and self._kept[task.model_id].resume.epoch == 0
-            start = self._begin(task, own)
+            start = self._begin(task)
             if begin and start.epoch != begin[0].epoch:
                 continue
             self._ready.remove(task)
@@ -226,10 +216,10 @@ class RunInTraining:
         memory = WORKER_BYTES + len(tasks) * self._bytes if self._bytes else 0
         return sent, Job(work=WORK, payload=members, shared=shared, memory=memory)
 
-    def _begin(self, task: Task, own: bool) -> Start:
+    def _begin(self, task: Task) -> Start:
         """Where a task starts; what was said until there is recorded (again)."""
         kept = self._kept[task.model_id]
-        start = kept.start(own)
+        start = kept.start(own=self.request.own is not None)
         if task.model_id != TRUNK_ID and start.epoch is not None:
             epochs, saved = kept.said(task.model_id)
             self._record(epochs, [(task.model_id, *one) for one in saved])
@@ -320,40 +310,5 @@ class RunInTraining:
         self.release()
         if self.outcome is None and self.group is not None:
             assert self._registry is not None
-            with self._registry.read() as connection:
-                run = runs.find_run(connection, self.request.spec)
-                assert run is not None
-                members = [m for m in runs.models_of(connection, run_id=run[0]) if m.member <= self.request.seeds]
-                metrics = runs.metrics_of(connection, [m.id for m in members])
-            self.outcome = Trained(self.group, members, metrics, [t.number for t in self.tasks], self.problems)
-
-
-_GOES_ON = "; the same command goes on from its last checkpoint"
-
-
-def _already(registry: Registry, request: Request, name: str | None, session: Session) -> Trained | None:
-    """The outcome if there is nothing to train."""
-    spec, context = request.spec, session.context
-    with registry.read() as connection:
-        if (found := runs.find_run(connection, spec)) is None:
-            return None
-        members = [m for m in runs.models_of(connection, run_id=found[0]) if m.member <= request.seeds]
-        if len(members) < request.seeds or any(m.status not in ("complete", "failed") for m in members):
-            return None
-        group = groups.by_id(connection, found[1])
-    if group.deleted_at is not None:
-        bring_back(registry, context, group.key, name)
-    with registry.read() as connection:
-        group = groups.by_id(connection, group.id)
-        metrics = runs.metrics_of(connection, [m.id for m in members])
-    if name is not None and name != group.name:
-        context.say(f"the group is already called {group.name}; nid group rename {group.name} {name} renames it")
-    wanted = {e for e in range(spec.length + 1) if e % request.save_every == 0}
-    if not wanted <= set(members[0].checkpoints) and members[0].status == "complete":
-        context.say("the checkpoints are those of the first training; --save-every acts on new models only")
-    problems = [
-        f"model {m.number} diverged in epoch {m.failed_epoch}: its loss was not a number"
-        for m in members
-        if m.status == "failed"
-    ]
-    return Trained(group, members, metrics, problems=problems)
+            now = [task.number for task in self.tasks]
+            self.outcome = outcome_of(self._registry, self.request, self.group, now, self.problems)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from nid_cli.pipeline import engines, pool
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.engines.jobs import Place
+from nid_cli.pipeline.training.outcome import Trained
 from nid_cli.pipeline.training.queue import Queue
 from nid_cli.pipeline.training.requests import Request
-from nid_cli.pipeline.training.run import WORK, RunInTraining, Trained
+from nid_cli.pipeline.training.run import WORK, RunInTraining
 from nid_cli.pipeline.training.session import Session
 
 

@@ -1,0 +1,120 @@
+"""A sweep from its trainings to its figures: what there is of it, and what is missing, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nid_cli.errors import Interrupted, NidError
+from nid_cli.pipeline.analyses.run import known
+from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.sweeps import trainings
+from nid_cli.pipeline.sweeps.file import Sweep
+from nid_cli.pipeline.sweeps.parts import Engines, Part
+from nid_cli.pipeline.sweeps.plan import Plan, longest_first, plan
+from nid_cli.pipeline.sweeps.trainings import Done, Wanted
+from nid_cli.records.sweep import SweepPart
+from nid_cli.specs import Selection
+
+
+def planned(
+    context: Context, sweep: Sweep, wanted: Sequence[Wanted], parts: Sequence[Part], engines: Engines
+) -> tuple[list[SweepPart], Plan]:
+    """What there is of a sweep and what is missing, and how long that takes. Nothing is written."""
+    found = plan(context, wanted, engines.name, engines.place)
+    records = [
+        SweepPart(
+            part="train",
+            name=own.name,
+            status="missing" if own.missing else "there",
+            asked=own.asked,
+            there=own.ended,
+            seconds=own.seconds * own.missing,
+        )
+        for own in found.runs
+    ]
+    waits = any(own.missing for own in found.runs)
+    for part in parts:
+        asked, there = (None, None) if waits else _counted(context, _narrowed(sweep, part), part)
+        status = "waiting" if waits else "there" if asked is not None and asked == there else "missing"
+        records.append(SweepPart(part=part.kind, name=part.name, status=status, asked=asked, there=there))
+    return records, found
+
+
+def run(
+    context: Context,
+    sweep: Sweep,
+    wanted: Sequence[Wanted],
+    parts: Sequence[Part],
+    engines: Engines,
+    stack: int | None = None,
+) -> list[SweepPart]:
+    """Does all of a sweep that is missing, its trainings first; what fails keeps nothing else from being done.
+
+    Args:
+        stack: how many models of a run a worker trains side by side (None: what suits the device).
+
+    Raises:
+        Interrupted: the user stopped it; the same call goes on.
+        NidError: there is nothing to train on, or the registry refuses.
+    """
+    own, recorded = trainings.begin(context, sweep.name, sweep.text)
+    if recorded.replaces is not None:
+        context.say(f"{sweep.name} has changed since it was run last; only what is missing is done")
+    places = {one.request.spec.hash: place for place, one in enumerate(wanted)}
+    done = trainings.train(own, longest_first(own, wanted), engines.name, engines.place, stack)
+    done.sort(key=lambda one: places[one.wanted.request.spec.hash])
+    return [*map(_trained, done), *(_done(own, sweep, part, engines) for part in parts)]
+
+
+def _trained(done: Done) -> SweepPart:
+    """The record of a run."""
+    outcome, error, asked = done.outcome, done.error, done.wanted.request.seeds
+    if outcome is None:
+        problem = error.message if error else "it was not trained"
+        return SweepPart(part="train", name=done.wanted.shown, status="failed", asked=asked, there=0, problem=problem)
+    return SweepPart(
+        part="train",
+        name=outcome.group.name,
+        status="failed" if outcome.problems else "done" if outcome.trained else "there",
+        asked=asked,
+        there=sum(model.status in ("complete", "failed") for model in outcome.models),
+        new=len(outcome.trained),
+        problem="; ".join(outcome.problems) or None,
+    )
+
+
+def _done(context: Context, sweep: Sweep, part: Part, engines: Engines) -> SweepPart:
+    """Does an analysis or a figure, where it is not there; its record."""
+    chosen = _narrowed(sweep, part)
+    asked, before = _counted(context, chosen, part)
+    status, problem = "there", None
+    if not part.is_there(context) and (asked is None or asked != before or part.leaves_file):
+        try:
+            part.run(context, chosen, engines)
+            status = "done"
+        except Interrupted:
+            raise
+        except NidError as error:
+            status, problem = "failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}"
+    asked, there = _counted(context, chosen, part)
+    new = None if there is None else there - (before or 0)
+    return SweepPart(part=part.kind, name=part.name, status=status, asked=asked, there=there, new=new, problem=problem)
+
+
+def _narrowed(sweep: Sweep, part: Part) -> Selection | None:
+    """A part of a sweep that trains is about the sweep's groups, unless it names others."""
+    chosen = part.selection
+    if chosen is None or chosen.group or chosen.sweep or not sweep.grids:
+        return chosen
+    return replace(chosen, sweep=(sweep.name,))
+
+
+def _counted(context: Context, selection: Selection | None, part: Part) -> tuple[int | None, int | None]:
+    """How many results an analysis asks for, and how many are there; None of figures, and where nothing is selected."""
+    if part.request is None:
+        return None, None
+    try:
+        return known(context, part.request(selection))
+    except NidError:
+        return None, None
