@@ -188,7 +188,7 @@ class Parts:
         if self.losses[left[0].text] >= pool.TRIES:
             raise NidError(f"{reason}, {pool.TRIES} times", "--workers 1 computes all in one process")
         self.waiting.insert(0, left)
-        self.needed.update(_names(left))
+        self.needed.update(list(_names(left)))
         self._let_go(token)
         self.context.say(f"{reason}; its part is sent again")
 
