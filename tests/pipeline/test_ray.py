@@ -19,8 +19,11 @@ import torch
 
 from nid_cli.data.tensors import Data, Normalization, Split
 from nid_cli.errors import NidError, UsageError
-from nid_cli.pipeline.engines import ENGINES, choose, cluster, cluster_nodes, cluster_worker
-from nid_cli.pipeline.engines.cluster_packing import pack, unpack
+from nid_cli.pipeline.engines import ENGINES, choose
+from nid_cli.pipeline.engines.cluster import engine as cluster
+from nid_cli.pipeline.engines.cluster import nodes as cluster_nodes
+from nid_cli.pipeline.engines.cluster import worker as cluster_worker
+from nid_cli.pipeline.engines.cluster.packing import pack, unpack
 from nid_cli.pipeline.engines.jobs import ENDED, Begun, Event, Job, Lost, Over, Place, Said
 from nid_cli.registry.invocations import versions
 from nid_cli.version import __version__
@@ -328,7 +331,7 @@ DRIVER = """
 import sys
 from nid_cli import stopping
 stopping.listen()
-from nid_cli.pipeline.engines.cluster import Cluster
+from nid_cli.pipeline.engines.cluster.engine import Cluster
 from nid_cli.pipeline.engines.jobs import Job, Lost, Place, Said
 def main(address, how, mark):
     engine = Cluster(Place(address=address))
@@ -408,7 +411,8 @@ def test_somebody_else_answers() -> None:
     code = """
 import sys
 from nid_cli.errors import NidError
-from nid_cli.pipeline.engines import choose, cluster_connection
+from nid_cli.pipeline.engines import choose
+from nid_cli.pipeline.engines.cluster import connection as cluster_connection
 from nid_cli.pipeline.engines.jobs import Place
 cluster_connection.ENTER_S = 1.0
 try:

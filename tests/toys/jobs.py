@@ -29,7 +29,7 @@ def look(payload: Any, held: Mapping[str, Any], device: Any) -> Iterator[dict[st
     """This process, and for each shared value which object it is here, its sum, and where its contents are from."""
     import torch
 
-    from nid_cli.pipeline.engines import cluster_worker
+    from nid_cli.pipeline.engines.cluster import worker as cluster_worker
 
     yield {
         "pid": os.getpid(),

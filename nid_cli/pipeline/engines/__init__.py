@@ -60,7 +60,7 @@ class Engine(Protocol):
 # Each engine by its name on the command line, as ``module:class``.
 ENGINES: dict[str, str] = {
     "local": "nid_cli.pipeline.engines.local:Local",
-    "ray": "nid_cli.pipeline.engines.cluster:Cluster",
+    "ray": "nid_cli.pipeline.engines.cluster.engine:Cluster",
     "here": "nid_cli.pipeline.engines.here:Here",
 }
 # What the user may ask for: ``here`` is what ``local`` is on a GPU, which processes would only take from each other.

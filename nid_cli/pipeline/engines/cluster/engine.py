@@ -16,9 +16,9 @@ from typing import Any
 
 from nid_cli import stopping
 from nid_cli.errors import NidError, UsageError
-from nid_cli.pipeline.engines import cluster_connection, cluster_visit
-from nid_cli.pipeline.engines.cluster_nodes import Nodes
-from nid_cli.pipeline.engines.cluster_packing import pack
+from nid_cli.pipeline.engines.cluster import connection, items, visit
+from nid_cli.pipeline.engines.cluster.nodes import Nodes
+from nid_cli.pipeline.engines.cluster.packing import pack
 from nid_cli.pipeline.engines.jobs import ENDED, Begun, Event, Job, Lost, Over, Place, Said
 
 # How many messages of a job may lie between worker and driver.
@@ -99,11 +99,11 @@ class Cluster:
             raise UsageError(f"a share of {self.place.gpus:g} GPUs makes no sense with --device cpu")
         if self.place.gpus is not None and (self.place.gpus < 0 or (self.place.gpus > 1 and self.place.gpus % 1)):
             raise UsageError(f"Ray gives a share of one GPU, or whole GPUs, not {self.place.gpus:g}")
-        self._ray, address = cluster_connection.connect(self.place.address)
+        self._ray, address = connection.connect(self.place.address)
         import ray.cloudpickle
 
-        ray.cloudpickle.register_pickle_by_value(cluster_visit)
-        self._visit = ray.remote(cluster_visit.visit)
+        ray.cloudpickle.register_pickle_by_value(visit)
+        self._visit = ray.remote(visit.visit)
         self._ours = {package: versions()[package] for package in SAME}
         self._nodes = Nodes(self._ray, address)
         self._nodes.start()
@@ -207,7 +207,7 @@ class Cluster:
             "versions": self._ours,
             "threads": self.place.threads,
             "gpu": self._gpus > 0,
-            "debug": cluster_connection.is_debugged(),
+            "debug": connection.is_debugged(),
         }
         task = self._visit.options(
             name=job.work,
@@ -235,12 +235,12 @@ class Cluster:
         except Exception as error:
             return self._ended(number, self._cut_off(number, error))
         stream.announced, stream.heard = None, time.monotonic()
-        if kind == cluster_visit.BEGUN:
+        if kind == items.BEGUN:
             stream.worker = value
             return [Begun(number, value)]
-        if kind == cluster_visit.UNFIT:
+        if kind == items.UNFIT:
             return self._refused(number, stream, value)
-        return self._ended(number, Over(number, value)) if kind == cluster_visit.OVER else [Said(number, value)]
+        return self._ended(number, Over(number, value)) if kind == items.OVER else [Said(number, value)]
 
     def _ended(self, number: int, event: Event) -> list[Event]:
         assert isinstance(event, ENDED)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nid_cli.errors import NidError
-from nid_cli.pipeline.engines.cluster_connection import answers
+from nid_cli.pipeline.engines.cluster.connection import answers
 
 LOOK_S = 1.0
 # A machine that is there answers a knock at once, whatever it works on: that is its kernel's affair.

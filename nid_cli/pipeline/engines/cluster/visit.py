@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What a stream's items are: (kind, value).
-BEGUN, UNFIT, SAID, OVER = "begun", "unfit", "said", "over"
+from nid_cli.pipeline.engines.cluster.items import BEGUN, UNFIT
 
 
 def visit(job: bytes, shared: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -44,7 +43,7 @@ def visit(job: bytes, shared: Mapping[str, Any], settings: Mapping[str, Any]) ->
     if settings["debug"]:
         os.environ["NID_DEBUG"] = "1"
 
-    from nid_cli.pipeline.engines.cluster_worker import work
+    from nid_cli.pipeline.engines.cluster.worker import work
 
     yield BEGUN, who
     yield from work(job, shared, settings)

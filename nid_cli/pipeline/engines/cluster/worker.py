@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nid_cli.pipeline.engines import worker
-from nid_cli.pipeline.engines.cluster_packing import unpack
-from nid_cli.pipeline.engines.cluster_visit import OVER, SAID
+from nid_cli.pipeline.engines.cluster.items import OVER, SAID
+from nid_cli.pipeline.engines.cluster.packing import unpack
 from nid_cli.pipeline.engines.jobs import Job
 
 # For how many jobs that do not name it a worker holds a shared value.
@@ -31,7 +31,7 @@ _held: dict[str, _Held] = {}
 def work(job: bytes, shared: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The items of a job's stream after the first: its messages, then (OVER, what ended it early or None).
 
-    For the arguments see :func:`~nid_cli.pipeline.engines.cluster_visit.visit`.
+    For the arguments see :func:`~nid_cli.pipeline.engines.cluster.visit.visit`.
     """
     import torch
 
