@@ -1,0 +1,69 @@
+"""Samples for kernels (docs/science.md, 12): drawn by a seed, of classes equally many of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nid_cli.data.file import UNCOUNTED
+from nid_cli.data.tensors import Data
+from nid_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Samples:
+    """``inputs`` (N x \\*shape) are prepared, in float64 where they are no whole numbers.
+
+    ``counted`` (N x T, bool): which positions count, of data that ask for a class at each of T; None for others.
+    ``labels``: whether their outputs answer one question each, so that the sign of an output is the answer.
+    """
+
+    inputs: Tensor
+    counted: Tensor | None = None
+    labels: bool = False
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def draw_samples(data: Data, split: str, samples: int, seed: int) -> Samples:
+    """``samples`` of one split, the same for the same seed; where each has a class, equally many of each class.
+
+    Raises:
+        UsageError: the split has fewer, or they cannot be equally many of each class.
+    """
+    part = data.split(split)
+    if samples > len(part):
+        raise UsageError(
+            f"the {split} split has {len(part)} samples, fewer than {samples}", f"--samples {max(len(part), 1)} at most"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    targets = part.targets.cpu()
+    classes = targets.ndim == 1 and not targets.is_floating_point()
+    order = torch.randperm(len(part), generator=generator)
+    chosen = _balanced(targets, order, split, samples) if classes else order[:samples]
+    chosen = chosen.sort().values.to(part.inputs.device)
+    own = part.take(chosen)
+    inputs = data.prepare(own.inputs)
+    by_position = own.targets.ndim == 2 and not own.targets.is_floating_point()
+    return Samples(
+        inputs.double() if inputs.is_floating_point() else inputs,
+        counted=own.targets != UNCOUNTED if by_position else None,
+        labels=own.targets.is_floating_point(),
+    )
+
+
+def _balanced(targets: Tensor, order: Tensor, split: str, samples: int) -> Tensor:
+    """The first of each class in this order, equally many."""
+    found, counts = targets.unique(return_counts=True)
+    classes, fewest = len(found), int(counts.min())
+    each, rest = divmod(samples, classes)
+    if rest or each > fewest:
+        near = classes * max(1, min(round(samples / classes), fewest))
+        why = f"of the {split} split's rarest there are {fewest}" if not rest else f"{samples} is no multiple of them"
+        raise UsageError(
+            f"{samples} samples cannot be equally many of each of {classes} classes: {why}", f"--samples {near}"
+        )
+    return torch.cat([order[targets[order] == own][:each] for own in found.tolist()])
