@@ -1,4 +1,4 @@
-"""Samples for kernels (docs/science.md, 12): drawn by a seed, of classes equally many of each."""
+"""Samples for kernels (docs/science.md, 13): drawn by a seed, of classes equally many of each."""
 
 from __future__ import annotations
 

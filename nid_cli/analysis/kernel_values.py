@@ -1,4 +1,4 @@
-"""What is said of a kernel, and of two of them (docs/science.md, 12)."""
+"""What is said of a kernel, and of two of them (docs/science.md, 13)."""
 
 from __future__ import annotations
 

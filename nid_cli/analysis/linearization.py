@@ -1,4 +1,4 @@
-"""A network beside its linearization at its initialization (docs/science.md, 12), by one Jacobian-vector product."""
+"""A network beside its linearization at its initialization (docs/science.md, 13), by one Jacobian-vector product."""
 
 from __future__ import annotations
 

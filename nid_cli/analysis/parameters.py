@@ -11,7 +11,7 @@ from typing import Any
 from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SOLVERS
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import SITES, Graph
-from nid_cli.specs import ALIGNMENTS, Canonical
+from nid_cli.specs import ALIGNMENTS, SPLITS, Canonical
 from nid_cli.specs.selection import PATHS
 
 # What determines one result, beside its models: JSON-able values by name.
@@ -20,6 +20,8 @@ Key = dict[str, Any]
 LARGEST_COVARIANCE = 2**32
 # Of a convolution the ridge estimate takes so many patches where no --subsample is given.
 PATCHES = 20_000
+# A kernel of more samples (N x N) is none that eigenvalues are taken of.
+MOST_SAMPLES = 10_000
 # The parameters of the ridge estimate alone that all betas share.
 RIDGE = ("neurons", "solver", "iterations", "subsample")
 
@@ -283,3 +285,20 @@ class CoherenceParameters(Parameters):
         for graph in graphs:
             wide = {output_of(graph): graph.outputs} | {name: layer.fan_in for name, layer in graph.layers.items()}
             _refuse_wide([(name, wide[name]) for name in self._layers(graph)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class NtkParameters(Parameters):
+    """So many ``samples`` of a ``split``, of each class equally many."""
+
+    samples: int = 100
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        _known("split", [self.split], SPLITS)
+        if not 2 <= self.samples <= MOST_SAMPLES:
+            raise UsageError(f"samples must lie between 2 and {MOST_SAMPLES}, not {self.samples}")
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """One result for each model, or pair."""
+        yield self.common()

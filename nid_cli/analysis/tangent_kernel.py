@@ -1,4 +1,4 @@
-"""The empirical neural tangent kernel (Jacot et al. 2018; docs/science.md, 12), without a loop over samples.
+"""The empirical neural tangent kernel (Jacot et al. 2018; docs/science.md, 13), without a loop over samples.
 
 K[x, x'] is the sum over outputs of the products of their gradients. With A what the neurons of a layer read (samples x
 places x d) and G the gradients of what they compute (samples x outputs x places x n), the layer's own part is
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nid_cli.analysis.class_samples import Samples
 from nid_cli.analysis.tangent_network import Features, TangentNetwork
-from nid_cli.nets.kernels import inputs_of_neurons
+from nid_cli.nets.kernels import unfolded
 from nid_cli.nets.layers import Layer
 from nid_cli.nets.rules import row_of
 
@@ -35,12 +35,15 @@ def tangent_kernel(network: TangentNetwork, samples: Samples, entries: int = BLO
     """
     blocks, outputs = _blocks(network, samples, entries)
     kernel = samples.inputs.new_zeros(len(samples), len(samples), dtype=torch.float64)
-    for part in outputs:
-        for place, rows in enumerate(blocks):
-            own = network.features(samples, rows, part)
-            for columns in blocks[place:]:
-                other = own if columns is rows else network.features(samples, columns, part)
-                kernel[rows, columns] += _products(network, own, other)
+    for place, rows in enumerate(blocks):
+        own = network.forward(samples, rows)
+        for columns in blocks[place:]:
+            other = own if columns is rows else network.forward(samples, columns)
+            for part in outputs:
+                features = own.features(part)
+                kernel[rows, columns] += _products(
+                    network, features, features if other is own else other.features(part)
+                )
     for place, rows in enumerate(blocks):
         for columns in blocks[place + 1 :]:
             kernel[columns, rows] = kernel[rows, columns].T
@@ -76,51 +79,54 @@ def _of_rows(a: Tensor, b: Tensor) -> Tensor:
 def _of_layer(layer: Layer, a: Features, b: Features, mask: Tensor | None) -> Tensor:
     """A layer's part: by products of its factors where that is less work, else by gradients, some neurons at a time."""
     signal = [_signal(layer, own) for own in (a, b)]
-    (samples, outputs, places, groups, neurons), others = signal[0].shape, len(signal[1])
+    (samples, outputs, groups, neurons, places), others = signal[0].shape, len(signal[1])
     pairs = samples * others
     if places == 1 and groups == 1:
-        read = [_read(layer, own, slice(None))[:, 0, 0] for own in (a, b)]
-        return _of_one_place(*read, *(own[:, :, 0, 0] for own in signal), mask)
+        read = [_read(layer, own, slice(None))[:, 0, :, 0] for own in (a, b)]
+        return _of_one_place(*read, *(own[:, :, 0, :, 0] for own in signal), mask)
     by_factors = pairs * places**2 * (outputs * neurons + layer.fan_in)
     by_gradients = outputs * neurons * layer.fan_in * groups * ((samples + others) * places + pairs)
     if mask is None and groups == 1 and by_factors < by_gradients:
-        return _of_places(layer, a, b, *(own[:, :, :, 0] for own in signal))
+        return _of_places(layer, a, b, *(own[:, :, 0] for own in signal))
     found = signal[0].new_zeros(samples, others)
     step = max(1, PIECE_ENTRIES // (max(samples, others) * outputs * groups * layer.fan_in))
     by_group = None if mask is None else mask.view(groups, neurons, -1)
-    for start in range(0, neurons, step):
-        chosen = slice(start, start + step)
+    for chosen in _slices(neurons, step):
         kept = None if by_group is None else by_group[:, chosen]
-        left = _gradients(layer, a, signal[0][..., chosen], kept)
-        right = left if a is b else _gradients(layer, b, signal[1][..., chosen], kept)
+        left = _gradients(layer, a, signal[0][..., chosen, :], kept)
+        right = left if a is b else _gradients(layer, b, signal[1][..., chosen, :], kept)
         found += _of_rows(left, right)
     return found
 
 
 def _signal(layer: Layer, features: Features) -> Tensor:
-    """The gradients of what a layer's neurons compute: samples x outputs x places x groups x neurons of a group."""
+    """The gradients of what neurons compute: samples x outputs x groups x neurons of a group x places."""
     found = []
     for use in layer.uses:
         own = features.signal[use.name]
-        axis = row_of(use.call).neurons or -1
-        last = own if axis < 0 else own.movedim(2 + axis, -1)
-        found.append(last.flatten(2, -2).unflatten(-1, (layer.groups, -1)))
-    return torch.cat(found, 2)
+        if row_of(use.call).neurons == 1:  # after the axis of a sample alone, which most often is one place
+            rows = own.movedim(3, 2).flatten(3)
+        else:
+            rows = own.flatten(2, -2).mT
+        found.append(rows.unflatten(2, (layer.groups, -1)))
+    return found[0] if len(found) == 1 else torch.cat(found, -1)
 
 
 def _read(layer: Layer, features: Features, rows: slice) -> Tensor:
-    """What the neurons of a layer read: samples x places x groups x d."""
+    """What the neurons of a layer read: samples x groups x d x places."""
     found = []
     for use in layer.uses:
         value = features.read[use.name][rows]
-        seen = inputs_of_neurons(use, value.flatten(0, 1)) if use.patches else value.flatten(0, -2)
-        found.append(seen.view(len(value), -1, use.groups, use.fan_in))
-    return torch.cat(found, 1)
+        if use.patches:
+            patches = unfolded(use, value.flatten(0, 1)).unflatten(0, value.shape[:2])
+            seen = patches.movedim(1, 2).flatten(2)
+            found.append(seen.view(len(value), use.groups, use.fan_in, -1))
+        else:
+            found.append(value.flatten(1, -2).mT.unsqueeze(1))
+    return found[0] if len(found) == 1 else torch.cat(found, -1)
 
 
-def _of_one_place(
-    read_a: Tensor, read_b: Tensor, signal_a: Tensor, signal_b: Tensor, mask: Tensor | None
-) -> Tensor:
+def _of_one_place(read_a: Tensor, read_b: Tensor, signal_a: Tensor, signal_b: Tensor, mask: Tensor | None) -> Tensor:
     """Of a layer that sees one row of each sample: reads b x d, signals b x c x n."""
     whole = _of_rows(signal_a.flatten(1), signal_b.flatten(1)) * _of_rows(read_a, read_b)
     if mask is None:
@@ -148,25 +154,31 @@ def _of_entries(read_a: Tensor, read_b: Tensor, signal_a: Tensor, signal_b: Tens
 
 
 def _of_places(layer: Layer, a: Features, b: Features, signal_a: Tensor, signal_b: Tensor) -> Tensor:
-    """Of a layer that sees many rows of each sample, by the products of all rows: signals b x c x p x n."""
-    places, others = signal_a.shape[2], len(signal_b)
-    right, read_b = signal_b.transpose(1, 2).flatten(2).flatten(0, 1), _read(layer, b, slice(None)).flatten(0, 2)
-    step = max(1, PIECE_ENTRIES // (places * places * others))
+    """Of a layer that sees many rows of each sample, by the products of all rows: signals b x c x n x p."""
+    places, others = signal_a.shape[-1], len(signal_b)
+    right, read_b = _by_place(signal_b.flatten(1, 2)), _by_place(_read(layer, b, slice(None))[:, 0])
     found = []
-    for rows in _slices(len(signal_a), step):
-        left = signal_a[rows].transpose(1, 2).flatten(2).flatten(0, 1)
-        both = _of_rows(left, right) * _of_rows(_read(layer, a, rows).flatten(0, 2), read_b)
+    for rows in _slices(len(signal_a), max(1, PIECE_ENTRIES // (places * places * others))):
+        left, read_a = _by_place(signal_a[rows].flatten(1, 2)), _by_place(_read(layer, a, rows)[:, 0])
+        both = _of_rows(left, right) * _of_rows(read_a, read_b)
         found.append(both.view(-1, places, others, places).sum((1, 3)))
     return torch.cat(found)
 
 
+def _by_place(values: Tensor) -> Tensor:
+    """Values b x d x p as a row for each sample and place."""
+    return values.mT.flatten(0, 1)
+
+
 def _gradients(layer: Layer, features: Features, signal: Tensor, mask: Tensor | None) -> Tensor:
     """The gradients of some neurons' weights, as a row for each sample; ``mask``: groups x neurons x d."""
-    samples, outputs, places, groups, neurons = signal.shape
-    found = signal.new_empty(samples, outputs, groups, neurons, layer.fan_in)
-    step = max(1, PIECE_ENTRIES // (places * groups * layer.fan_in))
-    for rows in _slices(samples, step):
-        found[rows] = torch.einsum("bcpgn,bpgd->bcgnd", signal[rows], _read(layer, features, rows))
+    samples, outputs, groups, neurons, places = signal.shape
+    found = signal.new_empty(samples, groups, outputs, neurons, layer.fan_in)
+    for rows in _slices(samples, max(1, PIECE_ENTRIES // (places * groups * layer.fan_in))):
+        left = signal[rows].transpose(1, 2).flatten(2, 3)
+        torch.matmul(
+            left, _read(layer, features, rows).mT, out=found[rows].view(-1, groups, outputs * neurons, layer.fan_in)
+        )
     if mask is not None:
-        found *= mask
+        found *= mask.unsqueeze(1)
     return found.flatten(1)

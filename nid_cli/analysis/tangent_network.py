@@ -1,4 +1,4 @@
-"""A network as tangent kernels see it (docs/science.md, 12): in float64, and the gradients of each sample's outputs.
+"""A network as tangent kernels see it (docs/science.md, 13): in float64, and the gradients of each sample's outputs.
 
 Gradients of weighted layers are outer products: only their factors are made, what the neurons read and the gradient of
 what they compute, both at once for all samples. Those of all other parameters (biases, norms, tables) are small, and
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vjp, vmap
+from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nid_cli.analysis.class_samples import Samples
@@ -47,6 +47,39 @@ class Features:
     read: Mapping[str, Tensor]
     signal: Mapping[str, Tensor]
     full: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Samples that ran forwards: their ``outputs`` (b x K), what layers ``read``, and what can be differentiated."""
+
+    outputs: Tensor
+    read: Mapping[str, Tensor]
+    taps: Mapping[str, Tensor]
+    others: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+
+    def features(self, chosen: slice) -> Features:
+        """The features of some outputs, by one pass backwards for each, which serves all samples."""
+        leaves = {**self.taps, **self.others}
+        found: dict[str, list[Tensor]] = {name: [] for name in leaves}
+        for output in range(self.outputs.shape[1])[chosen]:
+            along = torch.zeros_like(self.outputs)
+            along[:, output] = 1
+            gradients = torch.autograd.grad(
+                self.outputs,
+                list(leaves.values()),
+                along,
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            for name, own in zip(leaves, gradients, strict=True):
+                found[name].append(own * self.masks[name] if name in self.masks else own)
+        stacked = {name: torch.stack(found.pop(name), 1) for name in leaves}
+        return Features(
+            self.read, {name: stacked[name] for name in self.taps}, {name: stacked[name] for name in self.others}
+        )
 
 
 class TangentNetwork:
@@ -84,39 +117,36 @@ class TangentNetwork:
         return tuple(name for name in self.graph.trained if name not in weights)
 
     def numbers_of(self) -> tuple[int, int]:
-        """About how many numbers features take while they are made: of each sample, and of each sample and output."""
+        """About how many numbers a sample takes: in a :class:`Forward`, and for each output in its features."""
         sizes = self.graph.sizes
         own = sum(sizes[call.name] for call in self.calls) + sum(self.state[name].numel() for name in self.others)
-        return 2 * sum(sizes.values()), own + 4 * max(sizes.values())
+        return 5 * sum(sizes.values()) // 4 + 4 * max(sizes.values()), own
 
-    def features(self, samples: Samples, rows: slice, outputs: slice) -> Features:
-        """The features of some samples for some outputs, in one pass forwards and one backwards."""
-        calls, device = self.calls, samples.inputs.device
-        plan = tapped_plan(self.plan, tuple(call.name for call in calls))
+    def forward(self, samples: Samples, rows: slice) -> Forward:
+        """The outputs of some samples, ready for their gradients.
+
+        Every sample runs alone, by vmap, with taps and (unless they are weights of layers) parameters of its own: their
+        gradients are those of the sample.
+        """
+        plan = tapped_plan(self.plan, tuple(call.name for call in self.calls))
         sources = {use.call.name: use.source for layer in self.layers for use in layer.uses}
         wanted = tuple(dict.fromkeys((self.graph.output, *sources.values())))
-        taps = {call.name: torch.zeros(_sizes(call), dtype=torch.float64, device=device) for call in calls}
-        rest = {name: self.state[name] for name in self.others}
-        directions = torch.eye(self.graph.outputs, dtype=torch.float64, device=device)[outputs]
-        shares = _shares(samples)
+        x, shares = samples.inputs[rows], _shares(samples)[rows]
 
-        def one(x: Tensor, share: Tensor) -> tuple[Any, Any, Any]:
-            def computed(rest: Any, taps: Any) -> tuple[Tensor, dict[str, Tensor]]:
-                given = {INPUT: x.unsqueeze(0)} | {tap(name): value for name, value in taps.items()}
-                values = run(plan, self.state | rest, given, wanted)
-                answers = values[self.graph.output][0]
-                return share @ answers if self.graph.by_position else answers, values
+        def computed(x: Tensor, share: Tensor, taps: Any, others: Any) -> tuple[Tensor, dict[str, Tensor]]:
+            given = {INPUT: x.unsqueeze(0)} | {tap(name): value for name, value in taps.items()}
+            values = run(plan, self.state | others, given, wanted)
+            answers = values[self.graph.output][0]
+            return share @ answers if self.graph.by_position else answers, values
 
-            _, pull, values = vjp(computed, rest, taps, has_aux=True)
-            full, signal = vmap(pull)(directions)
-            return {name: values[name] for name in sources.values()}, signal, full
-
-        with in_double():
-            read, signal, full = vmap(one)(samples.inputs[rows], shares[rows])
-        for name, mask in self.trainable.items():
-            if name in full:
-                full[name] = full[name] * mask
-        return Features({call: read[source] for call, source in sources.items()}, signal, full)
+        zeros = (x.new_zeros(len(x), *_sizes(call), dtype=torch.float64) for call in self.calls)
+        taps = {call.name: zero.requires_grad_() for call, zero in zip(self.calls, zeros, strict=True)}
+        each = (self.state[name].detach().expand(len(x), *self.state[name].shape) for name in self.others)
+        others = {name: own.requires_grad_() for name, own in zip(self.others, each, strict=True)}
+        with in_double(), torch.enable_grad():
+            outputs, values = vmap(computed)(x, shares, taps, others)
+        read = {call: values[source].detach() for call, source in sources.items()}
+        return Forward(outputs, read, taps, others, {n: m for n, m in self.trainable.items() if n in others})
 
     def answers(self, samples: Samples, parameters: Mapping[str, Tensor], rows: slice) -> Tensor:
         """The outputs of some samples, with ``parameters`` in the place of its own: rows x outputs, a row for each

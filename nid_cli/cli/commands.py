@@ -80,6 +80,11 @@ COMMANDS: dict[str, Entry] = {
         summary="Measure the coherence and anisotropy of a model's layers; or run the synthetic experiment.",
         group=True,
     ),
+    "ntk": Entry(
+        module="nid_cli.cli.ntk",
+        panel=MEASURE,
+        summary="Measure tangent kernels: their spectrum, how far they moved, and how linear training was.",
+    ),
     "align": Entry(
         module="nid_cli.cli.align",
         panel=MEASURE,
@@ -120,8 +125,27 @@ def load(name: str) -> Any:
     return command
 
 
+# Options that may stand without their value, and what they mean then.
+BARE = {"--pairs": "all"}
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """The arguments, with the value of each option that stands bare."""
+    found = []
+    for place, word in enumerate(arguments):
+        found.append(word)
+        if word in BARE and (place + 1 == len(arguments) or arguments[place + 1].startswith("-")):
+            found.append(BARE[word])
+    return found
+
+
 class OneCommand(TyperCommand):
     """A command whose help is in panels on a terminal, as that of groups is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments; see ``BARE``."""
+        found: list[str] = super().parse_args(ctx, _with_values(args))
+        return found
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Panels on a terminal, plain text elsewhere."""

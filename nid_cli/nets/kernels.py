@@ -18,10 +18,17 @@ def inputs_of_neurons(layer: Layer, x: Tensor) -> Tensor:
 
     Of a convolution with groups, the patches of every group are rows.
     """
-    return _patches(layer, x) if layer.patches else x.flatten(0, -2)
+    if not layer.patches:
+        return x.flatten(0, -2)
+    found = unfolded(layer, x)
+    if layer.groups == 1:
+        return found.transpose(1, 2).flatten(0, 1)
+    grouped = found.view(len(x), layer.groups, layer.fan_in, -1)
+    return grouped.permute(0, 3, 1, 2).flatten(0, 2)
 
 
-def _patches(layer: Layer, x: Tensor) -> Tensor:
+def unfolded(layer: Layer, x: Tensor) -> Tensor:
+    """The patches that a convolution reads: N x channels kernel x places, the channels of a group together."""
     pixels = x.ndim - 2
     kernel = layer.kernel
     stride, dilation = (_each(layer.argument(position, 1), pixels) for position in (3, 5))
@@ -31,13 +38,8 @@ def _patches(layer: Layer, x: Tensor) -> Tensor:
         x = F.pad(x, [side for width in reversed(widths) for side in (width // 2, width - width // 2)])
     padding = _each(0 if isinstance(given, str) else given, pixels)
     if pixels == 2:
-        found = F.unfold(x, kernel, dilation=dilation, padding=padding, stride=stride)
-    else:
-        found = _unfold(x, kernel, stride, padding, dilation)
-    if layer.groups == 1:
-        return found.transpose(1, 2).flatten(0, 1)
-    grouped = found.view(len(x), layer.groups, layer.fan_in, -1)
-    return grouped.permute(0, 3, 1, 2).flatten(0, 2)
+        return F.unfold(x, kernel, dilation=dilation, padding=padding, stride=stride)
+    return _unfold(x, kernel, stride, padding, dilation)
 
 
 def _each(value: object, pixels: int) -> tuple[int, ...]:

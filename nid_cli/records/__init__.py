@@ -5,6 +5,7 @@ from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.ntk import Ntk, NtkPair
 from nid_cli.records.synthetic import Synthetic
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "Lmc",
     "MahalanobisCost",
     "Match",
+    "Ntk",
+    "NtkPair",
     "Record",
     "RidgeCost",
     "Row",

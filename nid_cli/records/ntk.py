@@ -1,4 +1,4 @@
-"""Neural tangent kernels of models, and of pairs of them (docs/science.md, 12)."""
+"""Neural tangent kernels of models, and of pairs of them (docs/science.md, 13)."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from nid_cli.records.housekeeping import (
 )
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.ntk import Ntk, NtkPair
 from nid_cli.records.symmetries import PermutationPlaces
 from nid_cli.records.synthetic import Synthetic
 from nid_cli.records.training import TrainedModel
@@ -35,6 +36,7 @@ KINDS: dict[str, tuple[type[Record], ...]] = {
     "nid cost": (MahalanobisCost, RidgeCost),
     "nid coherence": (Coherence,),
     "nid coherence synthetic": (Synthetic,),
+    "nid ntk": (Ntk, NtkPair),
     "nid align": (Aligned,),
     "nid train": (TrainedModel,),
     "nid group": (GroupSummary, GroupDetails, GroupChange),

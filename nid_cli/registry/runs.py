@@ -50,6 +50,10 @@ class Model:
         """The seeds that made it; None where they were never stored."""
         return {"init": self.init_seed, "order": self.order_seed, "mask": self.mask_seed}
 
+    def before(self, epoch: int) -> int | None:
+        """The epoch saved before this one; None where there is none."""
+        return max((own for own in self.checkpoints if own < epoch), default=None)
+
 
 # Beside the folders of models that were copied from it: the network that they were until they parted.
 TRUNK = "trunk"

@@ -102,7 +102,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    print(f"{'network':10}{'way':12}{'seconds':>10}{'peak MiB':>10}{'before':>8}{'times':>8}{'difference':>12}", flush=True)
+    print(
+        f"{'network':10}{'way':12}{'seconds':>10}{'peak MiB':>10}{'before':>8}{'times':>8}{'difference':>12}",
+        flush=True,
+    )
     for name in [given.only] if given.only else NETWORKS:
         found = {way: measured(name, way, given.samples, given.threads) for way in WAYS}
         slow = found["loop"]

@@ -10,17 +10,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters, Parameters
+from nid_cli.analysis.parameters import (
+    CoherenceParameters,
+    CostParameters,
+    LmcParameters,
+    MatchParameters,
+    NtkParameters,
+    Parameters,
+)
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.records.base import LINEAGE, Record
 from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.ntk import Ntk, NtkPair
 from nid_cli.records.synthetic import Synthetic
 
 # What one result is about, and how many models that takes.
 SCOPES = {"pair": 2, "model": 1, "none": 0}
+# Of a model's earlier checkpoints, those that results may be measured against: epoch 0, and the one saved before.
+INIT, PREVIOUS = "init", "previous"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +40,8 @@ class Analysis:
     ``name`` is what its results are recorded as, ``command`` the words of its command. ``scope``: one of ``SCOPES``.
     ``compute`` is ``module:function`` of (lab, missing result keys, parameters); it yields (result key, record) in any
     order that does work in common once. ``paths``: of pairs, whether two epochs of one model are one too (the record
-    says ``epoch_a`` then). ``version`` is raised when a definition changes, so that older numbers are not
+    says ``epoch_a`` then). ``earlier``: which of its models' earlier checkpoints a result reads too, where they are
+    there. ``by_pairs``: its command measures models one by one unless ``--pairs`` is given. ``version`` is raised when a definition changes, so that older numbers are not
     taken for current ones.
     """
 
@@ -41,6 +52,8 @@ class Analysis:
     scope: str
     compute: str
     paths: bool = False
+    earlier: tuple[str, ...] = ()
+    by_pairs: bool = False
     version: int = 1
 
     @property
@@ -113,6 +126,24 @@ ANALYSES: dict[str, Analysis] = {
             records=(Coherence,),
             scope="model",
             compute="nid_cli.pipeline.analyses.coherence:compute",
+        ),
+        Analysis(
+            name="ntk",
+            command="ntk",
+            parameters=NtkParameters,
+            records=(Ntk,),
+            scope="model",
+            compute="nid_cli.pipeline.analyses.ntk:compute",
+            earlier=(INIT, PREVIOUS),
+        ),
+        Analysis(
+            name="ntk-pairs",
+            command="ntk",
+            parameters=NtkParameters,
+            records=(NtkPair,),
+            scope="pair",
+            compute="nid_cli.pipeline.analyses.ntk:compute_pairs",
+            by_pairs=True,
         ),
         Analysis(
             name="synthetic",

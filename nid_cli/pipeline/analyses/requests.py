@@ -11,7 +11,7 @@ from nid_cli.analysis.parameters import Parameters
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets import Graph
 from nid_cli.nets.description import Description
-from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES, Analysis
+from nid_cli.pipeline.analyses.catalog import ANALYSES, INIT, PREVIOUS, SCOPES, Analysis
 from nid_cli.pipeline.context import Context
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_writing
@@ -114,12 +114,27 @@ class Request:
 
     def _key(self, group: Group | None, own: Mapping[str, Any], about: Subject) -> ResultKey:
         return ResultKey(
-            self.what.name, group, about.epoch, about.models, own, self.what.version, epoch_a=about.epoch_a
+            self.what.name,
+            group,
+            about.epoch,
+            about.models,
+            own,
+            self.what.version,
+            epoch_a=about.epoch_a,
+            earlier=tuple(self._earlier(about)),
         )
+
+    def _earlier(self, about: Subject) -> Iterator[tuple[Model, int]]:
+        """The earlier checkpoints that the analysis reads of the models, each once."""
+        for model in about.models:
+            assert about.epoch is not None
+            known = {INIT: 0 if 0 in model.checkpoints else None, PREVIOUS: model.before(about.epoch)}
+            epochs = dict.fromkeys(known[name] for name in self.what.earlier)
+            yield from ((model, epoch) for epoch in epochs if epoch is not None and epoch != about.epoch)
 
     def command(self, context: Context) -> str:
         """The command line that makes its results."""
-        pairs = {} if self.pairs == ALL_PAIRS else {"pairs": self.pairs}
+        pairs = {} if self.pairs == ALL_PAIRS and not self.what.by_pairs else {"pairs": self.pairs}
         return command_line(context, self.what.command, self.selection, pairs | self.parameters.chosen())
 
 

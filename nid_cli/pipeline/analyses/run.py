@@ -9,7 +9,7 @@ from typing import Any
 from nid_cli import files
 from nid_cli.pipeline import engines
 from nid_cli.pipeline.analyses import spread
-from nid_cli.pipeline.analyses.catalog import ANALYSES, Analysis
+from nid_cli.pipeline.analyses.catalog import ANALYSES, INIT, Analysis
 from nid_cli.pipeline.analyses.lab import RegistryStock
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.context import Context
@@ -52,6 +52,7 @@ def run(
         IntegrityError: files or data are not what was recorded.
     """
     keys = request.keys(context) if keys is None else keys
+    _say_without_start(context, request.what, keys)
     registry = open_for_writing(context.registry)
     texts = [key.text for key in keys]
     with registry.read() as connection:
@@ -66,6 +67,17 @@ def run(
                 invocation = call.begin(connection, origin)
             spread.compute(context, stock, request, missing, partial(_record, stock, invocation), engine, place)
     return _found(registry, request.what, texts, matrices, columns)
+
+
+def _say_without_start(context: Context, what: Analysis, keys: Sequence[ResultKey]) -> None:
+    """Says of which models nothing can be measured against their initialization."""
+    models = {(key.group.name, model.number): model for key in keys if key.group for model in key.models}
+    without = dict.fromkeys(name for (name, _), model in models.items() if 0 not in model.checkpoints)
+    if INIT in what.earlier and without:
+        context.say(
+            f"{', '.join(without)} {'has' if len(without) == 1 else 'have'} no epoch 0, so that nothing is measured "
+            "against the initialization: nid train keeps it, nid register FILE... --init FILE... adds it"
+        )
 
 
 def known(context: Context, request: Request) -> tuple[int, int]:
