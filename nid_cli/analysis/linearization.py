@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.func import jvp
@@ -32,10 +35,21 @@ def linearize(initial: TangentNetwork, network: TangentNetwork, samples: Samples
             def answers(parameters: dict[str, Tensor], rows: slice = rows) -> Tensor:
                 return initial.answers(samples, parameters, rows)
 
-            value, slope = jvp(answers, (start,), (moved,))
+            value, slope = _along(answers, start, moved)
             linear.append(value + slope)
             actual.append(network.answers(samples, {}, rows))
     return torch.cat(linear), torch.cat(actual)
+
+
+def _along(
+    function: Callable[[dict[str, Tensor]], Tensor], at: dict[str, Tensor], direction: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The function's value at a point, and its derivative along a direction."""
+    with warnings.catch_warnings():
+        # Of torch's own code, which it loads with the first such product.
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        value, slope = jvp(function, (at,), (direction,))[:2]
+    return value, slope
 
 
 def linearization(linear: Tensor, actual: Tensor, labels: bool = False) -> Linearization:

@@ -82,12 +82,13 @@ def _of_layer(layer: Layer, a: Features, b: Features, mask: Tensor | None) -> Te
     (samples, outputs, groups, neurons, places), others = signal[0].shape, len(signal[1])
     pairs = samples * others
     if places == 1 and groups == 1:
-        read = [_read(layer, own, slice(None))[:, 0, :, 0] for own in (a, b)]
-        return _of_one_place(*read, *(own[:, :, 0, :, 0] for own in signal), mask)
+        read_a, read_b = (_read(layer, own, slice(None))[:, 0, :, 0] for own in (a, b))
+        signal_a, signal_b = (own[:, :, 0, :, 0] for own in signal)
+        return _of_one_place(read_a, read_b, signal_a, signal_b, mask)
     by_factors = pairs * places**2 * (outputs * neurons + layer.fan_in)
     by_gradients = outputs * neurons * layer.fan_in * groups * ((samples + others) * places + pairs)
     if mask is None and groups == 1 and by_factors < by_gradients:
-        return _of_places(layer, a, b, *(own[:, :, 0] for own in signal))
+        return _of_places(layer, a, b, signal[0][:, :, 0], signal[1][:, :, 0])
     found = signal[0].new_zeros(samples, others)
     step = max(1, PIECE_ENTRIES // (max(samples, others) * outputs * groups * layer.fan_in))
     by_group = None if mask is None else mask.view(groups, neurons, -1)
@@ -104,10 +105,8 @@ def _signal(layer: Layer, features: Features) -> Tensor:
     found = []
     for use in layer.uses:
         own = features.signal[use.name]
-        if row_of(use.call).neurons == 1:  # after the axis of a sample alone, which most often is one place
-            rows = own.movedim(3, 2).flatten(3)
-        else:
-            rows = own.flatten(2, -2).mT
+        # Behind the axes of samples and outputs comes what is one sample for the network: most often an axis of size 1.
+        rows = own.movedim(3, 2).flatten(3) if row_of(use.call).neurons == 1 else own.flatten(2, -2).mT
         found.append(rows.unflatten(2, (layer.groups, -1)))
     return found[0] if len(found) == 1 else torch.cat(found, -1)
 
@@ -176,9 +175,7 @@ def _gradients(layer: Layer, features: Features, signal: Tensor, mask: Tensor | 
     found = signal.new_empty(samples, groups, outputs, neurons, layer.fan_in)
     for rows in _slices(samples, max(1, PIECE_ENTRIES // (places * groups * layer.fan_in))):
         left = signal[rows].transpose(1, 2).flatten(2, 3)
-        torch.matmul(
-            left, _read(layer, features, rows).mT, out=found[rows].view(-1, groups, outputs * neurons, layer.fan_in)
-        )
+        torch.matmul(left, _read(layer, features, rows).mT, out=found[rows].flatten(2, 3))
     if mask is not None:
         found *= mask.unsqueeze(1)
     return found.flatten(1)

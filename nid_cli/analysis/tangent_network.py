@@ -120,7 +120,7 @@ class TangentNetwork:
         """About how many numbers a sample takes: in a :class:`Forward`, and for each output in its features."""
         sizes = self.graph.sizes
         own = sum(sizes[call.name] for call in self.calls) + sum(self.state[name].numel() for name in self.others)
-        return 5 * sum(sizes.values()) // 4 + 4 * max(sizes.values()), own
+        return 2 * sum(sizes.values()), 3 * own
 
     def forward(self, samples: Samples, rows: slice) -> Forward:
         """The outputs of some samples, ready for their gradients.
@@ -151,7 +151,7 @@ class TangentNetwork:
     def answers(self, samples: Samples, parameters: Mapping[str, Tensor], rows: slice) -> Tensor:
         """The outputs of some samples, with ``parameters`` in the place of its own: rows x outputs, a row for each
         position that counts where there are many."""
-        values = run(self.plan, self.state | parameters, {INPUT: samples.inputs[rows]}, (self.graph.output,))
+        values = run(self.plan, {**self.state, **parameters}, {INPUT: samples.inputs[rows]}, (self.graph.output,))
         found = values[self.graph.output]
         return found if samples.counted is None else found[samples.counted[rows]]
 

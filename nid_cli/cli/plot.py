@@ -145,6 +145,7 @@ OWN: dict[str, Any] = {
     "method": _text("--method", ",".join(METHODS), "Which estimates.", options.several(METHODS)),
     "layers": options.LayersOption,
     "betas": _text("--betas", "B[,B..]", "Ridge: temperatures."),
+    "samples": _whole("--samples", "Samples of the kernels, as they were measured."),
     "neurons": _whole("--neurons", "Ridge: so many neurons, as they were measured."),
     "explained_variance": options.ExplainedVariance,
     "copies": _whole("--copies", "Copies of the inputs; 1..N of them active."),
@@ -183,6 +184,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "nid plot cost --kind scatter --layers 0 --out scatter.pdf",
     ),
     "coherence": ("nid plot coherence --out coherence.pdf", "nid plot coherence --against epoch --out coherence.pdf"),
+    "ntk": (
+        "nid plot ntk --dataset digits --out ntk.pdf",
+        "nid plot ntk --symmetry w --samples 200 --split test --compute --out ntk.png",
+    ),
     "synthetic": ("nid plot synthetic --out synthetic.pdf",),
     "training": ("nid plot training --dataset digits --split train,val,test --out training.pdf",),
     "summary": ("nid plot summary --group mlp-digits-w-k1 --compute --out summary.pdf",),

@@ -41,8 +41,8 @@ class Analysis:
     ``compute`` is ``module:function`` of (lab, missing result keys, parameters); it yields (result key, record) in any
     order that does work in common once. ``paths``: of pairs, whether two epochs of one model are one too (the record
     says ``epoch_a`` then). ``earlier``: which of its models' earlier checkpoints a result reads too, where they are
-    there. ``by_pairs``: its command measures models one by one unless ``--pairs`` is given. ``version`` is raised when a definition changes, so that older numbers are not
-    taken for current ones.
+    there. ``by_pairs``: its command measures models one by one unless ``--pairs`` is given. ``version`` is raised when
+    a definition changes, so that older numbers are not taken for current ones.
     """
 
     name: str

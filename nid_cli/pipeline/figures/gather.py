@@ -12,6 +12,7 @@ from nid_cli.analysis.parameters import (
     CostParameters,
     LmcParameters,
     MatchParameters,
+    NtkParameters,
     Parameters,
     usual_alignments,
 )
@@ -106,6 +107,16 @@ def coherence(context: Context, selection: Selection, options: Options, compute:
     parameters = CoherenceParameters(explained_variance=options["explained_variance"])
     [records] = recorded(context, [_request("coherence", selection, parameters)], compute=compute)
     return records, {"against": against}
+
+
+def ntk(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
+    """Kernels over epochs."""
+    selection = _over_epochs(selection, "epoch")
+    parameters = NtkParameters(samples=options["samples"], split=one_of("split", options["split"], SPLITS))
+    [records] = recorded(context, [_request("ntk", selection, parameters)], compute=compute)
+    if not any(record["status"] == "ok" for record in records):
+        raise NotFoundError(f"none of the results can be drawn: {records[0]['reason']}")
+    return records, {}
 
 
 def synthetic(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:

@@ -100,6 +100,13 @@ PARTS = (
         figure="coherence",
         description="Coherence, dimension and anisotropy of each layer's inputs, with the bound on anisotropy.",
     ),
+    Part(
+        key="ntk",
+        title="Tangent kernels",
+        figure="ntk",
+        description="Trace and effective rank of the kernels over all saved epochs, their alignment with that of the "
+        "initialization and the change since, and how far the linearized network is off.",
+    ),
 )
 # What changes with the epoch is drawn over it too, where more than the last is selected.
 _OVER_EPOCHS = {

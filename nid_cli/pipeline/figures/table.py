@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters
+from nid_cli.analysis.parameters import (
+    CoherenceParameters,
+    CostParameters,
+    LmcParameters,
+    MatchParameters,
+    NtkParameters,
+)
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.specs import Selection
 
@@ -33,7 +39,7 @@ class FigureEntry:
     selectors: tuple[str, ...] = SELECTORS
 
 
-_LMC, _MATCH, _COST = LmcParameters(), MatchParameters(), CostParameters()
+_LMC, _MATCH, _COST, _NTK = LmcParameters(), MatchParameters(), CostParameters(), NtkParameters()
 # ``align`` None: what the pairs usually take.
 _PAIRS = {"pairs": "all", "align": None, "points": _LMC.points, "bn_reset": _LMC.bn_reset}
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
@@ -75,6 +81,13 @@ FIGURES: dict[str, FigureEntry] = {
         needs=("nid coherence",),
         gather="nid_cli.pipeline.figures.gather:coherence",
         options={"against": "layer", "explained_variance": CoherenceParameters().explained_variance},
+    ),
+    "ntk": FigureEntry(
+        description="tangent kernels over epochs: trace and effective rank, alignment with the initialization and "
+        "change since, error of the linearized network",
+        needs=("nid ntk --epochs all",),
+        gather="nid_cli.pipeline.figures.gather:ntk",
+        options={"samples": _NTK.samples, "split": _NTK.split},
     ),
     "synthetic": FigureEntry(
         description="synthetic experiment: midpoint barrier against coherence, curves at the two ends, both families",
