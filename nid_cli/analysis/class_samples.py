@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nid_cli.data.file import UNCOUNTED
-from nid_cli.data.tensors import Data
+from nid_cli.data.tensors import Data, Split
 from nid_cli.errors import UsageError
 
 
@@ -32,18 +32,12 @@ def draw_samples(data: Data, split: str, samples: int, seed: int) -> Samples:
     """``samples`` of one split, the same for the same seed; where each has a class, equally many of each class.
 
     Raises:
-        UsageError: the split has fewer, or they cannot be equally many of each class.
+        UsageError: see :func:`check_samples`.
     """
+    check_samples(data, split, samples)
     part = data.split(split)
-    if samples > len(part):
-        raise UsageError(
-            f"the {split} split has {len(part)} samples, fewer than {samples}", f"--samples {max(len(part), 1)} at most"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    targets = part.targets.cpu()
-    classes = targets.ndim == 1 and not targets.is_floating_point()
-    order = torch.randperm(len(part), generator=generator)
-    chosen = _balanced(targets, order, split, samples) if classes else order[:samples]
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
+    chosen = _balanced(part.targets.cpu(), order, samples) if _of_classes(part) else order[:samples]
     chosen = chosen.sort().values.to(part.inputs.device)
     own = part.take(chosen)
     inputs = data.prepare(own.inputs)
@@ -55,9 +49,20 @@ def draw_samples(data: Data, split: str, samples: int, seed: int) -> Samples:
     )
 
 
-def _balanced(targets: Tensor, order: Tensor, split: str, samples: int) -> Tensor:
-    """The first of each class in this order, equally many."""
-    found, counts = targets.unique(return_counts=True)
+def check_samples(data: Data, split: str, samples: int) -> None:
+    """Refuses numbers of samples that cannot be drawn.
+
+    Raises:
+        UsageError: the split has fewer, or they cannot be equally many of each class.
+    """
+    part = data.split(split)
+    if samples > len(part):
+        raise UsageError(
+            f"the {split} split has {len(part)} samples, fewer than {samples}", f"--samples {max(len(part), 1)} at most"
+        )
+    if not _of_classes(part):
+        return
+    found, counts = part.targets.unique(return_counts=True)
     classes, fewest = len(found), int(counts.min())
     each, rest = divmod(samples, classes)
     if rest or each > fewest:
@@ -66,4 +71,14 @@ def _balanced(targets: Tensor, order: Tensor, split: str, samples: int) -> Tenso
         raise UsageError(
             f"{samples} samples cannot be equally many of each of {classes} classes: {why}", f"--samples {near}"
         )
-    return torch.cat([order[targets[order] == own][:each] for own in found.tolist()])
+
+
+def _of_classes(part: Split) -> bool:
+    """Whether each sample has one class."""
+    return part.targets.ndim == 1 and not part.targets.is_floating_point()
+
+
+def _balanced(targets: Tensor, order: Tensor, samples: int) -> Tensor:
+    """The first of each class in this order, equally many."""
+    classes = targets.unique().tolist()
+    return torch.cat([order[targets[order] == own][: samples // len(classes)] for own in classes])

@@ -41,7 +41,9 @@ class Analysis:
     ``compute`` is ``module:function`` of (lab, missing result keys, parameters); it yields (result key, record) in any
     order that does work in common once. ``paths``: of pairs, whether two epochs of one model are one too (the record
     says ``epoch_a`` then). ``earlier``: which of its models' earlier checkpoints a result reads too, where they are
-    there. ``by_pairs``: its command measures models one by one unless ``--pairs`` is given. ``version`` is raised when
+    there. ``refuse`` is ``module:function`` of (stock, missing result keys); it raises a
+    UsageError where the data do not have what is asked for, before anything is computed or recorded. ``by_pairs``: its
+    command measures models one by one unless ``--pairs`` is given. ``version`` is raised when
     a definition changes, so that older numbers are not taken for current ones.
     """
 
@@ -53,6 +55,7 @@ class Analysis:
     compute: str
     paths: bool = False
     earlier: tuple[str, ...] = ()
+    refuse: str | None = None
     by_pairs: bool = False
     version: int = 1
 
@@ -134,6 +137,7 @@ ANALYSES: dict[str, Analysis] = {
             records=(Ntk,),
             scope="model",
             compute="nid_cli.pipeline.analyses.ntk:compute",
+            refuse="nid_cli.pipeline.analyses.ntk:refuse",
             earlier=(INIT, PREVIOUS),
         ),
         Analysis(
@@ -143,6 +147,7 @@ ANALYSES: dict[str, Analysis] = {
             records=(NtkPair,),
             scope="pair",
             compute="nid_cli.pipeline.analyses.ntk:compute_pairs",
+            refuse="nid_cli.pipeline.analyses.ntk:refuse",
             by_pairs=True,
         ),
         Analysis(

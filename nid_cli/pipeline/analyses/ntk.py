@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from nid_cli.analysis.class_samples import Samples, draw_samples
+from nid_cli.analysis.class_samples import Samples, check_samples, draw_samples
 from nid_cli.analysis.kernel_values import compare, spectrum
 from nid_cli.analysis.linearization import linearization, linearize
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.analysis.tangent_kernel import tangent_kernel
 from nid_cli.analysis.tangent_network import TangentNetwork
 from nid_cli.data.catalog import measures_of
-from nid_cli.pipeline.analyses.lab import Lab, data_key
+from nid_cli.errors import UsageError
+from nid_cli.pipeline.analyses.lab import Lab, Stock, data_key
 from nid_cli.records.ntk import Linearization, Ntk, NtkPair
 from nid_cli.registry.groups import Group
 from nid_cli.registry.results import ResultKey
@@ -23,6 +24,24 @@ from nid_cli.specs import derive_seed
 ONE_SAMPLE = "{} is one graph, whose nodes are no samples: its network sees all of them at once"
 # Kernels kept in memory take at most this many bytes (but three at least: a model's own, first and previous one).
 KERNEL_BYTES = 2**28
+
+
+def refuse(stock: Stock, missing: Sequence[ResultKey]) -> None:
+    """Refuses numbers of samples that the data of a group do not have.
+
+    Raises:
+        UsageError: one sentence that names the data set.
+    """
+    seen = set()
+    for key in missing:
+        group, _ = key.of_group
+        split, samples = key.parameters["split"], key.parameters["samples"]
+        if _not_applicable(group) is None and (wanted := (data_key(group), split, samples)) not in seen:
+            seen.add(wanted)
+            try:
+                check_samples(stock.data(group), split, samples)
+            except UsageError as error:
+                raise UsageError(f"{group.spec.data.name}: {error.message}", error.hint) from None
 
 
 class Kernels:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from nid_cli import files
+from nid_cli.lazy import resolve
 from nid_cli.pipeline import engines
 from nid_cli.pipeline.analyses import spread
 from nid_cli.pipeline.analyses.catalog import ANALYSES, INIT, Analysis
@@ -61,6 +62,8 @@ def run(
         if place is not None and (place.workers or 1) > 1:
             engines.begin_early(engine, spread.with_modules(request, place))
         stock = RegistryStock(registry, context)
+        if request.what.refuse is not None:
+            resolve(request.what.refuse)(stock, missing)
         origin = invocations.describe(request.what.command, context.argv, str(context.torch_device()), context.sweep)
         with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
             with registry.write() as connection:
