@@ -76,6 +76,16 @@ def coherence(of: Record, layer: Any, value: float, anisotropy: float | None = 0
     }  # fmt: skip
 
 
+def ntk(of: Record, rank: float, moved: float | None, model: int = 1) -> Record:
+    """An ``nid.ntk/1`` record of a kernel that ``moved`` so far from its initialization; None: it has none."""
+    still = None if moved is None else 1 - moved
+    return of | {
+        "result_id": f"{of['group']}{of['epoch']}{model}", "model": model, "split": "train", "samples": 100,
+        "trace": 1e5 * rank, "effective_rank": rank, "init_cka": still, "init_change": moved,
+        "linear_relative_error": moved, "linear_agreement": still, "status": "ok", "reason": None,
+    }  # fmt: skip
+
+
 def epochs(of: Record, losses: list[float], model: int = 1) -> list[Record]:
     """The training metrics of one model, an epoch a loss on the training split."""
     return [

@@ -13,7 +13,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from nid_cli.plots import barrier, coherence, cost, cost_matrix, lmc, match, style, summary, swaps, synthetic, training
+from nid_cli.plots import (
+    barrier,
+    coherence,
+    cost,
+    cost_matrix,
+    lmc,
+    match,
+    ntk,
+    style,
+    summary,
+    swaps,
+    synthetic,
+    training,
+)
 from tests.plots import made
 
 KAPPAS = (0.0, 0.1, 1.0)
@@ -71,6 +84,12 @@ def of_coherence(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
         if r["group"] == groups[1]["group"]:
             r["anisotropy_bounds"] = {"0.05": 0.0}
     return found
+
+
+def of_kernels() -> list[dict]:
+    groups = [made.group(epoch=epoch) for epoch in (0, 2, 5)]
+    found = [made.ntk(g, 2.0 + model, 0.1 * g["epoch"], model) for g in groups for model in (1, 3)]
+    return found + [made.ntk(made.group("standard", None, epoch=epoch), 3.0, None) for epoch in (0, 5)]
 
 
 def of_epochs() -> list[dict]:
@@ -132,6 +151,7 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
     "coherence, resnet": lambda c: coherence.draw(of_coherence(("conv1", "stage1.block0.conv1")), columns=c),
     "coherence, epochs": lambda c: coherence.draw(of_coherence((0, 1, 2, 3)), against="epoch", columns=c),
     "coherence, resnet, epochs": lambda c: coherence.draw(of_coherence(RESNET[: 3 * c]), against="epoch", columns=c),
+    "ntk": lambda c: ntk.draw(of_kernels(), columns=c),
     "synthetic": lambda c: synthetic.draw(of_synthetic(), columns=c),
     "training": lambda c: training.draw(of_epochs(), columns=c),
     "summary": lambda c: summary.draw(of_summary(), columns=c),
@@ -239,6 +259,24 @@ def test_coherence_shows_means_bounds_and_the_output() -> None:
     bounds = [t for t in figure.axes[2].get_lines() if t.get_label() == "_anisotropy_bound"]
     assert len(bounds) == 1  # the standard group has no mask, and no bound
     np.testing.assert_allclose(bounds[0].get_ydata(), 1.5)
+
+
+def test_kernels_are_drawn_over_epochs_and_what_a_group_lacks_is_not() -> None:
+    drawn = {axis.get_ylabel(): lines(axis) for axis in ntk.draw(of_kernels()).axes}
+    assert set(drawn) == set(ntk.QUANTITIES.values())
+    rank = drawn[ntk.QUANTITIES["effective_rank"]]
+    np.testing.assert_allclose(rank[r"W-MLP, $\kappa = 1$"].get_xdata(), [0, 2, 5])
+    np.testing.assert_allclose(rank[r"W-MLP, $\kappa = 1$"].get_ydata(), 4)
+    np.testing.assert_allclose(rank["MLP"].get_ydata(), 3)
+    moved = drawn[ntk.QUANTITIES["init_change"]]
+    np.testing.assert_allclose(moved[r"W-MLP, $\kappa = 1$"].get_ydata(), [0, 0.2, 0.5])
+    assert "MLP" not in moved
+    rows = ntk.table(of_kernels())
+    assert [row["count"] for row in rows] == [2, 2, 2, 1, 1] and rows[0]["trace_sd"] == pytest.approx(1e5 * 2**0.5)
+    assert "init_cka_mean" in rows[0] and "init_cka_mean" not in rows[-1]
+    # Where no group has an epoch 0, the panels say so.
+    without = ntk.draw([r for r in of_kernels() if r["init_cka"] is None])
+    assert sum(t.get_text() == "no epoch 0" for t in without.findobj(Text)) == 4
 
 
 def test_the_synthetic_figure_orders_by_coherence_and_shows_both_ends() -> None:
