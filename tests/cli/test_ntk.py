@@ -117,9 +117,9 @@ def test_pairs_stand_alone_or_are_named(copy: Path, nid: Run) -> None:
     assert records(nid(*NTK, "--symmetry", "w", "--json", "--pairs")) == found[:3]
 
 
-def test_workers_find_the_same(copy: Path) -> None:
+def test_workers_find_the_same(copy: Path, nid: Run) -> None:
     asked = (*NTK, "--symmetry", "w", "--epochs", "all", "--json")
-    here = records(execute(copy, *asked, "--force", "--workers", "1"))
+    here = records(nid(*asked))
     there = records(execute(copy, *asked, "--force", "--workers", "2"))
     assert len(here) == len(there) == 9
     for one, other in zip(here, there, strict=True):
@@ -189,7 +189,7 @@ def test_a_model_without_an_initialization_is_measured_alone(tmp_path: Path, alo
     assert [r["model"] for r in found] == [1, 2] and all(r[name] is None for r in found for name in EARLIER | LINEAR)
     assert all(r["trace"] > 0 and r["status"] == "ok" for r in found)
     assert done.stderr.count("no epoch 0") == 1 and "--init" in done.stderr and "without has no epoch 0" in done.stderr
-    given = ("--init", *files[2:], "--epoch", "3", "--name", "with")
+    given = ("--init", files[2], "--init", files[3], "--epoch", "3", "--name", "with")
     registered = alone("register", *files[:2], *network, *given)
     assert registered.returncode == 0, registered.stderr
     done = alone(*NTK, "--group", "with", "--json")

@@ -91,6 +91,7 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
         group, epoch = key.of_group
         [model] = key.models
         before = model.before(epoch)
+        lab.data(group)  # which every result is recorded with
         reason = _not_applicable(group)
         if reason is not None:
             yield (
@@ -133,6 +134,7 @@ def compute_pairs(
     kernels = Kernels(lab)
     for key in _telling(lab, missing):
         group, epoch = key.of_group
+        lab.data(group)  # which every result is recorded with
         reason = _not_applicable(group)
         if reason is not None:
             yield key, NtkPair(**key.parameters, comparison=None, status="not_applicable", reason=reason)
