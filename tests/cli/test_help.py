@@ -27,6 +27,7 @@ WORDS = [
     "match",
     "cost",
     "coherence",
+    "ntk",
     "align",
     "plot",
     "db",

@@ -189,6 +189,7 @@ def test_a_model_without_an_initialization_is_measured_alone(tmp_path: Path, alo
     assert [r["model"] for r in found] == [1, 2] and all(r[name] is None for r in found for name in EARLIER | LINEAR)
     assert all(r["trace"] > 0 and r["status"] == "ok" for r in found)
     assert done.stderr.count("no epoch 0") == 1 and "--init" in done.stderr and "without has no epoch 0" in done.stderr
+    shutil.rmtree(tmp_path / ".nid")
     given = ("--init", files[2], "--init", files[3], "--epoch", "3", "--name", "with")
     registered = alone("register", *files[:2], *network, *given)
     assert registered.returncode == 0, registered.stderr
