@@ -36,8 +36,9 @@ NETWORKS = {
     "w-resnet": ("resnet", Measures((2, 8, 8), 3, "classes"), "w", 4, {"depth": 8, "width": 1, "norm": "batch"}),
     "vit": ("vit", IMAGES, "standard", 0, {"heads": 3, "patch": 2}),
     "w-vit": ("vit", IMAGES, "w", 3, {"heads": 3, "patch": 2}),
-    "gpt": ("gpt", TOKENS, "standard", 0, {"heads": 3, "tied": False}),
-    "tied-gpt": ("gpt", TOKENS, "standard", 0, {"heads": 3, "tied": True}),
+    "gpt": ("gpt", TOKENS, "standard", 0, {"heads": 3, "depth": 1, "tied": False}),
+    "tied-gpt": ("gpt", TOKENS, "standard", 0, {"heads": 3, "depth": 1, "tied": True}),
+    "w-tied-gpt": ("gpt", TOKENS, "w", 3, {"heads": 3, "depth": 1, "tied": True}),
 }
 OWN = {"own-square": "square", "own-gpt": "gpt", "own-mixer": "mixer"}
 
