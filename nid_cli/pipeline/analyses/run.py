@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 from nid_cli import files
-from nid_cli.pipeline import engines
+from nid_cli.pipeline import pool
 from nid_cli.pipeline.analyses import spread
 from nid_cli.pipeline.analyses.catalog import ANALYSES, Analysis
 from nid_cli.pipeline.analyses.lab import RegistryStock
@@ -57,14 +58,18 @@ def run(
     with registry.read() as connection:
         known = set() if force else results.known(connection, texts)
     if missing := [key for key in keys if key.text not in known]:
-        if place is not None and (place.workers or 1) > 1:
-            engines.begin_early(engine, spread.with_modules(request, place))
-        stock = RegistryStock(registry, context)
-        origin = invocations.describe(request.what.command, context.argv, str(context.torch_device()), context.sweep)
-        with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
-            with registry.write() as connection:
-                invocation = call.begin(connection, origin)
-            spread.compute(context, stock, request, missing, partial(_record, stock, invocation), engine, place)
+        place = place or Place(device=context.device)
+        workers = spread.workers_for(request, missing, engine, place)
+        with pool.ready(workers) if workers else nullcontext():
+            stock = RegistryStock(registry, context)
+            origin = invocations.describe(
+                request.what.command, context.argv, str(context.torch_device()), context.sweep
+            )
+            with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
+                with registry.write() as connection:
+                    invocation = call.begin(connection, origin)
+                keep = partial(_record, stock, invocation)
+                spread.compute(context, stock, request, missing, keep, workers, place)
     return _found(registry, request.what, texts, matrices, columns)
 
 
