@@ -153,13 +153,15 @@ def train(context: Context, asked: Sequence[Wanted], engine: str, place: Place, 
                     missing.append(run)
             except NidError as error:
                 run.error = error
-        _link(context, [run.outcome.group.id for run in all_runs if run.outcome is not None])
+        _link(context, all_runs)
         work_off(session, missing, engine, place, strict=False)
+        _link(context, missing)  # another command may have trained some meanwhile
     return [Done(own, run.outcome, run.error) for own, run in zip(asked, all_runs, strict=True)]
 
 
-def _link(context: Context, group_ids: Sequence[int]) -> None:
-    """Groups that were there before are the sweep's as well."""
+def _link(context: Context, all_runs: Sequence[RunInTraining]) -> None:
+    """Groups that this command did not train are the sweep's as well."""
+    group_ids = [run.outcome.group.id for run in all_runs if run.outcome is not None]
     registry = open_for_writing(context.registry)
     with registry.write() as connection:
         for group_id in group_ids:

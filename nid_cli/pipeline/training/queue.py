@@ -53,11 +53,13 @@ class Queue:
             if self.strict:
                 raise
             run.error = error
-            self.progress.gave_up(run)
+            self.progress.passed_over(run)
             return
-        if run.outcome is None:
-            self.open.append(run)
-            self.progress.opened(run, self.engine.describe(len(run.tasks)))
+        if run.outcome is not None:  # another command has trained it meanwhile
+            self.progress.passed_over(run)
+            return
+        self.open.append(run)
+        self.progress.opened(run, self.engine.describe(len(run.tasks)))
 
     def take(self, token: Sent, message: Any) -> None:
         """Passes a message to its run, and to the user."""
