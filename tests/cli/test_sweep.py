@@ -188,6 +188,12 @@ def test_shards_are_joined(there: Terminal) -> None:
         ("[[train]]\nseed = [" + ",".join(map(str, range(10_001))) + "]\n", "--yes"),
         ("[[train]]\narch = 'resnet'\ndataset = 'digits'\nheads = 3\n", "heads"),
         ("[[train]\n", "TOML"),
+        ('[[measure]]\ncommand = "lmc"\nexport = "-"\n', "not stdout"),
+        ('[[measure]]\ncommand = "lmc"\nbn-reset = "yes"\n', "[[measure]] 1"),
+        (
+            '[[measure]]\ncommand = "lmc"\nexport = "a.csv"\n[[measure]]\ncommand = "cost"\nexport = "./a.csv"\n',
+            "a.csv",
+        ),
     ],
 )
 def test_bad_sweeps_get_a_sentence(there: Terminal, text: str, said: str) -> None:
@@ -208,6 +214,7 @@ def test_bad_sweeps_get_a_sentence(there: Terminal, text: str, said: str) -> Non
         (("quick", "--engine", "rai"), 2, "ray"),
         (("quick", "--address", "a:1"), 2, "--engine ray"),
         (("quick", "--workers", "0"), 2, "at least 1"),
+        (("quick", "--engine", "ray", "--address", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("quick", "--stack", "0"), 2, "stack"),
     ],
 )

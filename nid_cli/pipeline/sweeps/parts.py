@@ -32,7 +32,7 @@ class Part:
         selection: None where it is about no groups.
         run: does it, in given surroundings, on the groups of a selection.
         request: what it asks of an analysis, on a selection; None for figures.
-        target: the file of a figure.
+        target: the file that it writes: a figure, or an export.
         is_there: whether all of it was done already, where that can be told without doing it.
         leaves_file: whether it writes an export, which the registry does not know of.
     """

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nid_cli.errors import Interrupted, NidError, UsageError
+from nid_cli.pipeline import pool
 from nid_cli.pipeline.analyses.run import known
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.engines import choose
 from nid_cli.pipeline.sweeps import trainings
 from nid_cli.pipeline.sweeps.file import Sweep
 from nid_cli.pipeline.sweeps.parts import Engines, Part
@@ -64,6 +66,9 @@ def run(
         NidError: there is nothing to train on, or the registry refuses.
     """
     _refuse_others_figures(context, sweep, parts)
+    if engines.name != "local":  # before a registry is made: a cluster that is not there leaves nothing
+        with pool.ready(choose(engines.name, engines.place)):
+            pass
     own, recorded = trainings.begin(context, sweep.name, sweep.text)
     if recorded.replaces is not None:
         context.say(f"{sweep.name} has changed since it was run last; only what is missing is done")
