@@ -214,6 +214,7 @@ def test_bad_sweeps_get_a_sentence(there: Terminal, text: str, said: str) -> Non
         (("quick", "--engine", "rai"), 2, "ray"),
         (("quick", "--address", "a:1"), 2, "--engine ray"),
         (("quick", "--workers", "0"), 2, "at least 1"),
+        (("quick", "--device", "cuda:7"), 2, "cuda:7"),
         (("quick", "--engine", "ray", "--address", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("quick", "--stack", "0"), 2, "stack"),
     ],

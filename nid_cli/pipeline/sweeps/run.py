@@ -66,8 +66,10 @@ def run(
         NidError: there is nothing to train on, or the registry refuses.
     """
     _refuse_others_figures(context, sweep, parts)
-    if engines.name != "local":  # before a registry is made: a cluster that is not there leaves nothing
-        with pool.ready(choose(engines.name, engines.place)):
+    # Before a registry is made: what there is nothing to train on for leaves nothing.
+    chosen = choose(engines.name, engines.place)
+    if engines.name != "local":
+        with pool.ready(chosen):
             pass
     own, recorded = trainings.begin(context, sweep.name, sweep.text)
     if recorded.replaces is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ def wanted(context: Context, trainings: Iterable[Mapping[str, Any]]) -> list[Wan
         before = found.get(request.spec.hash)
         if before is not None:
             seeds = max(before.request.seeds, request.seeds)
-            save_every = min(before.request.save_every, request.save_every)
+            save_every = math.gcd(before.request.save_every, request.save_every)
             request = replace(request, seeds=seeds, save_every=save_every)
         found[request.spec.hash] = Wanted(request, settings.get("name") or (before.name if before else None))
     names = [own.name for own in found.values() if own.name is not None]
