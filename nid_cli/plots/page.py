@@ -31,6 +31,14 @@ NUMBERS: Mapping[str, Mapping[str, str]] = {
         "random, sd": "random_sd",
         "neurons in place": "share_identity",
     },
+    "similarity": {
+        "alignment": "align",
+        "train agreement": "train_agreement",
+        "test agreement": "test_agreement",
+        "test error overlap": "test_error_overlap",
+        "test Jensen-Shannon divergence (nats)": "test_jensen_shannon",
+        "update cosine": "update_cosine",
+    },
     "cost": {
         "layer": "layer",
         "estimate": "method",
@@ -49,12 +57,14 @@ NUMBERS: Mapping[str, Mapping[str, str]] = {
 }
 CURVES: Mapping[str, Mapping[str, str]] = {
     "lmc": {"train accuracy over λ (%)": "train_accuracy", "train loss over λ": "train_loss"},
+    "similarity": {"CKA by layer": "cka", "debiased CKA by layer": "cka_debiased"},
 }
 # What the tables do not show as numbers: it stands in the page elsewhere, or beside them.
 ELSEWHERE = (*IDENTITY, "result_id", "model", "model_a", "model_b", "analysis", "fixed_share", "origin", "part")
 TITLES = {
     "lmc": "Linear mode connectivity",
     "match": "Matching of neurons",
+    "similarity": "Similarity of predictions, layers and updates",
     "cost": "Costs of realizing another neuron",
     "coherence": "Coherence of the layers' inputs",
 }
