@@ -113,9 +113,8 @@ def _finish(axis: Any, title: str, names: Sequence[str], bottom: float | None) -
     """Title, ticks and limits: values have at most 1, those of ``bottom`` at least that unless some lie lower."""
     axis.set_ylabel(title)
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
-    axis.set_xticks(
-        range(len(names)), names, rotation=90 if longest > 11 or (len(names) > MOST_NAMES and longest > 2) else 0
-    )
+    upright = longest > 11 or (len(names) > MOST_NAMES and longest > 2)
+    axis.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
     axis.set_xlim(-0.5, max(len(names), 1) - 0.5)
     low, high = axis.get_ylim()
     axis.set_ylim(low if bottom is None or low < -0.05 else bottom, max(high, 1) if bottom is not None else None)

@@ -130,9 +130,10 @@ class Request:
     def remarks(self, keys: Sequence[ResultKey]) -> list[str]:
         """What these results go without, since none of a group has a further epoch to be made of: a sentence each."""
         said: dict[str, list[str]] = {}
-        for group, own in groupby(keys, key=lambda key: key.group):
-            lacking = [key.epoch if not key.also else None for key in own]
-            if group is not None and None not in lacking and (sentence := self.parameters.lacking(max(lacking))):
+        for _, grouped in groupby((key for key in keys if key.group), key=lambda key: key.of_group[0].id):
+            own = list(grouped)
+            group, epoch = own[-1].of_group
+            if not any(key.also for key in own) and (sentence := self.parameters.lacking(epoch)):
                 said.setdefault(sentence, []).append(group.name)
         return [f"{', '.join(names)}: {sentence}" for sentence, names in said.items()]
 

@@ -18,7 +18,6 @@ from nid_cli.pipeline.analyses.lab import Lab
 from nid_cli.pipeline.analyses.lmc import GATED, aligns, endpoint
 from nid_cli.records.similarity import Similarity
 from nid_cli.registry.results import ResultKey
-from nid_cli.registry.runs import Model
 
 
 def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> Iterator[tuple[ResultKey, Similarity]]:
@@ -48,15 +47,11 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
             measured = _measured(graph, states, data, at, [own.get(side, {}) for side in sides], advance)
             for side, found in zip(sides, measured.own, strict=True):
                 own[side] = {**own.get(side, {}), **found}
-        steps = [(lab.model(group, model, batch[0].also[-1]), state) for model, state in _each(batch[0], states)]
+        models = batch[0].models if batch[0].also else ()
+        steps = [(lab.model(group, m, batch[0].also[-1]), now) for m, now in zip(models, states, strict=False)]
         for key in batch:
             yield key, _record(key, states, steps, data, measured, parameters)
     lab.progress("similarity", len(batches), len(batches), "done")
-
-
-def _each(key: ResultKey, states: Sequence[State]) -> list[tuple[Model, State]]:
-    """Each model with its state, where there is an epoch that its updates count from."""
-    return list(zip(key.models, states, strict=True)) if key.also else []
 
 
 def _applies(key: ResultKey, graph: Graph) -> bool:
@@ -90,7 +85,6 @@ def _record(
     empty = Similarity(**about, status="not_applicable", reason=GATED.format(group.symmetry))
     if measured is None or not _applies(key, graph):
         return empty
-    end = endpoint(key, states[0], states[1], data)
     labels = {space.name: space.label for space in graph.spaces}
     units = layers_at(graph, own["at"])
     values = [measured.layers.get(place(unit), (None, None)) for unit in units]
@@ -108,7 +102,8 @@ def _record(
     )
     if not steps:
         return replace(found, reason=parameters.lacking(epoch))
-    cosines = update_cosines(graph, steps[0], steps[1], end.permutation)
+    # Only these change with the alignment.
+    cosines = update_cosines(graph, steps[0], steps[1], endpoint(key, states[0], states[1], data).permutation)
     return replace(
         found,
         since_epoch=key.also[-1],
