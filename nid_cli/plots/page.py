@@ -134,10 +134,15 @@ def html(page: Page) -> str:
     )
     environment.filters |= {"number": _number, "drawn": Markup, "spread": _spread}
     template = environment.get_template("page.html")
-    anchors = {group["name"]: group["key"] for group in page.groups}
+    files = {
+        (group["name"], file["sha256"]): f"{group['key']}-{member['model']}-{file['epoch']}"
+        for group in page.groups
+        for member in group["members"]
+        for file in member["checkpoints"]
+    }
     numbers = {name: NUMBERS.get(name) or _numbers(records) for name, records in page.results.items()}
     titles = {name: TITLES.get(name, name.capitalize()) for name in page.results}
-    return template.render(page=page, numbers=numbers, curves=CURVES, titles=titles, anchors=anchors)
+    return template.render(page=page, numbers=numbers, curves=CURVES, titles=titles, files=files)
 
 
 def _numbers(records: Sequence[Row]) -> dict[str, str]:
