@@ -52,7 +52,7 @@ def match(of: Record, layer: Any, optimal: float, identity: float, neurons: int 
 def similarity(
     of: Record, value: float, align: str = "none", layers: tuple[Any, ...] = (0, 1), pair: int = 2
 ) -> Record:
-    """An ``nid.similarity/1`` record; each kind of value is another multiple of ``value``, and layers fall by halves."""
+    """An ``nid.similarity/1`` record; each kind of value is another multiple of ``value``, layers fall by halves."""
     record = of | {
         "result_id": f"{of['group']}{value}{align}{pair}", "model_a": 1, "model_b": pair, "align": align,
         "at": "post_activation", "since": "init", "status": "ok", "layers": list(layers),
