@@ -230,9 +230,8 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
         def is_there(context: Context) -> bool:
             return given["export"] is None and is_drawn(context, name, given["out"])
 
-        if hand_over(
-            Part(kind="plot", name=f"{name} {given['out']}", selection=about, run=only_draw, is_there=is_there)
-        ):
+        shown, target = f"{name} {given['out']}", given["out"]
+        if hand_over(Part(kind="plot", name=shown, selection=about, run=only_draw, target=target, is_there=is_there)):
             return
         with options.context(given["registry"], given["data_dir"], given["device"]) as context:
             record = drawn(context, chosen)

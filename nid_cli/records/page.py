@@ -24,6 +24,7 @@ from nid_cli.records.housekeeping import (
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
 from nid_cli.records.similarity import Similarity
+from nid_cli.records.sweep import ShippedSweep, SweepPart
 from nid_cli.records.symmetries import PermutationPlaces
 from nid_cli.records.synthetic import Synthetic
 from nid_cli.records.training import TrainedModel
@@ -39,6 +40,7 @@ KINDS: dict[str, tuple[type[Record], ...]] = {
     "nid coherence synthetic": (Synthetic,),
     "nid align": (Aligned,),
     "nid train": (TrainedModel,),
+    "nid sweep": (SweepPart, ShippedSweep),
     "nid group": (GroupSummary, GroupDetails, GroupChange),
     "nid register": (Registered,),
     "nid plot": (FigureFile, FigureListing),

@@ -237,3 +237,18 @@ def figure_of_sweep(connection: Connection, figure: str, path: str, sweep_id: in
         invocations.c.started_at > row.created_at, invocations.c.command.not_like("plot %")
     )
     return None if connection.execute(later.limit(1)).first() else str(row.sha256)
+
+
+def drawn_by(connection: Connection, path: str) -> str | None:
+    """The name of the sweep that drew into ``path`` last; None where none did, or a command of its own."""
+    query = (
+        select(sweeps.c.name)
+        .select_from(figures)
+        .join(invocations, invocations.c.id == figures.c.invocation_id)
+        .outerjoin(sweeps, sweeps.c.id == invocations.c.sweep_id)
+        .where(figures.c.path == path)
+        .order_by(figures.c.id.desc())
+        .limit(1)
+    )
+    name: str | None = connection.execute(query).scalar()
+    return name

@@ -138,7 +138,21 @@ def test_a_plan_writes_nothing(there: Terminal) -> None:
     there("sweep", "grid.toml", "--dry-run", "--json")
     plan = json.loads(there.printed)
     assert plan["summary"]["seconds"] == 0 and plan["summary"]["missing"] == 0
-    assert [r["status"] for r in plan["records"]] == ["there"] * 5 + ["missing"] and "timing" not in there.errors
+    assert [r["status"] for r in plan["records"]] == ["there"] * 6 and "timing" not in there.errors
+    Path("barrier.svg").unlink()
+    assert [r["status"] for r in there.records("sweep", "grid.toml", "--dry-run")][-1] == "missing"
+
+
+def test_two_sweeps_do_not_draw_into_one_file(there: Terminal) -> None:
+    Path("grid.toml").write_text(GRID)
+    Path("other.toml").write_text(GRID.replace("kappa = [0, 1]", "kappa = [3]"))
+    there.records("sweep", "grid.toml")
+    drawn = Path("barrier.svg").read_bytes()
+    assert there("sweep", "other.toml") == 2
+    assert "a figure of the sweep grid" in there.errors and Path("barrier.svg").read_bytes() == drawn
+    assert len(there.records("group", "list")) == 3
+    Path("barrier.svg").unlink()
+    assert there("sweep", "other.toml") == 0
 
 
 def test_shards_are_joined(there: Terminal) -> None:

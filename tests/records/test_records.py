@@ -56,6 +56,7 @@ CALLS = {
     "nid train": ("train", "--symmetry", "w", "--width", "4", "--depth", "2", "--epochs", "1"),
     "nid group": ("group", "list"),
     "nid plot": ("plot", "--list"),
+    "nid sweep": ("sweep", "--list"),
     "nid db": ("db", "path"),
     "nid doctor": ("doctor",),
 }  # fmt: skip

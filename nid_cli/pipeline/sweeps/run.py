@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nid_cli.errors import Interrupted, NidError
+from nid_cli.errors import Interrupted, NidError, UsageError
 from nid_cli.pipeline.analyses.run import known
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.sweeps import trainings
@@ -14,6 +14,9 @@ from nid_cli.pipeline.sweeps.parts import Engines, Part
 from nid_cli.pipeline.sweeps.plan import Plan, longest_first, plan
 from nid_cli.pipeline.sweeps.trainings import Done, Wanted
 from nid_cli.records.sweep import SweepPart
+from nid_cli.registry import results
+from nid_cli.registry.location import locate
+from nid_cli.registry.opening import open_for_reading
 from nid_cli.specs import Selection
 
 
@@ -33,10 +36,11 @@ def planned(
         )
         for own in found.runs
     ]
-    waits = any(own.missing for own in found.runs)
+    waits, own_context = any(own.missing for own in found.runs), trainings.recorded(context, sweep.name, sweep.text)
     for part in parts:
         asked, there = (None, None) if waits else _counted(context, _narrowed(sweep, part), part)
-        status = "waiting" if waits else "there" if asked is not None and asked == there else "missing"
+        is_there = asked == there if asked is not None else own_context.sweep is not None and part.is_there(own_context)
+        status = "waiting" if waits else "there" if is_there else "missing"
         records.append(SweepPart(part=part.kind, name=part.name, status=status, asked=asked, there=there))
     return records, found
 
@@ -56,8 +60,10 @@ def run(
 
     Raises:
         Interrupted: the user stopped it; the same call goes on.
+        UsageError: a figure's file is another sweep's.
         NidError: there is nothing to train on, or the registry refuses.
     """
+    _refuse_others_figures(context, sweep, parts)
     own, recorded = trainings.begin(context, sweep.name, sweep.text)
     if recorded.replaces is not None:
         context.say(f"{sweep.name} has changed since it was run last; only what is missing is done")
@@ -65,6 +71,21 @@ def run(
     done = trainings.train(own, longest_first(own, wanted), engines.name, engines.place, stack)
     done.sort(key=lambda one: places[one.wanted.request.spec.hash])
     return [*map(_trained, done), *(_done(own, sweep, part, engines) for part in parts)]
+
+
+def _refuse_others_figures(context: Context, sweep: Sweep, parts: Sequence[Part]) -> None:
+    """Two sweeps that draw into one file would each undo the other's figure."""
+    path = locate(context.registry)
+    if path is None or not path.exists():
+        return
+    with open_for_reading(context.registry).read() as connection:
+        for target in (part.target for part in parts if part.target is not None and part.target.exists()):
+            other = results.drawn_by(connection, str(target.absolute()))
+            if other is not None and other != sweep.name:
+                raise UsageError(
+                    f"{target} is a figure of the sweep {other}, and {sweep.name} would draw over it",
+                    "give it another out, or remove the file",
+                )
 
 
 def _trained(done: Done) -> SweepPart:

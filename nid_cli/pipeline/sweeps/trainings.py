@@ -118,6 +118,15 @@ def standing(context: Context, asked: Sequence[Wanted]) -> list[Standing]:
     ]
 
 
+def recorded(context: Context, name: str, text: str) -> Context:
+    """The context of a sweep's parts, where it was run before; nothing is written."""
+    path = locate(context.registry)
+    if path is None or not path.exists():
+        return context
+    with open_for_reading(context.registry).read() as connection:
+        return replace(context, sweep=sweeps.find(connection, name, text))
+
+
 def begin(context: Context, name: str, text: str) -> tuple[Context, Sweep]:
     """Records that a sweep is run, in the registry, which is made where there is none; the context of its parts."""
     registry: Registry = open_for_writing(context.registry, create=True)
