@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.analysis.catalog import METHODS, SIMILARITIES
+from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SINCE
 from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.cli import options, output, render, report
 from nid_cli.cli.commands import COMMANDS, App, CommandGroup
@@ -127,6 +127,9 @@ OWN: dict[str, Any] = {
     "similarity": _text(
         "--similarity", "|".join(SIMILARITIES), "How neurons are compared.", options.among(SIMILARITIES)
     ),
+    "since": _text(
+        "--since", "|".join(SINCE), "What updates count from: epoch 0, or the saved epoch before.", options.among(SINCE)
+    ),
     "overlay": Annotated[
         str | None,
         typer.Option(
@@ -175,6 +178,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "match": (
         "nid plot match --symmetry w --symmetry standard --out match.pdf",
         "nid plot match --against epoch --compute --out match.png --export match.csv",
+    ),
+    "similarity": (
+        "nid plot similarity --symmetry w --symmetry standard --out similarity.pdf",
+        "nid plot similarity --group mlp-digits-w-k1 --epochs 10,30 --split train --out similarity.pdf",
     ),
     "cost": (
         "nid plot cost --dataset mnist --layers 0,1,2 --out cost.pdf",

@@ -27,7 +27,7 @@ class ResultKey:
     """What determines one result: an analysis of a model, or a pair, of a group at an epoch, under its parameters.
 
     Experiments of their own (synthetic ones) have no group, epoch or models. ``epoch_a``: the first model's epoch,
-    where it is another than the second's.
+    where it is another than the second's. ``also``: further epochs of its models whose checkpoints it is made of.
     """
 
     analysis: str
@@ -37,6 +37,7 @@ class ResultKey:
     parameters: Mapping[str, Any]
     version: int = 1
     epoch_a: int | None = None
+    also: tuple[int, ...] = ()
 
     @property
     def of_group(self) -> tuple[Group, int]:
@@ -51,9 +52,14 @@ class ResultKey:
         return [(model, epoch) for model, epoch in zip(self.models, own, strict=False) if epoch is not None]
 
     @property
+    def reads(self) -> list[tuple[Model, int]]:
+        """Every checkpoint that it is made of: those of its sides, then those of further epochs."""
+        return self.sides + [(model, epoch) for epoch in self.also for model in self.models]
+
+    @property
     def checkpoints(self) -> list[str]:
-        """The SHA-256 of each model's checkpoint."""
-        return [model.checkpoints[epoch].sha256 for model, epoch in self.sides]
+        """The SHA-256 of each checkpoint that it is made of, each model's own first."""
+        return [model.checkpoints[epoch].sha256 for model, epoch in self.reads]
 
     @cached_property
     def text(self) -> str:
@@ -71,6 +77,7 @@ class ResultKey:
                 "epoch": self.epoch,
             }
             | ({} if self.epoch_a is None else {"epoch_a": self.epoch_a})
+            | ({"also": self.also} if self.also else {})
         )
 
 

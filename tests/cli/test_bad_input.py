@@ -53,6 +53,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("group", "export"): (),
     ("lmc",): (*SELECTORS, "--points", "--align", "--device"),
     ("match",): (*SELECTORS, "--at", "--similarity", "--random", "--device"),
+    ("similarity",): (*SELECTORS, "--align", "--at", "--since", "--device"),
     ("cost",): (
         *SELECTORS, "--method", "--layers", "--neurons", "--explained-variance", "--betas", "--solver", "--iterations",
         "--subsample",
@@ -60,6 +61,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("coherence",): (*SELECTORS, "--explained-variance", "--device"),
     ("plot", "lmc"): (*SELECTORS, "--out", "--split", "--points", "--align", "--columns"),
     ("plot", "match"): (*SELECTORS, "--out", "--against", "--similarity", "--at"),
+    ("plot", "similarity"): (*SELECTORS, "--out", "--align", "--at", "--since", "--split"),
     ("plot", "barrier"): (*SELECTORS, "--out", "--against", "--split"),
     ("plot", "cost"): (*SELECTORS, "--out", "--kind", "--across", "--layers", "--method", "--neurons"),
     ("plot", "training"): (*SELECTORS, "--out", "--split"),

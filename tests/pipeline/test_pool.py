@@ -68,7 +68,13 @@ def test_what_goes_forward_is_sent_again_as_often_as_it_takes(
 
 @pytest.mark.parametrize(
     ("command", "after"),
-    [(("lmc", "--points", "3"), 1), (("match", "--epochs", "all"), 0), (("cost",), 1), (("coherence",), 1)],
+    [
+        (("lmc", "--points", "3"), 1),
+        (("match", "--epochs", "all"), 0),
+        (("similarity", "--since", "previous"), 1),
+        (("cost",), 1),
+        (("coherence",), 1),
+    ],
 )
 def test_workers_find_what_one_process_finds(
     lossy: Terminal, command: tuple[str, ...], after: int, monkeypatch: pytest.MonkeyPatch

@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters, Parameters
+from nid_cli.analysis.parameters import (
+    CoherenceParameters,
+    CostParameters,
+    LmcParameters,
+    MatchParameters,
+    Parameters,
+    SimilarityParameters,
+)
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.records.base import LINEAGE, Record
 from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.similarity import Similarity
 from nid_cli.records.synthetic import Synthetic
 
 # What one result is about, and how many models that takes.
@@ -97,6 +105,14 @@ ANALYSES: dict[str, Analysis] = {
             records=(Match,),
             scope="pair",
             compute="nid_cli.pipeline.analyses.match:compute",
+        ),
+        Analysis(
+            name="similarity",
+            command="similarity",
+            parameters=SimilarityParameters,
+            records=(Similarity,),
+            scope="pair",
+            compute="nid_cli.pipeline.analyses.similarity:compute",
         ),
         Analysis(
             name="cost",

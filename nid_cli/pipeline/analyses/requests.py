@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from nid_cli.analysis.parameters import Parameters
@@ -109,13 +110,32 @@ class Request:
     def _keys(self, selected: Selected) -> Iterator[ResultKey]:
         each = list(self.parameters.of_each(selected.group.graph))
         for subject in self._subjects(selected):
+            also = self._also(subject)
             for own in each:
-                yield self._key(selected.group, own, subject)
+                yield self._key(selected.group, own, subject, also)
 
-    def _key(self, group: Group | None, own: Mapping[str, Any], about: Subject) -> ResultKey:
+    def _key(
+        self, group: Group | None, own: Mapping[str, Any], about: Subject, also: tuple[int, ...] = ()
+    ) -> ResultKey:
         return ResultKey(
-            self.what.name, group, about.epoch, about.models, own, self.what.version, epoch_a=about.epoch_a
+            self.what.name, group, about.epoch, about.models, own, self.what.version, epoch_a=about.epoch_a, also=also
         )
+
+    def _also(self, about: Subject) -> tuple[int, ...]:
+        """The further epochs that a result is made of, of those that all its models have."""
+        if about.epoch is None:
+            return ()
+        return self.parameters.also(about.epoch, set.intersection(*(set(m.checkpoints) for m in about.models)))
+
+    def remarks(self, keys: Sequence[ResultKey]) -> list[str]:
+        """What these results go without, since none of a group has a further epoch to be made of: a sentence each."""
+        said: dict[str, list[str]] = {}
+        for _, grouped in groupby((key for key in keys if key.group), key=lambda key: key.of_group[0].id):
+            own = list(grouped)
+            group, epoch = own[-1].of_group
+            if not any(key.also for key in own) and (sentence := self.parameters.lacking(epoch)):
+                said.setdefault(sentence, []).append(group.name)
+        return [f"{', '.join(names)}: {sentence}" for sentence, names in said.items()]
 
     def command(self, context: Context) -> str:
         """The command line that makes its results."""

@@ -58,6 +58,8 @@ def run(
     with registry.read() as connection:
         known = set() if force else results.known(connection, texts)
     if missing := [key for key in keys if key.text not in known]:
+        for sentence in request.remarks(missing):
+            context.say(sentence)
         place = place or Place(device=context.device)
         workers = spread.workers_for(request, missing, engine, place)
         with pool.ready(workers) if workers else nullcontext():

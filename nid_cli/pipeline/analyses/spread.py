@@ -217,7 +217,7 @@ def _names(keys: Sequence[ResultKey]) -> dict[str, Callable[[RegistryStock], Any
     """What computing these keys needs, by the name that it is shared by: how it is read."""
     group, _ = keys[0].of_group
     found: dict[str, Callable[[RegistryStock], Any]] = {data_key(group): lambda stock: stock.data(group)}
-    files = {c.sha256: c.path for key in keys for model, epoch in key.sides for c in [model.checkpoints[epoch]]}
+    files = {c.sha256: c.path for key in keys for model, epoch in key.reads for c in [model.checkpoints[epoch]]}
     if group.fixed_path is not None and group.fixed_sha256 is not None:
         files[group.fixed_sha256] = group.fixed_path
     for sha256, path in files.items():

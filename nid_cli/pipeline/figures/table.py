@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nid_cli.analysis.parameters import CoherenceParameters, CostParameters, LmcParameters, MatchParameters
+from nid_cli.analysis.parameters import (
+    CoherenceParameters,
+    CostParameters,
+    LmcParameters,
+    MatchParameters,
+    SimilarityParameters,
+)
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.specs import Selection
 
@@ -34,6 +40,7 @@ class FigureEntry:
 
 
 _LMC, _MATCH, _COST = LmcParameters(), MatchParameters(), CostParameters()
+_SIMILARITY = SimilarityParameters()
 # ``align`` None: what the pairs usually take.
 _PAIRS = {"pairs": "all", "align": None, "points": _LMC.points, "bn_reset": _LMC.bn_reset}
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
@@ -59,6 +66,14 @@ FIGURES: dict[str, FigureEntry] = {
         gather="nid_cli.pipeline.figures.gather:match",
         options={
             "pairs": "all", "at": _MATCH.at[0], "similarity": _MATCH.similarity[0], "against": "kappa", "overlay": None,
+        },
+    ),
+    "similarity": FigureEntry(
+        description="CKA by layer, agreement of predictions, and cosine of updates, unaligned and aligned",
+        needs=("nid similarity",),
+        gather="nid_cli.pipeline.figures.gather:similarity",
+        options={
+            "pairs": "all", "align": None, "at": _SIMILARITY.at[0], "since": _SIMILARITY.since, "split": "test",
         },
     ),
     "cost": FigureEntry(
