@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nid_cli.pipeline.engines import ENGINES
@@ -141,6 +142,31 @@ def test_a_plan_writes_nothing(there: Terminal) -> None:
     assert [r["status"] for r in plan["records"]] == ["there"] * 6 and "timing" not in there.errors
     Path("barrier.svg").unlink()
     assert [r["status"] for r in there.records("sweep", "grid.toml", "--dry-run")][-1] == "missing"
+
+
+def test_parts_are_about_the_groups_of_the_trainings_as_they_are_now(there: Terminal) -> None:
+    generator = np.random.default_rng(0)
+    text = '[[train]]\ndataset = "own.npz"\nwidth = 4\ndepth = 2\nepochs = 1\nseeds = 2\n'
+    Path("own.toml").write_text(text + '[[measure]]\ncommand = "lmc"\nalign = "none"\npoints = 3\n')
+    for _ in range(2):  # the same text, other data
+        np.savez(
+            "own.npz",
+            train_inputs=generator.normal(size=(40, 3)).astype("float32"), train_targets=np.arange(40) % 2,
+            test_inputs=generator.normal(size=(10, 3)).astype("float32"), test_targets=np.arange(10) % 2,
+        )  # fmt: skip
+        assert rows(there.records("sweep", "own.toml"))[1] == ("measure", "lmc", "done", 1, 1, 1)
+    assert len(there.records("group", "list", "--sweep", "own")) == 2
+    Path("a").mkdir()
+    Path("a/own.toml").write_text(Path("own.toml").read_text().replace("width = 4", "width = 5"))
+    assert rows(there.records("sweep", "a/own.toml"))[1] == ("measure", "lmc", "done", 1, 1, 1)
+    assert [r["status"] for r in there.records("sweep", "own.toml")] == ["there", "there"]
+
+
+def test_nothing_is_measured_where_nothing_was_trained(there: Terminal) -> None:
+    assert there("train", *shlex.split("--width 4 --depth 2 --epochs 1 --data train-size=100")) == 0
+    Path("fails.toml").write_text(f'[[train]]\nlr = 1e30\noptimizer = "sgd"\n{SMALL}[[measure]]\ncommand = "lmc"\n')
+    assert [r["status"] for r in there.records("sweep", "fails.toml", code=1)] == ["failed", "waiting"]
+    assert "no training of the sweep has a model" in there.errors
 
 
 def test_two_sweeps_do_not_draw_into_one_file(there: Terminal) -> None:

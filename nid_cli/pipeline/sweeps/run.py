@@ -39,8 +39,9 @@ def planned(
         for own in found.runs
     ]
     waits, own_context = any(own.missing for own in found.runs), trainings.recorded(context, sweep.name, sweep.text)
+    groups = [own.name for own in found.runs]
     for part in parts:
-        asked, there = (None, None) if waits else _counted(context, _narrowed(sweep, part), part)
+        asked, there = (None, None) if waits else _counted(context, _narrowed(part, groups), part)
         is_there = asked == there if asked is not None else own_context.sweep is not None and part.is_there(own_context)
         status = "waiting" if waits else "there" if is_there else "missing"
         records.append(SweepPart(part=part.kind, name=part.name, status=status, asked=asked, there=there))
@@ -77,7 +78,10 @@ def run(
     places = {one.request.spec.hash: place for place, one in enumerate(wanted)}
     done = trainings.train(own, longest_first(own, wanted), engines.name, engines.place, stack)
     done.sort(key=lambda one: places[one.wanted.request.spec.hash])
-    return [*map(_trained, done), *(_done(own, sweep, part, engines) for part in parts)]
+    groups = [one.outcome.group.name for one in done if one.outcome is not None and one.outcome.is_usable]
+    if wanted and not groups:
+        return [*map(_trained, done), *(_waiting(part) for part in parts)]
+    return [*map(_trained, done), *(_done(own, _narrowed(part, groups), part, engines) for part in parts)]
 
 
 def _refuse_others_figures(context: Context, sweep: Sweep, parts: Sequence[Part]) -> None:
@@ -112,9 +116,13 @@ def _trained(done: Done) -> SweepPart:
     )
 
 
-def _done(context: Context, sweep: Sweep, part: Part, engines: Engines) -> SweepPart:
+def _waiting(part: Part) -> SweepPart:
+    """An analysis or figure that has nothing to be about."""
+    return SweepPart(part=part.kind, name=part.name, status="waiting", problem="no training of the sweep has a model")
+
+
+def _done(context: Context, chosen: Selection | None, part: Part, engines: Engines) -> SweepPart:
     """Does an analysis or a figure, where it is not there; its record."""
-    chosen = _narrowed(sweep, part)
     asked, before = _counted(context, chosen, part)
     status, problem = "there", None
     if not part.is_there(context) and (asked is None or asked != before or part.leaves_file):
@@ -130,12 +138,12 @@ def _done(context: Context, sweep: Sweep, part: Part, engines: Engines) -> Sweep
     return SweepPart(part=part.kind, name=part.name, status=status, asked=asked, there=there, new=new, problem=problem)
 
 
-def _narrowed(sweep: Sweep, part: Part) -> Selection | None:
-    """A part of a sweep that trains is about the sweep's groups, unless it names others."""
+def _narrowed(part: Part, groups: Sequence[str]) -> Selection | None:
+    """A part of a sweep that trains is about the groups of its trainings as they are now, unless it names others."""
     chosen = part.selection
-    if chosen is None or chosen.group or chosen.sweep or not sweep.grids:
+    if chosen is None or chosen.group or chosen.sweep:
         return chosen
-    return replace(chosen, sweep=(sweep.name,))
+    return replace(chosen, group=tuple(groups))
 
 
 def _counted(context: Context, selection: Selection | None, part: Part) -> tuple[int | None, int | None]:
