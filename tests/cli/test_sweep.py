@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from nid_cli.pipeline.engines import ENGINES
+from nid_cli.pipeline.engines.here import Here
+from nid_cli.pipeline.training.session import Session
 from tests.cli.test_train import tree
 from tests.conftest import Terminal
 
@@ -167,6 +169,33 @@ def test_nothing_is_measured_where_nothing_was_trained(there: Terminal) -> None:
     Path("fails.toml").write_text(f'[[train]]\nlr = 1e30\noptimizer = "sgd"\n{SMALL}[[measure]]\ncommand = "lmc"\n')
     assert [r["status"] for r in there.records("sweep", "fails.toml", code=1)] == ["failed", "waiting"]
     assert "no training of the sweep has a model" in there.errors
+
+
+def test_what_no_training_needs_is_let_go(there: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, most, sessions = set[str](), list[int](), list[Session]()
+    share, forget, begin = Here.share, Here.forget, Session.begin
+
+    def hold(self: Here, key: str, value: Any) -> None:
+        held.add(key)
+        most.append(len(held))
+        share(self, key, value)
+
+    def drop(self: Here, key: str) -> None:
+        held.remove(key)
+        forget(self, key)
+
+    def note(self: Session) -> Any:
+        sessions.append(self)
+        return begin(self)
+
+    monkeypatch.setattr(Here, "share", hold)
+    monkeypatch.setattr(Here, "forget", drop)
+    monkeypatch.setattr(Session, "begin", note)
+    own = SMALL.replace("train-size = 100", "train-size = [100, 110, 120]")
+    Path("three.toml").write_text(f"[[train]]\nsymmetry = 'w'\n{own}[[train]]\ndataset = 'mnist'\nepochs = 1\n")
+    there.records("sweep", "three.toml", "--data-dir", str(there.folder), code=1)
+    assert len(most) == 6 and max(most) == 2 and not held  # data and fixed tensors, of one run at a time
+    assert sessions and not sessions[0]._data
 
 
 def test_two_sweeps_do_not_draw_into_one_file(there: Terminal) -> None:

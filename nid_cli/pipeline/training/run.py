@@ -308,6 +308,7 @@ class RunInTraining:
     def close(self) -> None:
         """Lets the run go, and reads what it has."""
         self.release()
+        self._kept.clear()
         if self.outcome is None and self.group is not None:
             assert self._registry is not None
             now = [task.number for task in self.tasks]
