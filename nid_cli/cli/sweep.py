@@ -90,12 +90,12 @@ def sweep(
             found, summary = run(context, chosen, wanted, parts, engines, stack), None
     records = [part.values() for part in found]
     output.show(SweepPart, records, as_json=as_json, export=None, human=lambda: _table(records), summary=summary)
-    if summary is not None:
-        render.say(summary["sentence"])
-        return
     problems = [part for part in found if part.problem]
     for part in problems:
         render.say(f"error: {part.part} {part.name}: {part.problem}")
+    if summary is not None:
+        render.say(summary["sentence"])
+        return
     if share is not None and (chosen.measures or chosen.plots):
         render.say("analyses and figures are made by the sweep without --shard, in the registry that joins the shards")
     if problems:

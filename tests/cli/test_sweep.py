@@ -210,6 +210,13 @@ def test_two_sweeps_do_not_draw_into_one_file(there: Terminal) -> None:
     assert there("sweep", "other.toml") == 0
 
 
+def test_a_plan_says_which_data_are_not_there(there: Terminal) -> None:
+    Path("some.toml").write_text(f'[[train]]\ndataset = "mnist"\n[[train]]\nseeds = 2\n{SMALL}')
+    plan = there.records("sweep", "some.toml", "--dry-run", "--data-dir", str(there.folder))
+    assert [r["status"] for r in plan] == ["missing", "missing"] and "mnist" in plan[0]["problem"]
+    assert plan[1]["seconds"] > 0 and plan[1]["problem"] is None and not (there.folder / ".nid").exists()
+
+
 def test_shards_are_joined(there: Terminal) -> None:
     Path("grid.toml").write_text(GRID)
     shares = [there.records("sweep", "grid.toml", "--shard", f"{i}/2") for i in (0, 1)]
@@ -243,6 +250,7 @@ def test_shards_are_joined(there: Terminal) -> None:
         ("[[train]]\nseed = [" + ",".join(map(str, range(10_001))) + "]\n", "--yes"),
         ("[[train]]\narch = 'resnet'\ndataset = 'digits'\nheads = 3\n", "heads"),
         ("[[train]\n", "TOML"),
+        ("[[train]]\nname = 'a/b'\n", "a/b"),
         ('[[measure]]\ncommand = "lmc"\nexport = "-"\n', "not stdout"),
         ('[[measure]]\ncommand = "lmc"\nbn-reset = "yes"\n', "[[measure]] 1"),
         (

@@ -35,6 +35,7 @@ def planned(
             asked=own.asked,
             there=own.ended,
             seconds=own.seconds * own.missing,
+            problem=own.problem,
         )
         for own in found.runs
     ]

@@ -75,6 +75,8 @@ def wanted(context: Context, trainings: Iterable[Mapping[str, Any]]) -> list[Wan
     for number, settings in enumerate(trainings, 1):
         own = {name: value for name, value in settings.items() if name != "name"}
         try:
+            if "name" in settings:
+                groups.check_name(str(settings["name"]))
             request = requested(context, own, seen)
         except NidError as error:
             raise type(error)(f"training {number} ({_words(own)}): {error.message}", error.hint) from None
