@@ -53,7 +53,7 @@ try:
         print("tidied")
 except KeyboardInterrupt:
     time.sleep(2 * stopping.AGAIN_S)
-stopping.over()
+    stopping.over()
 time.sleep(2 * stopping.AGAIN_S)
 print("over")
 """)

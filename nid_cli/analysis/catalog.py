@@ -10,6 +10,9 @@ SIMILARITIES: dict[str, str] = {
     "dot": "nid_cli.analysis.moments:CrossMoments.dot",
 }
 
+# What the updates of a network count from (docs/science.md, 12): its initialization, or the saved epoch before.
+SINCE = ("init", "previous")
+
 # How realization costs are estimated (docs/science.md, 6 and 7).
 METHODS = ("mahalanobis", "ridge")
 

@@ -56,14 +56,15 @@ def check_samples(data: Data, split: str, samples: int) -> None:
         UsageError: the split has fewer, or they cannot be equally many of each class.
     """
     part = data.split(split)
+    classes, fewest = 1, len(part)
+    if _of_classes(part) and len(part):
+        found, counts = part.targets.unique(return_counts=True)
+        classes, fewest = len(found), int(counts.min())
     if samples > len(part):
         raise UsageError(
-            f"the {split} split has {len(part)} samples, fewer than {samples}", f"--samples {max(len(part), 1)} at most"
+            f"the {split} split has {len(part)} samples, fewer than {samples}",
+            f"--samples {max(classes * fewest, 1)} at most",
         )
-    if not _of_classes(part):
-        return
-    found, counts = part.targets.unique(return_counts=True)
-    classes, fewest = len(found), int(counts.min())
     each, rest = divmod(samples, classes)
     if rest or each > fewest:
         near = classes * max(1, min(round(samples / classes), fewest))

@@ -18,7 +18,7 @@ from nid_cli.analysis.assignment import (
     places,
     solve,
 )
-from nid_cli.analysis.moments import CrossMoments, Unit, similarities, stream_moments, units_of
+from nid_cli.analysis.moments import CrossMoments, Unit, similarities, sites_at, stream_moments, units_of
 from nid_cli.data.tensors import Data
 from nid_cli.nets.axes import leaves
 from nid_cli.nets.graph import Graph
@@ -219,11 +219,7 @@ def match_activations(
     A space that is not recorded ``at`` this site is compared at the last site that it has; one that is recorded
     nowhere stays as it is.
     """
-    sites = {
-        space.name: at if at in space.sites else [site for site in SITES if site in space.sites][-1]
-        for space in graph.spaces
-        if space.sites
-    }
+    sites = sites_at(graph, at)
     return _align(graph, compare(graph, a, b, data, set(sites.values()), (similarity,))[similarity], sites)
 
 

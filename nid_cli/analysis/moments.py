@@ -16,6 +16,7 @@ from nid_cli.nets.axes import Leaf, Product, Sum, Tree, leaves
 from nid_cli.nets.functional import neurons_last, record
 from nid_cli.nets.graph import INPUT, Graph
 from nid_cli.nets.positions import positions
+from nid_cli.nets.sites import SITES
 
 BATCH = 1024
 # Samples (pixels, of a convolution) of one product: float32 sums stay exact enough, and its operands in the cache.
@@ -66,16 +67,34 @@ class CrossMoments:
 
     def pearson(self) -> Tensor:
         """Correlations (n x m, float64); a constant neuron has correlation 0 with all."""
+        return self._covariance() / torch.outer(*self.deviations())
+
+    def covariance(self) -> Tensor:
+        """Covariances (n x m, float64); a constant neuron has none."""
+        varies_a, varies_b = (own.isfinite() for own in self.deviations())
+        return self._covariance() * torch.outer(varies_a, varies_b)
+
+    def deviations(self) -> tuple[Tensor, Tensor]:
+        """The standard deviations of A's (n) and of B's neurons (m); infinite where one is constant."""
         count = self.samples
-        covariance = self.cross - torch.outer(self.sum_a, self.sum_b) / count
         sides = ((self.shift_a, self.sum_a, self.square_a), (self.shift_b, self.sum_b, self.square_b))
-        scales = []
+        found = []
         for shift, total, squares in sides:
             variance = (squares - total.square() / count).clamp_min(0) / count
             mean = shift.double() + total / count
             constant = variance <= (CONSTANT * mean.abs()).square()
-            scales.append(torch.where(constant, torch.inf, variance.sqrt()))
-        return covariance / count / torch.outer(*scales)
+            found.append(torch.where(constant, torch.inf, variance.sqrt()))
+        return found[0], found[1]
+
+    def _covariance(self) -> Tensor:
+        return (self.cross - torch.outer(self.sum_a, self.sum_b) / self.samples) / self.samples
+
+    def refuse_overflow(self, name: str) -> None:
+        """Raises a NidError where activations overflowed, so that the moments of the layer ``name`` are no numbers."""
+        if not all(own.isfinite().all() for own in (self.cross, self.square_a, self.square_b)):
+            raise NidError(
+                f"the activations of {name} are too large to be compared", "the network has not been trained well"
+            )
 
     def dot(self) -> Tensor:
         """Mean products of the raw values (n x m, float64)."""
@@ -141,6 +160,15 @@ def units_of(graph: Graph, sites: Collection[str]) -> list[Unit]:
     return units
 
 
+def sites_at(graph: Graph, at: str) -> dict[str, str]:
+    """For each space that is recorded anywhere the site at which it counts: ``at``, or the last that it has."""
+    return {
+        space.name: at if at in space.sites else [site for site in SITES if site in space.sites][-1]
+        for space in graph.spaces
+        if space.sites
+    }
+
+
 def _parts(tree: Tree, start: int = 0) -> list[tuple[Tree, int]]:
     """The parts of an axis that lie side by side, without those that are pinned, and where each starts."""
     if not isinstance(tree, Sum):
@@ -176,8 +204,5 @@ def stream_moments(
                     moments[unit.name, unit.site] = CrossMoments.start(u, v)
                 moments[unit.name, unit.site].add(u, v)
     for (name, _), found in moments.items():
-        if not (found.cross.isfinite().all() and found.square_a.isfinite().all() and found.square_b.isfinite().all()):
-            raise NidError(
-                f"the activations of {name} are too large to be compared", "the network has not been trained well"
-            )
+        found.refuse_overflow(name)
     return moments

@@ -3,12 +3,12 @@ command that makes its results again, and (through ``of_each``) the key of every
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
-from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SOLVERS
+from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SINCE, SOLVERS
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import SITES, Graph
 from nid_cli.specs import ALIGNMENTS, SPLITS, Canonical
@@ -50,6 +50,21 @@ class Parameters(Canonical):
         Raises:
             UsageError: nothing of them can be measured so.
         """
+
+    def also(self, epoch: int, known: Collection[int]) -> tuple[int, ...]:
+        """The further epochs whose checkpoints a result at ``epoch`` is made of.
+
+        Args:
+            known: those that all its models have.
+        """
+        return ()
+
+    def lacking(self, epoch: int, also: Collection[int] = ()) -> str | None:
+        """What a result at ``epoch`` goes without where ``also`` are all its further ones, and what helps: a sentence.
+
+        None where it lacks nothing.
+        """
+        return None
 
     def common(self, *expanded: str) -> Key:
         """What the keys of all its results share: the canonical form without the fields of which each has its own."""
@@ -200,6 +215,52 @@ class MatchParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimilarityParameters(Parameters):
+    """``at``: where the neurons of CKA are recorded. ``since``: what updates count from, see ``catalog.SINCE``."""
+
+    align: tuple[str, ...] = ("none", "activation")
+    at: tuple[str, ...] = ("post_activation",)
+    since: str = "init"
+
+    def __post_init__(self) -> None:
+        _known("alignment", self.align, list(ALIGNMENTS))
+        _known("recording point", self.at, SITES)
+        _known("start of updates", [self.since], SINCE)
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """One result for each recording site and alignment."""
+        for at, align in product(self.at, self.align):
+            yield {"align": align, **ALIGNMENTS[align].parameters.canonical(), **self.common("align", "at"), "at": at}
+
+    def also(self, epoch: int, known: Collection[int]) -> tuple[int, ...]:
+        """Epoch 0, or the saved one before, from which updates count."""
+        earlier = [other for other in known if other < epoch and (self.since == "previous" or other == 0)]
+        return (max(earlier),) if earlier else ()
+
+    def lacking(self, epoch: int, also: Collection[int] = ()) -> str | None:
+        """Why there are no update cosines."""
+        if also:
+            return None
+        if epoch == 0:
+            return "no update cosines at epoch 0, where nothing has changed yet; choose later epochs with --epochs"
+        if self.since == "init":
+            return (
+                "no update cosines, because epoch 0 of these models is not in the registry; nid register --init takes "
+                "initializations in, --since previous with later --epochs counts from the saved epoch before"
+            )
+        return f"no update cosines, because epoch {epoch} is the first one saved; choose later epochs with --epochs"
+
+    def check(self, graphs: Sequence[Graph]) -> None:
+        """Some network must have neurons at each of the sites."""
+        found = {site for graph in graphs for space in graph.spaces for site in space.sites}
+        if found and (wrong := [at for at in self.at if at not in found]):
+            known = [site for site in SITES if site in found]
+            raise UsageError(
+                f"no neurons of the selected networks are recorded at {wrong[0]}", f"--at {','.join(known)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CostParameters(Parameters):
     """``layers``: by 0-based index or name, None for all. What follows belongs to the ridge estimate alone:
 
@@ -288,7 +349,7 @@ class CoherenceParameters(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NtkParameters(Parameters):
+class KernelParameters(Parameters):
     """So many ``samples`` of a ``split``, of each class equally many."""
 
     samples: int = 100
@@ -302,3 +363,22 @@ class NtkParameters(Parameters):
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each model, or pair."""
         yield self.common()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NtkParameters(KernelParameters):
+    """The same, of models beside their own epoch 0 and the epoch saved before."""
+
+    def also(self, epoch: int, known: Collection[int]) -> tuple[int, ...]:
+        """Epoch 0 and the saved one before, in order: the same at the first epoch after 0."""
+        earlier = [other for other in known if other < epoch]
+        return tuple(sorted({0, max(earlier)} & set(earlier))) if earlier else ()
+
+    def lacking(self, epoch: int, also: Collection[int] = ()) -> str | None:
+        """Why nothing is compared with the initialization."""
+        if epoch == 0 or 0 in also:
+            return None
+        return (
+            "no comparison with the initialization and no linearization, because epoch 0 of these models is not in the "
+            "registry; nid register --init takes initializations in"
+        )

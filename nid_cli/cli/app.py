@@ -98,6 +98,7 @@ def _explain(message: str, hint: str | None) -> None:
 
 def _interrupted() -> int:
     _explain(stopping.SENTENCE, stopping.HINT)
+    stopping.over()  # here, where it is still being handled: a repeated request cannot come in between
     return stopping.EXIT_CODE
 
 

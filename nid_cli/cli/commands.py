@@ -69,6 +69,11 @@ COMMANDS: dict[str, Entry] = {
         summary="Measure how well the neurons of two models match: optimal, identity and random objectives, layer by "
         "layer.",
     ),
+    "similarity": Entry(
+        module="nid_cli.cli.similarity",
+        panel=MEASURE,
+        summary="Measure how similar two models are: their predictions, their layers (CKA), and what training changed.",
+    ),
     "cost": Entry(
         module="nid_cli.cli.cost",
         panel=MEASURE,

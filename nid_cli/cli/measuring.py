@@ -91,6 +91,7 @@ class Measuring:
             selection=selection,
             run=only_export,
             request=request,
+            target=None if self.export is None else Path(self.export),
             leaves_file=self.export is not None or self.force,
         )
         if hand_over(part):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.analysis.parameters import NtkParameters
+from nid_cli.analysis.parameters import KernelParameters, NtkParameters
 from nid_cli.cli import options, render, summary
 from nid_cli.cli.measuring import Measuring, measuring
 from nid_cli.cli.selectors import selecting
@@ -46,11 +46,11 @@ def ntk(
     how: Measuring,
 ) -> None:
     """Measure tangent kernels: their spectrum, how far they moved, and how linear training was."""
-    parameters = NtkParameters(samples=samples, split=one_of("split", split, SPLITS))
+    split = one_of("split", split, SPLITS)
     if pairs is None:
-        how.run("ntk", parameters, _table, selection=chosen)
+        how.run("ntk", NtkParameters(samples=samples, split=split), _table, selection=chosen)
     else:
-        how.run("ntk-pairs", parameters, _pair_table, selection=chosen, pairs=pairs)
+        how.run("ntk-pairs", KernelParameters(samples=samples, split=split), _pair_table, selection=chosen, pairs=pairs)
 
 
 def _table(records: Sequence[Row]) -> None:

@@ -143,6 +143,11 @@ def _rows(record: Row, heads_only: bool = False) -> Iterator[dict[str, Any]]:
             yield row | {"i": i, "j": j} | {name: matrix[i][j] for name, matrix in matrices.items()}
 
 
+def _mixed(values: Iterable[Any]) -> bool:
+    """Whether there are numbers and other things among values."""
+    return len({isinstance(value, int | float) for value in values if value is not None}) > 1
+
+
 def _parquet(schema: str, columns: list[str], rows: list[dict[str, Any]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -152,10 +157,10 @@ def _parquet(schema: str, columns: list[str], rows: list[dict[str, Any]]) -> byt
         values = [row.get(column) for row in rows]
         if any(isinstance(v, list) for v in values) and not all(v is None or isinstance(v, list) for v in values):
             values = [v if v is None or isinstance(v, list) else [v] for v in values]
-        if len({type(v) for v in values if v is not None and not isinstance(v, int | float)}) and any(
-            isinstance(v, int | float) for v in values
-        ):
-            values = [v if v is None else str(v) for v in values]  # a layer is a number, or "output"
+        if _mixed(values):  # a layer is a number, or "output"
+            values = [v if v is None else str(v) for v in values]
+        elif _mixed(part for v in values if isinstance(v, list) for part in v):  # and so are several
+            values = [v if v is None else [part if part is None else str(part) for part in v] for v in values]
         arrays[column] = pa.array(values)
     sink = io.BytesIO()
     pq.write_table(pa.table(arrays).replace_schema_metadata({"schema": schema}), sink)

@@ -15,7 +15,11 @@ from nid_cli.pipeline.engines.jobs import Place
 
 @dataclass(frozen=True, kw_only=True)
 class Placing:
-    """The engine, and what it is told; ``stack``: how many models of a group one process trains side by side."""
+    """The engine, and what it is told, as it was given.
+
+    Raises:
+        UsageError: it cannot be.
+    """
 
     engine: str = "local"
     address: str | None = None

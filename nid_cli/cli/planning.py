@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import typer
+
 from nid_cli.cli.commands import load
-from nid_cli.errors import UsageError, unknown
+from nid_cli.errors import NidError, UsageError, unknown
 from nid_cli.pipeline.analyses.catalog import ANALYSES
 from nid_cli.pipeline.figures.table import FIGURES
 from nid_cli.pipeline.sweeps.parts import Part
@@ -77,8 +79,13 @@ def part_of(command: str, settings: Mapping[str, Any], where: str) -> Part:
             error = unknown(f"setting of nid {command}", name, known)
             raise UsageError(f"{where}: {error.message}", error.hint)
         arguments += _given(option, value)
-    with _keeping() as parts:
-        found.main(arguments, standalone_mode=False, prog_name=f"nid {command}")
+    try:
+        with _keeping() as parts:
+            found.main(arguments, standalone_mode=False, prog_name=f"nid {command}")
+    except NidError as error:
+        raise type(error)(f"{where}: {error.message}", error.hint) from None
+    except typer.TyperException as error:
+        raise UsageError(f"{where}: {' '.join(error.format_message().split())}") from None
     [part] = parts
     return part
 
@@ -103,4 +110,4 @@ def _given(option: Any, value: Any) -> list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(_text, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value) if isinstance(value, float) else str(value)

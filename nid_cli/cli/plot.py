@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.analysis.catalog import METHODS, SIMILARITIES
+from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SINCE
 from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.cli import options, output, render, report
 from nid_cli.cli.commands import COMMANDS, App, CommandGroup
@@ -127,6 +127,9 @@ OWN: dict[str, Any] = {
     "similarity": _text(
         "--similarity", "|".join(SIMILARITIES), "How neurons are compared.", options.among(SIMILARITIES)
     ),
+    "since": _text(
+        "--since", "|".join(SINCE), "What updates count from: epoch 0, or the saved epoch before.", options.among(SINCE)
+    ),
     "overlay": Annotated[
         str | None,
         typer.Option(
@@ -176,6 +179,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "match": (
         "nid plot match --symmetry w --symmetry standard --out match.pdf",
         "nid plot match --against epoch --compute --out match.png --export match.csv",
+    ),
+    "similarity": (
+        "nid plot similarity --symmetry w --symmetry standard --out similarity.pdf",
+        "nid plot similarity --group mlp-digits-w-k1 --epochs 10,30 --split train --out similarity.pdf",
     ),
     "cost": (
         "nid plot cost --dataset mnist --layers 0,1,2 --out cost.pdf",
@@ -228,9 +235,8 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
         def is_there(context: Context) -> bool:
             return given["export"] is None and is_drawn(context, name, given["out"])
 
-        if hand_over(
-            Part(kind="plot", name=f"{name} {given['out']}", selection=about, run=only_draw, is_there=is_there)
-        ):
+        shown, target = f"{name} {given['out']}", given["out"]
+        if hand_over(Part(kind="plot", name=shown, selection=about, run=only_draw, target=target, is_there=is_there)):
             return
         with options.context(given["registry"], given["data_dir"], given["device"]) as context:
             record = drawn(context, chosen)

@@ -72,7 +72,7 @@ def sweep(
         return
     file.check_size(chosen, yes)
     share = shards.parse(shard) if shard is not None else None
-    parts = _parts(chosen, given)
+    parts = _parts(chosen, given) if share is None else []
     if share is not None and registry is None:
         registry = Path("shards") / str(share[0]) / ".nid" / "registry.db"
     with options.context(registry, data_dir, device) as context:
@@ -84,19 +84,19 @@ def sweep(
             wanted = trainings.of_share(wanted, *share)
         engines = Engines(where.engine, where.place(device))
         if dry_run:
-            found, plan = planned(context, chosen, wanted, () if share else parts, engines)
+            found, plan = planned(context, chosen, wanted, parts, engines)
             summary = plan.summary()
         else:
-            found, summary = run(context, chosen, wanted, () if share else parts, engines, stack), None
+            found, summary = run(context, chosen, wanted, parts, engines, stack), None
     records = [part.values() for part in found]
     output.show(SweepPart, records, as_json=as_json, export=None, human=lambda: _table(records), summary=summary)
-    if summary is not None:
-        render.say(summary["sentence"])
-        return
     problems = [part for part in found if part.problem]
     for part in problems:
         render.say(f"error: {part.part} {part.name}: {part.problem}")
-    if share is not None and parts:
+    if summary is not None:
+        render.say(summary["sentence"])
+        return
+    if share is not None and (chosen.measures or chosen.plots):
         render.say("analyses and figures are made by the sweep without --shard, in the registry that joins the shards")
     if problems:
         raise typer.Exit(1)
@@ -126,6 +126,15 @@ def _parts(sweep: Sweep, given: str) -> list[Part]:
     for number, table in enumerate(sweep.plots, 1):
         own = {name: value for name, value in table.items() if name != "figure"}
         found.append(part_of(f"plot {table['figure']}", own, f"{given}, [[plot]] {number}"))
+    written: set[Path] = set()
+    for target in (part.target for part in found if part.target is not None):
+        if str(target) == "-":
+            raise UsageError(
+                f"{given}: an export of a sweep is a file, not stdout", "name a file: export = 'FILE.json'"
+            )
+        if target.resolve() in written:
+            raise UsageError(f"{given}: two tables write {target}", "give each a file of its own")
+        written.add(target.resolve())
     return found
 
 

@@ -107,7 +107,7 @@ def _going_on(context: Context, group: str, settings: dict[str, Any], name: str 
 
 
 def _record(outcome: Trained, model: Model) -> dict[str, Any]:
-    last: dict[str, Any] = (outcome.metrics[model.id] or [{}])[-1]
+    last = outcome.metrics[model.id]
     record = TrainedModel(
         status=model.status,
         trained_now=model.number in outcome.trained,

@@ -31,6 +31,14 @@ NUMBERS: Mapping[str, Mapping[str, str]] = {
         "random, sd": "random_sd",
         "neurons in place": "share_identity",
     },
+    "similarity": {
+        "alignment": "align",
+        "train agreement": "train_agreement",
+        "test agreement": "test_agreement",
+        "test error overlap": "test_error_overlap",
+        "test Jensen-Shannon divergence (nats)": "test_jensen_shannon",
+        "update cosine": "update_cosine",
+    },
     "cost": {
         "layer": "layer",
         "estimate": "method",
@@ -49,12 +57,14 @@ NUMBERS: Mapping[str, Mapping[str, str]] = {
 }
 CURVES: Mapping[str, Mapping[str, str]] = {
     "lmc": {"train accuracy over λ (%)": "train_accuracy", "train loss over λ": "train_loss"},
+    "similarity": {"CKA by layer": "cka", "debiased CKA by layer": "cka_debiased"},
 }
 # What the tables do not show as numbers: it stands in the page elsewhere, or beside them.
 ELSEWHERE = (*IDENTITY, "result_id", "model", "model_a", "model_b", "analysis", "fixed_share", "origin", "part")
 TITLES = {
     "lmc": "Linear mode connectivity",
     "match": "Matching of neurons",
+    "similarity": "Similarity of predictions, layers and updates",
     "cost": "Costs of realizing another neuron",
     "coherence": "Coherence of the layers' inputs",
 }
@@ -124,10 +134,15 @@ def html(page: Page) -> str:
     )
     environment.filters |= {"number": _number, "drawn": Markup, "spread": _spread}
     template = environment.get_template("page.html")
-    anchors = {group["name"]: group["key"] for group in page.groups}
+    files = {
+        (group["name"], file["sha256"]): f"{group['key']}-{member['model']}-{file['epoch']}"
+        for group in page.groups
+        for member in group["members"]
+        for file in member["checkpoints"]
+    }
     numbers = {name: NUMBERS.get(name) or _numbers(records) for name, records in page.results.items()}
     titles = {name: TITLES.get(name, name.capitalize()) for name in page.results}
-    return template.render(page=page, numbers=numbers, curves=CURVES, titles=titles, anchors=anchors)
+    return template.render(page=page, numbers=numbers, curves=CURVES, titles=titles, files=files)
 
 
 def _numbers(records: Sequence[Row]) -> dict[str, str]:

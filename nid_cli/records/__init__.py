@@ -6,6 +6,7 @@ from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
 from nid_cli.records.ntk import Ntk, NtkPair
+from nid_cli.records.similarity import Similarity
 from nid_cli.records.synthetic import Synthetic
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Record",
     "RidgeCost",
     "Row",
+    "Similarity",
     "Synthetic",
     "column",
     "nested",

@@ -61,7 +61,7 @@ class Ntk(Record):
         Linearization, prefix="linear_", words="linearized at epoch 0; None where it has none", title="linearized {}"
     )
     status: str = column("ok, or not_applicable where samples make no sense")
-    reason: str | None = column("Why it is not applicable")
+    reason: str | None = column("Why it is not applicable, or not compared with the initialization")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,8 @@ from nid_cli.records.housekeeping import (
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
 from nid_cli.records.ntk import Ntk, NtkPair
+from nid_cli.records.similarity import Similarity
+from nid_cli.records.sweep import ShippedSweep, SweepPart
 from nid_cli.records.symmetries import PermutationPlaces
 from nid_cli.records.synthetic import Synthetic
 from nid_cli.records.training import TrainedModel
@@ -33,12 +35,14 @@ KINDS: dict[str, tuple[type[Record], ...]] = {
     "nid symmetries": (PermutationPlaces,),
     "nid lmc": (Lmc,),
     "nid match": (Match,),
+    "nid similarity": (Similarity,),
     "nid cost": (MahalanobisCost, RidgeCost),
     "nid coherence": (Coherence,),
     "nid coherence synthetic": (Synthetic,),
     "nid ntk": (Ntk, NtkPair),
     "nid align": (Aligned,),
     "nid train": (TrainedModel,),
+    "nid sweep": (SweepPart, ShippedSweep),
     "nid group": (GroupSummary, GroupDetails, GroupChange),
     "nid register": (Registered,),
     "nid plot": (FigureFile, FigureListing),

@@ -27,7 +27,7 @@ class ResultKey:
     """What determines one result: an analysis of a model, or a pair, of a group at an epoch, under its parameters.
 
     Experiments of their own (synthetic ones) have no group, epoch or models. ``epoch_a``: the first model's epoch,
-    where it is another than the second's. ``earlier``: further epochs of its models that it is measured against.
+    where it is another than the second's. ``also``: further epochs of its models whose checkpoints it is made of.
     """
 
     analysis: str
@@ -37,7 +37,7 @@ class ResultKey:
     parameters: Mapping[str, Any]
     version: int = 1
     epoch_a: int | None = None
-    earlier: tuple[tuple[Model, int], ...] = ()
+    also: tuple[int, ...] = ()
 
     @property
     def of_group(self) -> tuple[Group, int]:
@@ -53,12 +53,12 @@ class ResultKey:
 
     @property
     def reads(self) -> list[tuple[Model, int]]:
-        """All checkpoints that it is computed from, as models with their epochs: its sides, then what is earlier."""
-        return [*self.sides, *self.earlier]
+        """Every checkpoint that it is made of: those of its sides, then those of further epochs."""
+        return self.sides + [(model, epoch) for epoch in self.also for model in self.models]
 
     @property
     def checkpoints(self) -> list[str]:
-        """The SHA-256 of each checkpoint that it is computed from, those of its sides first."""
+        """The SHA-256 of each checkpoint that it is made of, each model's own first."""
         return [model.checkpoints[epoch].sha256 for model, epoch in self.reads]
 
     @cached_property
@@ -77,7 +77,7 @@ class ResultKey:
                 "epoch": self.epoch,
             }
             | ({} if self.epoch_a is None else {"epoch_a": self.epoch_a})
-            | ({"earlier": [epoch for _, epoch in self.earlier]} if self.earlier else {})
+            | ({"also": self.also} if self.also else {})
         )
 
 
@@ -237,3 +237,18 @@ def figure_of_sweep(connection: Connection, figure: str, path: str, sweep_id: in
         invocations.c.started_at > row.created_at, invocations.c.command.not_like("plot %")
     )
     return None if connection.execute(later.limit(1)).first() else str(row.sha256)
+
+
+def drawn_by(connection: Connection, path: str) -> str | None:
+    """The name of the sweep that drew into ``path`` last; None where none did, or a command of its own."""
+    query = (
+        select(sweeps.c.name)
+        .select_from(figures)
+        .join(invocations, invocations.c.id == figures.c.invocation_id)
+        .outerjoin(sweeps, sweeps.c.id == invocations.c.sweep_id)
+        .where(figures.c.path == path)
+        .order_by(figures.c.id.desc())
+        .limit(1)
+    )
+    name: str | None = connection.execute(query).scalar()
+    return name

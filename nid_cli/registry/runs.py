@@ -50,11 +50,9 @@ class Model:
         """The seeds that made it; None where they were never stored."""
         return {"init": self.init_seed, "order": self.order_seed, "mask": self.mask_seed}
 
-    def before(self, epoch: int) -> int | None:
-        """The epoch saved before this one; None where there is none."""
-        return max((own for own in self.checkpoints if own < epoch), default=None)
 
-
+# In what is recorded of a model's worker: the numbers of the models that were trained side by side.
+STACKED = "stacked"
 # Beside the folders of models that were copied from it: the network that they were until they parted.
 TRUNK = "trunk"
 
@@ -226,10 +224,35 @@ def set_status(connection: Connection, model_ids: Iterable[int], status: str, **
     connection.execute(models.update().where(models.c.id.in_(list(model_ids))).values(status=status, **columns))
 
 
-def record_worker(connection: Connection, model_ids: Iterable[int], worker: Mapping[str, Any] | None) -> None:
-    """What trained models (host, device, versions); None where it is what their invocation says."""
-    text = None if worker is None else canonical_json(dict(worker))
-    connection.execute(models.update().where(models.c.id.in_(list(model_ids))).values(worker=text))
+def record_worker(connection: Connection, model_ids: Iterable[int], worker: Mapping[str, Any]) -> None:
+    """What trains models from here on (host, device, versions; nothing where it is what their invocation says).
+
+    That models were ``stacked`` stays: it has changed the rounding of what goes on.
+    """
+    for model_id, earlier in _workers(connection, model_ids):
+        _set_worker(connection, model_id, {k: v for k, v in earlier.items() if k == STACKED} | dict(worker))
+
+
+def record_stack(connection: Connection, model_id: int, numbers: Sequence[int]) -> None:
+    """Beside which models of its group a model is trained, itself among them."""
+    for _, earlier in _workers(connection, [model_id]):
+        _set_worker(connection, model_id, {**earlier, STACKED: list(numbers)})
+
+
+def forget_workers(connection: Connection, model_ids: Iterable[int]) -> None:
+    """Models begin anew: what is known of earlier trainings of them is not theirs."""
+    for model_id in model_ids:
+        _set_worker(connection, model_id, {})
+
+
+def _workers(connection: Connection, model_ids: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
+    query = select(models.c.id, models.c.worker).where(models.c.id.in_(list(model_ids)))
+    return [(row.id, json.loads(row.worker) if row.worker else {}) for row in connection.execute(query)]
+
+
+def _set_worker(connection: Connection, model_id: int, worker: Mapping[str, Any]) -> None:
+    text = canonical_json(dict(worker)) if worker else None
+    connection.execute(models.update().where(models.c.id == model_id).values(worker=text))
 
 
 def invocations_of(connection: Connection, model_ids: Sequence[int]) -> set[int]:
@@ -282,7 +305,8 @@ def metrics_of(
 def lineage_of(connection: Connection, model_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """By model: the command that made it, versions, machine, the working folder's commit, times.
 
-    ``worker``: host, device and versions of what trained it, None where they are the command's; ``sweep``: name and
+    ``worker``: host, device and versions of what trained it last, where they are not the command's, and the models that
+    it was ``stacked`` with, if it was; ``sweep``: name and
     hash of the sweep that the command was a part of, None where it was of none.
     """
     query = (

@@ -62,6 +62,13 @@ def find_or_create(connection: Connection, name: str, text: str) -> Sweep:
     return Sweep(id=made, **values, groups=0, replaces=replaces)
 
 
+def find(connection: Connection, name: str, text: str) -> int | None:
+    """The id of the sweep of this name and text; None where it was never run."""
+    query = select(sweeps.c.id).where(sweeps.c.name == name, sweeps.c.hash == hash_of(text))
+    found: int | None = connection.execute(query).scalar()
+    return found
+
+
 def touch(connection: Connection, sweep_id: int) -> None:
     """Records that a sweep is run now."""
     connection.execute(sweeps.update().where(sweeps.c.id == sweep_id).values(last_run_at=now()))

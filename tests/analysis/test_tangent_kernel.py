@@ -286,7 +286,7 @@ def test_samples_are_equally_many_of_each_class_and_the_same_for_a_seed() -> Non
 @pytest.mark.parametrize(
     ("samples", "sentence", "hint"),
     [
-        (37, "the train split has 36 samples, fewer than 37", "--samples 36 at most"),
+        (37, "the train split has 36 samples, fewer than 37", "--samples 21 at most"),
         (10, "10 samples cannot be equally many of each of 3 classes: 10 is no multiple of them", "--samples 9"),
         (24, "24 samples cannot be equally many of each of 3 classes: of the train split's rarest there are 7", None),
     ],

@@ -53,6 +53,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("group", "export"): (),
     ("lmc",): (*SELECTORS, "--points", "--align", "--device"),
     ("match",): (*SELECTORS, "--at", "--similarity", "--random", "--device"),
+    ("similarity",): (*SELECTORS, "--align", "--at", "--since", "--device"),
     ("cost",): (
         *SELECTORS, "--method", "--layers", "--neurons", "--explained-variance", "--betas", "--solver", "--iterations",
         "--subsample",
@@ -61,6 +62,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("ntk",): (*SELECTORS, "--samples", "--split", "--device"),
     ("plot", "lmc"): (*SELECTORS, "--out", "--split", "--points", "--align", "--columns"),
     ("plot", "match"): (*SELECTORS, "--out", "--against", "--similarity", "--at"),
+    ("plot", "similarity"): (*SELECTORS, "--out", "--align", "--at", "--since", "--split"),
     ("plot", "barrier"): (*SELECTORS, "--out", "--against", "--split"),
     ("plot", "cost"): (*SELECTORS, "--out", "--kind", "--across", "--layers", "--method", "--neurons"),
     ("plot", "ntk"): (*SELECTORS, "--out", "--samples", "--split"),

@@ -25,6 +25,7 @@ WORDS = [
     "symmetries",
     "lmc",
     "match",
+    "similarity",
     "cost",
     "coherence",
     "ntk",

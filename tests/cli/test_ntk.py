@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from nid_cli import open_registry
 from nid_cli.analysis.class_samples import draw_samples
 from nid_cli.analysis.kernel_values import compare, spectrum
+from nid_cli.analysis.parameters import NtkParameters
 from nid_cli.analysis.tangent_kernel import tangent_kernel
 from nid_cli.analysis.tangent_network import TangentNetwork
 from nid_cli.pipeline.analyses.lab import lab_of
@@ -73,7 +75,7 @@ def kernels(folder: Path, group: str, samples: int = 20, split: str = "train") -
 def test_models_are_measured_against_their_beginning_and_the_epoch_before(copy: Path, nid: Run) -> None:
     done = nid(*NTK, "--epochs", "all", "--models", "1,2", "--json")
     found = records(done)
-    assert len(found) == 4 * 3 * 2 and all(set(r) == MODEL for r in found) and "epoch 0" not in done.stderr
+    assert len(found) == 4 * 3 * 2 and all(set(r) == MODEL for r in found) and "no comparison" not in done.stderr
     for r in found:
         assert r["status"] == "ok" and (r["split"], r["samples"]) == ("train", 20)
         assert r["mean_eigenvalue"] == pytest.approx(r["trace"] / 20)
@@ -148,11 +150,11 @@ def test_the_table_the_figure_and_the_command_that_it_needs(copy: Path, nid: Run
     ("arguments", "sentence", "hint"),
     [
         (("--samples", "33"), "digits: 33 samples cannot be equally many of each of 10 classes", "--samples 30"),
-        (("--samples", "5000"), "digits: the train split has 1295 samples, fewer than 5000", "--samples 1295 at most"),
-        (("--samples", "200", "--split", "val", "--pairs"), "digits: the val split has 143", "--samples 143 at most"),
+        (("--samples", "5000"), "digits: the train split has 1295 samples, fewer than 5000", "--samples 1150 at most"),
+        (("--samples", "200", "--split", "val", "--pairs"), "digits: the val split has 143", "--samples 70 at most"),
         (("--samples", "1"), "samples must lie between 2 and 10000, not 1", ""),
         (("--split", "tset"), "unknown split 'tset'", "did you mean test?"),
-        (("--pairs", "1-9"), "", ""),
+        (("--pairs", "1-9"), "there is no model 9 to pair", ""),
     ],
 )
 def test_what_cannot_be_measured_is_a_sentence_and_changes_nothing(
@@ -162,6 +164,59 @@ def test_what_cannot_be_measured_is_a_sentence_and_changes_nothing(
     done = nid("ntk", *arguments)
     assert done.returncode in (2, 3) and sentence in done.stderr and hint in done.stderr
     assert (copy / ".nid/registry.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("epoch", "known", "also", "lacks"),
+    [
+        (5, {0, 2, 5, 9}, (0, 2), False),
+        (2, {0, 2, 5}, (0,), False),
+        (5, {2, 5}, (2,), True),
+        (2, {2, 5}, (), True),
+        (0, {0, 2}, (), False),
+    ],
+)
+def test_models_are_compared_with_what_is_saved_before(epoch: int, known: set, also: tuple, lacks: bool) -> None:
+    parameters = NtkParameters()
+    assert parameters.also(epoch, known) == also
+    assert ("--init" in (parameters.lacking(epoch, also) or "")) == lacks
+
+
+SWEEP = """
+[[measure]]
+command = "ntk"
+symmetry = "w"
+samples = 30
+epochs = "all"
+export = "sweep.csv"
+
+[[measure]]
+command = "ntk"
+symmetry = "w"
+samples = 30
+pairs = "all"
+
+[[plot]]
+figure = "ntk"
+symmetry = "w"
+samples = 30
+out = "sweep.png"
+"""
+
+
+def test_a_sweep_measures_exports_and_draws_it_and_a_notebook_reads_it(copy: Path, nid: Run) -> None:
+    (copy / "kernels.toml").write_text(SWEEP)
+    parts = records(nid("sweep", "kernels.toml", "--json"))
+    assert [(p["part"], p["name"], p["problem"]) for p in parts] == [
+        ("measure", "ntk", None), ("measure", "ntk", None), ("plot", "ntk sweep.png", None),
+    ]  # fmt: skip
+    assert (copy / "sweep.png").stat().st_size > 0
+    assert len((copy / "sweep.csv").read_text().splitlines()) == 1 + 3 * 3
+    archive = open_registry(copy / ".nid/registry.db")
+    models = archive.results("ntk", symmetry="w", samples=30)
+    pairs = archive.results("ntk-pairs", ["model_a", "model_b", "cka"], symmetry="w", samples=30)
+    assert sorted(zip(models["model"], models["epoch"], strict=True)) == [(m, e) for m in (1, 2, 3) for e in (0, 2, 4)]
+    assert list(pairs["model_b"] - pairs["model_a"]) == [1, 2, 1] and pairs["cka"].between(0, 1).all()
 
 
 NET = """
@@ -188,13 +243,14 @@ def test_a_model_without_an_initialization_is_measured_alone(tmp_path: Path, alo
     found = records(done)
     assert [r["model"] for r in found] == [1, 2] and all(r[name] is None for r in found for name in EARLIER | LINEAR)
     assert all(r["trace"] > 0 and r["status"] == "ok" for r in found)
-    assert done.stderr.count("no epoch 0") == 1 and "--init" in done.stderr and "without has no epoch 0" in done.stderr
+    assert done.stderr.count("without: no comparison with the initialization") == 1
+    assert "nid register --init" in done.stderr and all(r["reason"] in done.stderr for r in found)
     shutil.rmtree(tmp_path / ".nid")
     given = ("--init", files[2], "--init", files[3], "--epoch", "3", "--name", "with")
     registered = alone("register", *files[:2], *network, *given)
     assert registered.returncode == 0, registered.stderr
     done = alone(*NTK, "--group", "with", "--json")
-    assert "no epoch 0" not in done.stderr
+    assert "no comparison" not in done.stderr
     for r in records(done):
         assert r["previous_epoch"] == 0 and r["init_cka"] is not None and r["linear_relative_error"] > 0
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from nid_cli.errors import NidError
 from nid_cli.pipeline.engines import ENGINES
 from nid_cli.pipeline.training.run import RunInTraining, Sent
-from nid_cli.pipeline.training.tasks import Message
+from nid_cli.pipeline.training.tasks import Message, Saved
 from tests.cli.test_train import tree
 from tests.conftest import Run, Terminal, execute, records
 from tests.own import module_of, words, write_code
@@ -147,10 +147,10 @@ def test_damage_after_an_interruption_is_made_good_by_the_code(
     command = ("train", "--arch", "nets.py:Vit", *SMALL)
     take = RunInTraining.take
 
-    def cut_after_a_checkpoint(self: RunInTraining, sent: Sent, message: Message) -> bool:
-        if take(self, sent, message):
+    def cut_after_a_checkpoint(self: RunInTraining, sent: Sent, message: Message) -> None:
+        take(self, sent, message)
+        if isinstance(message, Saved):
             raise NidError("cut off")
-        return False
 
     with monkeypatch.context() as after:
         after.setattr(RunInTraining, "take", cut_after_a_checkpoint)

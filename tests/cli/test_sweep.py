@@ -9,9 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nid_cli.pipeline.engines import ENGINES
+from nid_cli.pipeline.engines.here import Here
+from nid_cli.pipeline.training.session import Session
 from tests.cli.test_train import tree
 from tests.conftest import Terminal
 
@@ -138,7 +141,80 @@ def test_a_plan_writes_nothing(there: Terminal) -> None:
     there("sweep", "grid.toml", "--dry-run", "--json")
     plan = json.loads(there.printed)
     assert plan["summary"]["seconds"] == 0 and plan["summary"]["missing"] == 0
-    assert [r["status"] for r in plan["records"]] == ["there"] * 5 + ["missing"] and "timing" not in there.errors
+    assert [r["status"] for r in plan["records"]] == ["there"] * 6 and "timing" not in there.errors
+    Path("barrier.svg").unlink()
+    assert [r["status"] for r in there.records("sweep", "grid.toml", "--dry-run")][-1] == "missing"
+
+
+def test_parts_are_about_the_groups_of_the_trainings_as_they_are_now(there: Terminal) -> None:
+    generator = np.random.default_rng(0)
+    text = '[[train]]\ndataset = "own.npz"\nwidth = 4\ndepth = 2\nepochs = 1\nseeds = 2\n'
+    Path("own.toml").write_text(text + '[[measure]]\ncommand = "lmc"\nalign = "none"\npoints = 3\n')
+    for _ in range(2):  # the same text, other data
+        np.savez(
+            "own.npz",
+            train_inputs=generator.normal(size=(40, 3)).astype("float32"), train_targets=np.arange(40) % 2,
+            test_inputs=generator.normal(size=(10, 3)).astype("float32"), test_targets=np.arange(10) % 2,
+        )  # fmt: skip
+        assert rows(there.records("sweep", "own.toml"))[1] == ("measure", "lmc", "done", 1, 1, 1)
+    assert len(there.records("group", "list", "--sweep", "own")) == 2
+    Path("a").mkdir()
+    Path("a/own.toml").write_text(Path("own.toml").read_text().replace("width = 4", "width = 5"))
+    assert rows(there.records("sweep", "a/own.toml"))[1] == ("measure", "lmc", "done", 1, 1, 1)
+    assert [r["status"] for r in there.records("sweep", "own.toml")] == ["there", "there"]
+
+
+def test_nothing_is_measured_where_nothing_was_trained(there: Terminal) -> None:
+    assert there("train", *shlex.split("--width 4 --depth 2 --epochs 1 --data train-size=100")) == 0
+    Path("fails.toml").write_text(f'[[train]]\nlr = 1e30\noptimizer = "sgd"\n{SMALL}[[measure]]\ncommand = "lmc"\n')
+    assert [r["status"] for r in there.records("sweep", "fails.toml", code=1)] == ["failed", "waiting"]
+    assert "no training of the sweep has a model" in there.errors
+
+
+def test_what_no_training_needs_is_let_go(there: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, most, sessions = set[str](), list[int](), list[Session]()
+    share, forget, begin = Here.share, Here.forget, Session.begin
+
+    def hold(self: Here, key: str, value: Any) -> None:
+        held.add(key)
+        most.append(len(held))
+        share(self, key, value)
+
+    def drop(self: Here, key: str) -> None:
+        held.remove(key)
+        forget(self, key)
+
+    def note(self: Session) -> Any:
+        sessions.append(self)
+        return begin(self)
+
+    monkeypatch.setattr(Here, "share", hold)
+    monkeypatch.setattr(Here, "forget", drop)
+    monkeypatch.setattr(Session, "begin", note)
+    own = SMALL.replace("train-size = 100", "train-size = [100, 110, 120]")
+    Path("three.toml").write_text(f"[[train]]\nsymmetry = 'w'\n{own}[[train]]\ndataset = 'mnist'\nepochs = 1\n")
+    there.records("sweep", "three.toml", "--data-dir", str(there.folder), code=1)
+    assert len(most) == 6 and max(most) == 2 and not held  # data and fixed tensors, of one run at a time
+    assert sessions and not sessions[0]._data
+
+
+def test_two_sweeps_do_not_draw_into_one_file(there: Terminal) -> None:
+    Path("grid.toml").write_text(GRID)
+    Path("other.toml").write_text(GRID.replace("kappa = [0, 1]", "kappa = [3]"))
+    there.records("sweep", "grid.toml")
+    drawn = Path("barrier.svg").read_bytes()
+    assert there("sweep", "other.toml") == 2
+    assert "a figure of the sweep grid" in there.errors and Path("barrier.svg").read_bytes() == drawn
+    assert len(there.records("group", "list")) == 3
+    Path("barrier.svg").unlink()
+    assert there("sweep", "other.toml") == 0
+
+
+def test_a_plan_says_which_data_are_not_there(there: Terminal) -> None:
+    Path("some.toml").write_text(f'[[train]]\ndataset = "mnist"\n[[train]]\nseeds = 2\n{SMALL}')
+    plan = there.records("sweep", "some.toml", "--dry-run", "--data-dir", str(there.folder))
+    assert [r["status"] for r in plan] == ["missing", "missing"] and "mnist" in plan[0]["problem"]
+    assert plan[1]["seconds"] > 0 and plan[1]["problem"] is None and not (there.folder / ".nid").exists()
 
 
 def test_shards_are_joined(there: Terminal) -> None:
@@ -174,6 +250,13 @@ def test_shards_are_joined(there: Terminal) -> None:
         ("[[train]]\nseed = [" + ",".join(map(str, range(10_001))) + "]\n", "--yes"),
         ("[[train]]\narch = 'resnet'\ndataset = 'digits'\nheads = 3\n", "heads"),
         ("[[train]\n", "TOML"),
+        ("[[train]]\nname = 'a/b'\n", "a/b"),
+        ('[[measure]]\ncommand = "lmc"\nexport = "-"\n', "not stdout"),
+        ('[[measure]]\ncommand = "lmc"\nbn-reset = "yes"\n', "[[measure]] 1"),
+        (
+            '[[measure]]\ncommand = "lmc"\nexport = "a.csv"\n[[measure]]\ncommand = "cost"\nexport = "./a.csv"\n',
+            "a.csv",
+        ),
     ],
 )
 def test_bad_sweeps_get_a_sentence(there: Terminal, text: str, said: str) -> None:
@@ -194,6 +277,8 @@ def test_bad_sweeps_get_a_sentence(there: Terminal, text: str, said: str) -> Non
         (("quick", "--engine", "rai"), 2, "ray"),
         (("quick", "--address", "a:1"), 2, "--engine ray"),
         (("quick", "--workers", "0"), 2, "at least 1"),
+        (("quick", "--device", "cuda:7"), 2, "cuda:7"),
+        (("quick", "--engine", "ray", "--address", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("quick", "--stack", "0"), 2, "stack"),
     ],
 )

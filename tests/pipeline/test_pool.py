@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,13 @@ def test_what_goes_forward_is_sent_again_as_often_as_it_takes(
 
 @pytest.mark.parametrize(
     ("command", "after"),
-    [(("lmc", "--points", "3"), 1), (("match", "--epochs", "all"), 0), (("cost",), 1), (("coherence",), 1)],
+    [
+        (("lmc", "--points", "3"), 1),
+        (("match", "--epochs", "all"), 0),
+        (("similarity", "--since", "previous"), 1),
+        (("cost",), 1),
+        (("coherence",), 1),
+    ],
 )
 def test_workers_find_what_one_process_finds(
     lossy: Terminal, command: tuple[str, ...], after: int, monkeypatch: pytest.MonkeyPatch
@@ -99,3 +106,20 @@ def test_an_error_in_a_worker_keeps_its_exit_code(lossy: Terminal) -> None:
     next(lossy.folder.rglob("epoch-000004.safetensors")).write_bytes(b"damaged")
     assert lossy("lmc", "--points", "3", "--workers", "2") == 5
     assert "not the file that was recorded" in lossy.errors
+
+
+def test_lineage_says_beside_whom_a_model_was_trained(lossy: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stacks() -> list[Any]:
+        members = lossy.records("group", "show", "mlp-digits-standard")[0]["members"]
+        return [member["lineage"]["worker"] for member in members]
+
+    # A job of three, of which the worker finds room for two at a time.
+    monkeypatch.setattr("nid_cli.pipeline.training.member._side_by_side", lambda *_: 2)
+    monkeypatch.setattr(Lossy, "after", 9)  # two announcements, epoch 0 and its checkpoint of both, and two epochs more
+    monkeypatch.setattr(Lossy, "times", TRIES)
+    assert lossy("train", *SMALL, "--seeds", "3", "--stack", "3") in (0, 1)
+    beside = [{"stacked": [1, 2]}, {"stacked": [1, 2]}, None]
+    assert stacks() == beside
+    monkeypatch.setattr(Lossy, "times", 0)
+    assert lossy("train", *SMALL, "--seeds", "3") == 0  # goes on one by one: the rounding of its beginning stays
+    assert stacks() == beside

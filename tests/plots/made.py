@@ -49,6 +49,23 @@ def match(of: Record, layer: Any, optimal: float, identity: float, neurons: int 
     }  # fmt: skip
 
 
+def similarity(
+    of: Record, value: float, align: str = "none", layers: tuple[Any, ...] = (0, 1), pair: int = 2
+) -> Record:
+    """An ``nid.similarity/1`` record; each kind of value is another multiple of ``value``, layers fall by halves."""
+    record = of | {
+        "result_id": f"{of['group']}{value}{align}{pair}", "model_a": 1, "model_b": pair, "align": align,
+        "at": "post_activation", "since": "init", "status": "ok", "layers": list(layers),
+        "cka": [value / 2**i for i in range(len(layers))],
+        "cka_debiased": [0.9 * value / 2**i for i in range(len(layers))],
+        "update_cosine": (0.2 if align == "none" else 0.4) * value,
+    }  # fmt: skip
+    for split, times in SPLITS.items():
+        shares = {"agreement": 0.3, "error_overlap": 0.2, "logit_cosine": 0.1, "jensen_shannon": 0.05}
+        record |= {f"{split}_{name}": times * share * value for name, share in shares.items()}
+    return record
+
+
 def cost(of: Record, layer: Any, swap: np.ndarray, method: str = "mahalanobis", model: int = 1) -> Record:
     """An ``nid.cost/1`` record; the ridge estimate has the other one beside it, twice as large."""
     record = of | {

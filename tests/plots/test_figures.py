@@ -21,6 +21,7 @@ from nid_cli.plots import (
     lmc,
     match,
     ntk,
+    similarity,
     style,
     summary,
     swaps,
@@ -53,6 +54,18 @@ def of_matching(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
         for i, layer in enumerate(layers)
         for pair in (2, 3)
     ]
+
+
+def of_similarity(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
+    """Two pairs of three groups; alignment does not apply to the last."""
+    found = []
+    for of in (made.group(), made.group("standard", None), made.group("sigma", None)):
+        for value, pair in ((0.4, 2), (0.8, 3)):
+            each = [made.similarity(of, value, align, layers, pair) for align in ("none", "activation")]
+            found += each[:1] if of["symmetry"] == "sigma" else each
+        if of["symmetry"] == "sigma":
+            found.append(dict.fromkeys(found[0]) | of | {"align": "activation", "status": "not_applicable"})
+    return found
 
 
 def of_shares() -> list[dict]:
@@ -140,6 +153,8 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
     "match, fixed": lambda c: match.draw(of_shares(), against="fixed", columns=c),
     "match, k": lambda c: match.draw(of_dimensions(), against="k", columns=c),
     "match, resnet": lambda c: match.draw(of_matching(("stream.1", "stage1.block0", "stream.2")), columns=c),
+    "similarity": lambda c: similarity.draw(of_similarity(), columns=c),
+    "similarity, resnet": lambda c: similarity.draw(of_similarity(RESNET), "train", columns=c),
     "matrix": lambda c: cost.draw(of_costs() + of_costs("ridge"), across="k", columns=c),
     "distribution": lambda c: cost.draw(of_costs(), kind="distribution", across="k", columns=c),
     "matrix, layers": lambda c: cost.draw(of_layers((0, 1, 2, 3)), columns=c),
@@ -213,6 +228,34 @@ def test_matching_is_shown_layer_by_layer_and_pooled_over_neurons() -> None:
         assert axis.collections  # the band of random permutations
     pooled = [row for row in match.table(of_matching()) if row["layer"] == match.POOLED]
     assert pooled[0]["random_sd_mean"] == pytest.approx(0.01 * (4**2 + 12**2) ** 0.5 / 16) and pooled[0]["count"] == 2
+
+
+def test_similarity_shows_layers_predictions_and_each_alignment() -> None:
+    by_layer, predicted, updated = similarity.draw(of_similarity(), "val").axes
+
+    def drawn(axis: Any, name: str, place: int) -> list[float]:
+        own = [c for c in axis.containers if c.get_label() == f"_{name}"]
+        return [float(y) for y in own[place].lines[0].get_ydata()]
+
+    assert [t.get_text() for t in by_layer.get_xticklabels()] == ["1", "2"]
+    for place in range(3):  # the groups
+        np.testing.assert_allclose(drawn(by_layer, "cka", place), [0.6, 0.3])
+        np.testing.assert_allclose(drawn(by_layer, "cka_debiased", place), [0.54, 0.27])
+        np.testing.assert_allclose(drawn(predicted, "agreement", place), [0.6 * 2 * 0.3])
+        np.testing.assert_allclose(drawn(predicted, "error_overlap", place), [0.6 * 2 * 0.2])
+        np.testing.assert_allclose(drawn(updated, "update_cosine", place), [0.12, 0.24][: 1 if place == 2 else 2])
+    assert [t.get_text() for t in updated.get_xticklabels()] == ["no\nalignment", "by\nactivations"]
+    rows = similarity.table(of_similarity(), "val")
+    assert {(r["symmetry"], r["align"]) for r in rows} == {
+        (symmetry, align) for symmetry in ("w", "standard", "sigma") for align in ("none", "activation")
+    } - {("sigma", "activation")}
+    assert rows[0]["update_cosine_sd"] == pytest.approx(0.2 * np.std([0.4, 0.8], ddof=1)) and rows[0]["count"] == 2
+
+
+def test_a_similarity_without_values_is_left_out() -> None:
+    lacking = [r | {"update_cosine": None, "cka": [None, 0.5]} for r in of_similarity()[:1]]
+    by_layer, _, updated = similarity.draw(lacking).axes
+    assert not updated.containers and len(by_layer.containers[0].lines[0].get_ydata()) == 1
 
 
 def test_swap_costs_share_one_signed_scale_a_row() -> None:

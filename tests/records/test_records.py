@@ -47,6 +47,7 @@ def test_parts_are_flattened_and_empty_records_have_every_key() -> None:
 CALLS = {
     "nid lmc": ("lmc", "--points", "3", "--align", "none,activation,weight"),
     "nid match": ("match",),
+    "nid similarity": ("similarity",),
     "nid cost": ("cost", "--models", "1", "--layers", "0"),
     "nid coherence": ("coherence", "--models", "1"),
     "nid coherence synthetic": (
@@ -55,6 +56,7 @@ CALLS = {
     "nid train": ("train", "--symmetry", "w", "--width", "4", "--depth", "2", "--epochs", "1"),
     "nid group": ("group", "list"),
     "nid plot": ("plot", "--list"),
+    "nid sweep": ("sweep", "--list"),
     "nid db": ("db", "path"),
     "nid doctor": ("doctor",),
 }  # fmt: skip

@@ -170,7 +170,11 @@ def test_lineages_say_the_sweep_and_the_worker(registry: Registry, terminal: Ter
     found = terminal.records("lmc", "--points", "3")
     assert {r["group"]: r["lineage"]["sweep"] for r in found} == {"baseline": said, "mlp-digits-standard": None}
     with registry.write() as connection:
-        runs.record_worker(connection, [first.id, second.id], None)
+        runs.record_stack(connection, first.id, [1, 2])
+        runs.record_worker(connection, [first.id, second.id], {})
+        found = runs.lineage_of(connection, [first.id, second.id])
+        assert [found[model.id]["worker"] for model in (first, second)] == [{"stacked": [1, 2]}, None]
+        runs.forget_workers(connection, [first.id, second.id])
         assert {own["worker"] for own in runs.lineage_of(connection, [first.id, second.id]).values()} == {None}
 
 

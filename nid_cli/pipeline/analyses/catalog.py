@@ -13,10 +13,12 @@ from typing import Any
 from nid_cli.analysis.parameters import (
     CoherenceParameters,
     CostParameters,
+    KernelParameters,
     LmcParameters,
     MatchParameters,
     NtkParameters,
     Parameters,
+    SimilarityParameters,
 )
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.records.base import LINEAGE, Record
@@ -25,12 +27,11 @@ from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
 from nid_cli.records.ntk import Ntk, NtkPair
+from nid_cli.records.similarity import Similarity
 from nid_cli.records.synthetic import Synthetic
 
 # What one result is about, and how many models that takes.
 SCOPES = {"pair": 2, "model": 1, "none": 0}
-# Of a model's earlier checkpoints, those that results may be measured against: epoch 0, and the one saved before.
-INIT, PREVIOUS = "init", "previous"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +41,10 @@ class Analysis:
     ``name`` is what its results are recorded as, ``command`` the words of its command. ``scope``: one of ``SCOPES``.
     ``compute`` is ``module:function`` of (lab, missing result keys, parameters); it yields (result key, record) in any
     order that does work in common once. ``paths``: of pairs, whether two epochs of one model are one too (the record
-    says ``epoch_a`` then). ``earlier``: which of its models' earlier checkpoints a result reads too, where they are
-    there. ``refuse`` is ``module:function`` of (stock, missing result keys); it raises a
+    says ``epoch_a`` then). ``refuse`` is ``module:function`` of (stock, missing result keys); it raises a
     UsageError where the data do not have what is asked for, before anything is computed or recorded. ``by_pairs``: its
-    command measures models one by one unless ``--pairs`` is given. ``version`` is raised when
-    a definition changes, so that older numbers are not taken for current ones.
+    command measures models one by one unless ``--pairs`` is given. ``version`` is raised when a definition changes, so
+    that older numbers are not taken for current ones.
     """
 
     name: str
@@ -54,7 +54,6 @@ class Analysis:
     scope: str
     compute: str
     paths: bool = False
-    earlier: tuple[str, ...] = ()
     refuse: str | None = None
     by_pairs: bool = False
     version: int = 1
@@ -115,6 +114,14 @@ ANALYSES: dict[str, Analysis] = {
             compute="nid_cli.pipeline.analyses.match:compute",
         ),
         Analysis(
+            name="similarity",
+            command="similarity",
+            parameters=SimilarityParameters,
+            records=(Similarity,),
+            scope="pair",
+            compute="nid_cli.pipeline.analyses.similarity:compute",
+        ),
+        Analysis(
             name="cost",
             command="cost",
             parameters=CostParameters,
@@ -138,12 +145,11 @@ ANALYSES: dict[str, Analysis] = {
             scope="model",
             compute="nid_cli.pipeline.analyses.ntk:compute",
             refuse="nid_cli.pipeline.analyses.ntk:refuse",
-            earlier=(INIT, PREVIOUS),
         ),
         Analysis(
             name="ntk-pairs",
             command="ntk",
-            parameters=NtkParameters,
+            parameters=KernelParameters,
             records=(NtkPair,),
             scope="pair",
             compute="nid_cli.pipeline.analyses.ntk:compute_pairs",

@@ -66,8 +66,8 @@ def _pair(
     graph, (a, b) = group.graph, states
     weights = torch.linspace(0, 1, batch[0].parameters["points"], dtype=torch.float64).tolist()
     inner = sorted({*weights[1:-1], 0.5})
-    applies = [_aligns(key) is None or not graph.gated for key in batch]
-    targets = [_endpoint(key, a, b, data) for key, applicable in zip(batch, applies, strict=True) if applicable]
+    applies = [aligns(key) is None or not graph.gated for key in batch]
+    targets = [endpoint(key, a, b, data) for key, applicable in zip(batch, applies, strict=True) if applicable]
     total = (len(data.train) + len(data.val) + len(data.test)) or 1
     seen = 0.0
 
@@ -116,15 +116,15 @@ def _arrays(permutation: Permutation | None, labels: Mapping[str, str]) -> Mappi
     return None if permutation is None else {labels[n]: index.cpu().numpy() for n, index in permutation.items()}
 
 
-def _aligns(key: ResultKey) -> str | None:
+def aligns(key: ResultKey) -> str | None:
     """The reference to the function that aligns; None where nothing is aligned."""
     return ALIGNMENTS[key.parameters["align"]].function
 
 
-def _endpoint(key: ResultKey, a: State, b: State, data: Data) -> Endpoint:
+def endpoint(key: ResultKey, a: State, b: State, data: Data) -> Endpoint:
     """B as it is, or permuted to match A; the permuted network must compute what B computes."""
     group, _ = key.of_group
-    if (reference := _aligns(key)) is None:
+    if (reference := aligns(key)) is None:
         return Endpoint(b)
     alignment = ALIGNMENTS[key.parameters["align"]]
     permutation: Permutation = resolve(reference)(group.graph, a, b, data, alignment.parameters)

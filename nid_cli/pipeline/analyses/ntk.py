@@ -90,7 +90,7 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
     for key in _telling(lab, missing):
         group, epoch = key.of_group
         [model] = key.models
-        before = model.before(epoch)
+        before = max(key.also, default=None)
         lab.data(group)  # which every result is recorded with
         reason = _not_applicable(group)
         if reason is not None:
@@ -103,7 +103,7 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
             )  # fmt: skip
             continue
         own = kernels.of(key, model, epoch)
-        has_start = 0 in model.checkpoints
+        has_start = 0 in (epoch, *key.also)
         yield (
             key,
             Ntk(
@@ -114,7 +114,7 @@ def compute(lab: Lab, missing: Sequence[ResultKey], parameters: Parameters) -> I
                 previous=None if before is None else compare(own, kernels.of(key, model, before)),
                 linear=_linear(kernels, key) if has_start else None,
                 status="ok",
-                reason=None,
+                reason=parameters.lacking(epoch, key.also),
             ),
         )
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.nets import Graph
 from nid_cli.nets.description import Description
-from nid_cli.pipeline.analyses.catalog import ANALYSES, INIT, PREVIOUS, SCOPES, Analysis
+from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES, Analysis
 from nid_cli.pipeline.context import Context
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_writing
@@ -109,28 +110,33 @@ class Request:
     def _keys(self, selected: Selected) -> Iterator[ResultKey]:
         each = list(self.parameters.of_each(selected.group.graph))
         for subject in self._subjects(selected):
+            also = self._also(subject)
             for own in each:
-                yield self._key(selected.group, own, subject)
+                yield self._key(selected.group, own, subject, also)
 
-    def _key(self, group: Group | None, own: Mapping[str, Any], about: Subject) -> ResultKey:
+    def _key(
+        self, group: Group | None, own: Mapping[str, Any], about: Subject, also: tuple[int, ...] = ()
+    ) -> ResultKey:
         return ResultKey(
-            self.what.name,
-            group,
-            about.epoch,
-            about.models,
-            own,
-            self.what.version,
-            epoch_a=about.epoch_a,
-            earlier=tuple(self._earlier(about)),
+            self.what.name, group, about.epoch, about.models, own, self.what.version, epoch_a=about.epoch_a, also=also
         )
 
-    def _earlier(self, about: Subject) -> Iterator[tuple[Model, int]]:
-        """The earlier checkpoints that the analysis reads of the models, each once."""
-        for model in about.models:
-            assert about.epoch is not None
-            known = {INIT: 0 if 0 in model.checkpoints else None, PREVIOUS: model.before(about.epoch)}
-            epochs = dict.fromkeys(known[name] for name in self.what.earlier)
-            yield from ((model, epoch) for epoch in epochs if epoch is not None and epoch != about.epoch)
+    def _also(self, about: Subject) -> tuple[int, ...]:
+        """The further epochs that a result is made of, of those that all its models have."""
+        if about.epoch is None:
+            return ()
+        return self.parameters.also(about.epoch, set.intersection(*(set(m.checkpoints) for m in about.models)))
+
+    def remarks(self, keys: Sequence[ResultKey]) -> list[str]:
+        """What these results go without, since none of a group has the further epoch to be made of: a sentence each."""
+        said: dict[str, list[str]] = {}
+        for _, grouped in groupby((key for key in keys if key.group), key=lambda key: key.of_group[0].id):
+            own = list(grouped)
+            group, _ = own[-1].of_group
+            sentences = [self.parameters.lacking(key.of_group[1], key.also) for key in own]
+            if all(sentences) and (sentence := sentences[-1]):
+                said.setdefault(sentence, []).append(group.name)
+        return [f"{', '.join(names)}: {sentence}" for sentence, names in said.items()]
 
     def command(self, context: Context) -> str:
         """The command line that makes its results."""

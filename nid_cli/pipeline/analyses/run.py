@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 from nid_cli import files
 from nid_cli.lazy import resolve
-from nid_cli.pipeline import engines
+from nid_cli.pipeline import pool
 from nid_cli.pipeline.analyses import spread
-from nid_cli.pipeline.analyses.catalog import ANALYSES, INIT, Analysis
+from nid_cli.pipeline.analyses.catalog import ANALYSES, Analysis
 from nid_cli.pipeline.analyses.lab import RegistryStock
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.context import Context
@@ -53,34 +54,28 @@ def run(
         IntegrityError: files or data are not what was recorded.
     """
     keys = request.keys(context) if keys is None else keys
-    _say_without_start(context, request.what, keys)
     registry = open_for_writing(context.registry)
     texts = [key.text for key in keys]
     with registry.read() as connection:
         known = set() if force else results.known(connection, texts)
     if missing := [key for key in keys if key.text not in known]:
-        if place is not None and (place.workers or 1) > 1:
-            engines.begin_early(engine, spread.with_modules(request, place))
-        stock = RegistryStock(registry, context)
-        if request.what.refuse is not None:
-            resolve(request.what.refuse)(stock, missing)
-        origin = invocations.describe(request.what.command, context.argv, str(context.torch_device()), context.sweep)
-        with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
-            with registry.write() as connection:
-                invocation = call.begin(connection, origin)
-            spread.compute(context, stock, request, missing, partial(_record, stock, invocation), engine, place)
+        for sentence in request.remarks(missing):
+            context.say(sentence)
+        place = place or Place(device=context.device)
+        workers = spread.workers_for(request, missing, engine, place)
+        with pool.ready(workers) if workers else nullcontext():
+            stock = RegistryStock(registry, context)
+            if request.what.refuse is not None:
+                resolve(request.what.refuse)(stock, missing)
+            origin = invocations.describe(
+                request.what.command, context.argv, str(context.torch_device()), context.sweep
+            )
+            with recording(registry, "the results so far are kept") as call, writing_files(registry, context):
+                with registry.write() as connection:
+                    invocation = call.begin(connection, origin)
+                keep = partial(_record, stock, invocation)
+                spread.compute(context, stock, request, missing, keep, workers, place)
     return _found(registry, request.what, texts, matrices, columns)
-
-
-def _say_without_start(context: Context, what: Analysis, keys: Sequence[ResultKey]) -> None:
-    """Says of which models nothing can be measured against their initialization."""
-    models = {(key.group.name, model.number): model for key in keys if key.group for model in key.models}
-    without = dict.fromkeys(name for (name, _), model in models.items() if 0 not in model.checkpoints)
-    if INIT in what.earlier and without:
-        context.say(
-            f"{', '.join(without)} {'has' if len(without) == 1 else 'have'} no epoch 0, so that nothing is measured "
-            "against the initialization: nid train keeps it, nid register FILE... --init FILE... adds it"
-        )
 
 
 def known(context: Context, request: Request) -> tuple[int, int]:

@@ -32,37 +32,50 @@ WORTH_S = 15.0
 Keep = Callable[[ResultKey, Record], None]
 
 
+def workers_for(request: Request, missing: Sequence[ResultKey], engine: str, place: Place) -> Engine | None:
+    """The engine whose workers compute the missing results from the first on, where they are asked for; not ready yet.
+
+    Raises:
+        UsageError: no such engine or device.
+    """
+    if missing[0].group is None or (engine == "local" and (place.workers or 1) == 1):
+        return None
+    chosen = engines.choose(engine, _with_modules(request, place))
+    return None if engine == "local" and chosen.has_gpus() else chosen
+
+
+def _with_modules(request: Request, place: Place) -> Place:
+    """The place of an analysis's jobs, with the modules that these import."""
+    modules = tuple(reference.partition(":")[0] for reference in (WORK, request.what.compute))
+    return replace(place, modules=modules)
+
+
 def compute(
     context: Context,
     stock: RegistryStock,
     request: Request,
     missing: Sequence[ResultKey],
     keep: Keep,
-    engine: str = "local",
-    place: Place | None = None,
+    workers: Engine | None,
+    place: Place,
 ) -> None:
     """Gives the missing results to ``keep`` as they come.
+
+    Args:
+        workers: those of :func:`workers_for`, ready. None: computed here, until workers are worth their start.
 
     Raises:
         NidError: one cannot be computed; those that came before are kept.
     """
-    place = with_modules(request, place or Place(device=context.device))
-    device = context.torch_device()
-    asked = engine != "local" or (place.workers or 1) > 1
-    alone = missing[0].group is None or (engine == "local" and device.type != "cpu") or place.workers == 1
-    if alone or not asked:
-        chosen = None if alone else engines.choose(engine, place)
-        missing = _here(context, stock, request, missing, keep, chosen)
-    if missing:
-        chosen = engines.choose(engine, place, device.type)
-        with pool.ready(chosen):
-            pool.work_off(chosen, Parts(context, stock, request, missing, chosen, keep))
-
-
-def with_modules(request: Request, place: Place) -> Place:
-    """The place of an analysis's jobs, with the modules that these import."""
-    modules = tuple(reference.partition(":")[0] for reference in (WORK, request.what.compute))
-    return replace(place, modules=modules)
+    if workers is not None:
+        pool.work_off(workers, Parts(context, stock, request, missing, workers, keep))
+        return
+    may_spread = missing[0].group is not None and place.workers is None and context.torch_device().type == "cpu"
+    other = engines.choose("local", _with_modules(request, place)) if may_spread else None
+    left = _here(context, stock, request, missing, keep, other)
+    if other is not None and left:
+        with pool.ready(other):
+            pool.work_off(other, Parts(context, stock, request, left, other, keep))
 
 
 def _here(

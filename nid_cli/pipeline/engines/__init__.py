@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from nid_cli.errors import unknown
 from nid_cli.lazy import resolve
-from nid_cli.pipeline.devices import is_surely_cpu
+from nid_cli.pipeline.devices import is_surely_cpu, torch_device
 from nid_cli.pipeline.engines.jobs import Event, Job, Place
 
 
@@ -67,22 +67,14 @@ ENGINES: dict[str, str] = {
 CHOICES = ("local", "ray")
 
 
-def begin_early(name: str, place: Place) -> None:
-    """Lets worker processes begin to import, before this process does, where it is clear that they will be needed."""
-    if name == "local" and is_surely_cpu(place.device):
-        choose(name, place).prepare()
-
-
-def choose(name: str, place: Place, on: str = "cpu") -> Engine:
-    """The engine ``name``.
-
-    Args:
-        on: the type of this machine's device (``cpu``, ``cuda``).
+def choose(name: str, place: Place) -> Engine:
+    """The engine ``name``. Torch is asked for the device only where nothing else can tell.
 
     Raises:
-        UsageError: no such engine.
+        UsageError: no such engine, or no such device on this machine.
     """
     if name not in CHOICES:
         raise unknown("engine", name, CHOICES)
-    engine: Engine = resolve(ENGINES["here" if name == "local" and on != "cpu" else name])(place)
+    alone = name == "local" and not is_surely_cpu(place.device) and torch_device(place.device).type != "cpu"
+    engine: Engine = resolve(ENGINES["here" if alone else name])(place)
     return engine

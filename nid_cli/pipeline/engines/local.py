@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -19,6 +20,8 @@ from nid_cli.pipeline.engines.jobs import Event, Job, Lost, Over, Place, Said
 
 # A job that took less is followed by one that lies ready.
 QUICK_S = 2.0
+# What a pipe takes without a reader, on any system, with room to spare.
+SMALL_BYTES = 2**14
 
 
 def _method() -> str:
@@ -87,7 +90,7 @@ class _Worker:
     connection: Connection
     alive: Connection
     held: set[str] = field(default_factory=set)
-    jobs: deque[int] = field(default_factory=deque)
+    jobs: deque[tuple[int, Job]] = field(default_factory=deque)
     since: float = 0.0
     quick: bool = False
 
@@ -177,14 +180,16 @@ class Local:
                     continue
                 now = time.monotonic()
                 own.quick, own.since = now - own.since < QUICK_S, now
-                own.jobs.remove(number)
+                own.jobs.popleft()
                 return [*events, Over(number, message)]
         except (EOFError, OSError):
             self._workers.remove(own)
             own.connection.close()
             own.alive.close()
             own.process.join()
-            return [*events, *(Lost(number, "its worker process was killed") for number in own.jobs)]
+            (number, _), *lay_ready = own.jobs
+            self._waiting.extendleft(reversed(lay_ready))  # nothing of them was lost
+            return [*events, Lost(number, "its worker process was killed")]
         return events
 
     def _give_out(self) -> None:
@@ -195,11 +200,18 @@ class Local:
                 own = self._start()
             if own is None or own.room <= 0:
                 return
-            number, job = self._waiting.popleft()
+            number, job = self._waiting[0]
+            if own.jobs and not self._is_small(own, job):
+                return
+            self._waiting.popleft()
             if not own.jobs:
                 own.since = time.monotonic()
-            own.jobs.append(number)
+            own.jobs.append((number, job))
             self._send(own, number, job)
+
+    def _is_small(self, own: _Worker, job: Job) -> bool:
+        """Whether it fits into the pipe to a worker that does not read, because it works: else both would wait."""
+        return own.held.issuperset(job.shared) and len(pickle.dumps(job)) <= SMALL_BYTES
 
     def _send(self, own: _Worker, number: int, job: Job) -> None:
         new = {key: self._shared[key] for key in job.shared if key not in own.held}

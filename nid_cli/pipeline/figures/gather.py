@@ -14,6 +14,7 @@ from nid_cli.analysis.parameters import (
     MatchParameters,
     NtkParameters,
     Parameters,
+    SimilarityParameters,
     usual_alignments,
 )
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
@@ -72,6 +73,17 @@ def match(context: Context, selection: Selection, options: Options, compute: boo
     own = {"against": options["against"]} | _overlay("match", options)
     [records] = recorded(context, [_request("match", selection, parameters, options["pairs"])], compute=compute)
     _need_places(records, options["against"])
+    return records, own
+
+
+def similarity(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
+    """Predictions, layers and updates of pairs."""
+    own = {"split": one_of("split", options["split"], SPLITS)}
+    given = options["align"]
+    align = SimilarityParameters().align if given is None else some_of("alignment", given, ALIGNMENTS)
+    parameters = SimilarityParameters(align=tuple(align), at=(options["at"],), since=options["since"])
+    [records] = recorded(context, [_request("similarity", selection, parameters, options["pairs"])], compute=compute)
+    _need_applicable(records)
     return records, own
 
 

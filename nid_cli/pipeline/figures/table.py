@@ -15,6 +15,7 @@ from nid_cli.analysis.parameters import (
     LmcParameters,
     MatchParameters,
     NtkParameters,
+    SimilarityParameters,
 )
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.specs import Selection
@@ -40,6 +41,7 @@ class FigureEntry:
 
 
 _LMC, _MATCH, _COST, _NTK = LmcParameters(), MatchParameters(), CostParameters(), NtkParameters()
+_SIMILARITY = SimilarityParameters()
 # ``align`` None: what the pairs usually take.
 _PAIRS = {"pairs": "all", "align": None, "points": _LMC.points, "bn_reset": _LMC.bn_reset}
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
@@ -65,6 +67,14 @@ FIGURES: dict[str, FigureEntry] = {
         gather="nid_cli.pipeline.figures.gather:match",
         options={
             "pairs": "all", "at": _MATCH.at[0], "similarity": _MATCH.similarity[0], "against": "kappa", "overlay": None,
+        },
+    ),
+    "similarity": FigureEntry(
+        description="CKA by layer, agreement of predictions, and cosine of updates, unaligned and aligned",
+        needs=("nid similarity",),
+        gather="nid_cli.pipeline.figures.gather:similarity",
+        options={
+            "pairs": "all", "align": None, "at": _SIMILARITY.at[0], "since": _SIMILARITY.since, "split": "test",
         },
     ),
     "cost": FigureEntry(

@@ -78,7 +78,7 @@ def read(given: str) -> Sweep:
     if not path.name.isprintable():
         raise UsageError(f"{given!r} cannot be the name of a sweep's file")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise NotFoundError(f"cannot read {given}: {error.strerror}") from None
     except UnicodeDecodeError:

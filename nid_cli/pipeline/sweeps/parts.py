@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nid_cli.pipeline.context import Context
@@ -31,6 +32,7 @@ class Part:
         selection: None where it is about no groups.
         run: does it, in given surroundings, on the groups of a selection.
         request: what it asks of an analysis, on a selection; None for figures.
+        target: the file that it writes: a figure, or an export.
         is_there: whether all of it was done already, where that can be told without doing it.
         leaves_file: whether it writes an export, which the registry does not know of.
     """
@@ -40,5 +42,6 @@ class Part:
     selection: Selection | None
     run: Callable[[Context, Selection | None, Engines], None]
     request: Callable[[Selection | None], Request] | None = None
+    target: Path | None = None
     is_there: Callable[[Context], bool] = lambda context: False
     leaves_file: bool = False

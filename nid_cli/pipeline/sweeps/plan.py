@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nid_cli.errors import NidError
 from nid_cli.pipeline import engines
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.engines.jobs import Place
@@ -18,12 +19,16 @@ from nid_cli.registry.opening import open_for_reading
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: models asked for, those that have ended, and the seconds that one worker takes for one model."""
+    """One run: models asked for, those that have ended, and the seconds that one worker takes for one model.
+
+    ``problem``: why it cannot be trained, as far as was found.
+    """
 
     name: str
     asked: int
     ended: int
     seconds: float
+    problem: str | None = None
 
     @property
     def missing(self) -> int:
@@ -60,24 +65,26 @@ def _duration(seconds: float) -> str:
 
 
 def plan(context: Context, wanted: Sequence[Wanted], engine: str, place: Place) -> Plan:
-    """What there is and what is missing. Nothing is written; where the registry has trained nothing, an epoch is timed.
-
-    Raises:
-        NidError: that epoch cannot be trained.
-    """
+    """What there is and what is missing, without writing; where the registry has trained nothing, an epoch is timed."""
     there = standing(context, wanted)
     left = [own for own, found in zip(wanted, there, strict=True) if found.ended < own.request.seeds]
     known = _measured(context, left)
-    if left and not known:
-        timed = max(left, key=lambda own: own.cost)
-        rate = seconds_of_an_epoch(context, timed.request) / timed.cost_an_epoch
+    problems: dict[str, str] = {}
+    for timed in sorted(left, key=lambda own: own.cost, reverse=True) if not known else []:
+        try:
+            rate = seconds_of_an_epoch(context, timed.request) / timed.cost_an_epoch
+        except NidError as error:
+            problems[timed.request.spec.hash] = error.message
+            continue
         known = {own.request.spec.hash: rate * own.cost_an_epoch for own in left}
+        break
     runs = [
         PlannedRun(
             name=found.group or own.shown,
             asked=own.request.seeds,
             ended=found.ended,
             seconds=known.get(own.request.spec.hash, 0.0) * own.request.spec.length,
+            problem=problems.get(own.request.spec.hash),
         )
         for own, found in zip(wanted, there, strict=True)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -74,13 +75,15 @@ def wanted(context: Context, trainings: Iterable[Mapping[str, Any]]) -> list[Wan
     for number, settings in enumerate(trainings, 1):
         own = {name: value for name, value in settings.items() if name != "name"}
         try:
+            if "name" in settings:
+                groups.check_name(str(settings["name"]))
             request = requested(context, own, seen)
         except NidError as error:
             raise type(error)(f"training {number} ({_words(own)}): {error.message}", error.hint) from None
         before = found.get(request.spec.hash)
         if before is not None:
             seeds = max(before.request.seeds, request.seeds)
-            save_every = min(before.request.save_every, request.save_every)
+            save_every = math.gcd(before.request.save_every, request.save_every)
             request = replace(request, seeds=seeds, save_every=save_every)
         found[request.spec.hash] = Wanted(request, settings.get("name") or (before.name if before else None))
     names = [own.name for own in found.values() if own.name is not None]
@@ -118,6 +121,15 @@ def standing(context: Context, asked: Sequence[Wanted]) -> list[Standing]:
     ]
 
 
+def recorded(context: Context, name: str, text: str) -> Context:
+    """The context of a sweep's parts, where it was run before; nothing is written."""
+    path = locate(context.registry)
+    if path is None or not path.exists():
+        return context
+    with open_for_reading(context.registry).read() as connection:
+        return replace(context, sweep=sweeps.find(connection, name, text))
+
+
 def begin(context: Context, name: str, text: str) -> tuple[Context, Sweep]:
     """Records that a sweep is run, in the registry, which is made where there is none; the context of its parts."""
     registry: Registry = open_for_writing(context.registry, create=True)
@@ -144,13 +156,15 @@ def train(context: Context, asked: Sequence[Wanted], engine: str, place: Place, 
                     missing.append(run)
             except NidError as error:
                 run.error = error
-        _link(context, [run.outcome.group.id for run in all_runs if run.outcome is not None])
+        _link(context, all_runs)
         work_off(session, missing, engine, place, strict=False)
+        _link(context, missing)  # another command may have trained some meanwhile
     return [Done(own, run.outcome, run.error) for own, run in zip(asked, all_runs, strict=True)]
 
 
-def _link(context: Context, group_ids: Sequence[int]) -> None:
-    """Groups that were there before are the sweep's as well."""
+def _link(context: Context, all_runs: Sequence[RunInTraining]) -> None:
+    """Groups that this command did not train are the sweep's as well."""
+    group_ids = [run.outcome.group.id for run in all_runs if run.outcome is not None]
     registry = open_for_writing(context.registry)
     with registry.write() as connection:
         for group_id in group_ids:

@@ -13,7 +13,7 @@ from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.storage import from_bytes, to_bytes
 from nid_cli.nets.symmetry import constants_of, constraint, initial_state, lay_over, rule_of
-from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Members, Message, Saved, Start, Task
+from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Members, Message, Saved, Stacked, Start, Task
 from nid_cli.training.loop import Diverged, Epoch, Snapshot, train_model
 
 
@@ -28,6 +28,8 @@ def train(members: Members, held: Mapping[str, Any], device: torch.device) -> It
         if len(part) == 1:
             yield from train_member(*part[0], fixed, data, device)
         else:
+            numbers = tuple(task.number for task, _ in part)
+            yield from (Stacked(task.model_id, numbers) for task, _ in part)
             yield from train_together(part, fixed, data, device)
 
 

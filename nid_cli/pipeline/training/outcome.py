@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.removal import bring_back
@@ -13,16 +14,27 @@ from nid_cli.registry.database import Registry
 from nid_cli.registry.groups import Group
 from nid_cli.registry.runs import Model
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: the group, the run's models asked for, which of them this call trained, and what went wrong."""
+    """The outcome: the group, the run's models asked for, which of them this call trained, and what went wrong.
+
+    ``metrics``: of each model's last epoch, by its id; empty where it has none.
+    """
 
     group: Group
     models: list[Model]
-    metrics: dict[int, list[dict[str, Any]]]
+    metrics: dict[int, dict[str, Any]]
     trained: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a model to measure."""
+        return any(model.status == "complete" for model in self.models)
 
 
 def already(registry: Registry, request: Request, name: str | None, context: Context) -> Trained | None:
@@ -39,7 +51,7 @@ def already(registry: Registry, request: Request, name: str | None, context: Con
         bring_back(registry, context, group.key, name)
     with registry.read() as connection:
         group = groups.by_id(connection, group.id)
-        metrics = runs.metrics_of(connection, [m.id for m in members])
+        metrics = _last_metrics(connection, members)
     if name is not None and name != group.name:
         context.say(f"the group is already called {group.name}; nid group rename {group.name} {name} renames it")
     wanted = {e for e in range(spec.length + 1) if e % request.save_every == 0}
@@ -63,5 +75,10 @@ def outcome_of(registry: Registry, request: Request, group: Group, trained: list
         run = runs.find_run(connection, request.spec)
         assert run is not None
         members = [m for m in runs.models_of(connection, run_id=run[0]) if m.member <= request.seeds]
-        metrics = runs.metrics_of(connection, [m.id for m in members])
+        metrics = _last_metrics(connection, members)
     return Trained(group, members, metrics, trained, problems)
+
+
+def _last_metrics(connection: Connection, members: Sequence[Model]) -> dict[int, dict[str, Any]]:
+    found = runs.metrics_of(connection, [model.id for model in members])
+    return {model_id: rows[-1] if rows else {} for model_id, rows in found.items()}

@@ -46,8 +46,8 @@ class Progress:
         self.ended += seeds - len(run.tasks)
         self._whole()
 
-    def gave_up(self, run: RunInTraining) -> None:
-        """A run that cannot be trained is over."""
+    def passed_over(self, run: RunInTraining) -> None:
+        """A run that is not trained here, or cannot be, is over."""
         self.ended += run.request.seeds
         self._whole()
 

@@ -53,11 +53,12 @@ class Queue:
             if self.strict:
                 raise
             run.error = error
-            self.progress.gave_up(run)
+        if run.error is not None or run.outcome is not None:  # it cannot be trained, or another command has done it
+            self.progress.passed_over(run)
+            self._let_go()
             return
-        if run.outcome is None:
-            self.open.append(run)
-            self.progress.opened(run, self.engine.describe(len(run.tasks)))
+        self.open.append(run)
+        self.progress.opened(run, self.engine.describe(len(run.tasks)))
 
     def take(self, token: Sent, message: Any) -> None:
         """Passes a message to its run, and to the user."""
@@ -98,6 +99,8 @@ class Queue:
             self.open.remove(run)
             self.flush()
             run.close()
-            needed = {data_key(other.request.spec.data) for other in (*self.waiting, *self.busy)}
-            needed |= {key for other in self.open for key in other.keys if key is not None}
-            self.session.forget(self.engine, {key for key in run.keys if key is not None} - needed)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        needed = {data_key(run.request.spec.data) for run in (*self.waiting, *self.busy, *self.open)}
+        self.session.keep_only(self.engine, needed | {key for run in self.open for key in run.keys if key is not None})

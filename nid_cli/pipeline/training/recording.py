@@ -81,7 +81,8 @@ def prepare(
     # We hold the run's lock: whoever trained these models before is gone.
     invocations.abandon(connection, runs.invocations_of(connection, [m.id for m in left]) - {invocation})
     runs.set_status(connection, [m.id for m in left], "training", invocation_id=invocation)
-    runs.record_worker(connection, [m.id for m in left if not m.checkpoints], None)
+    runs.forget_workers(connection, [m.id for m in left if not m.checkpoints])
+    runs.record_worker(connection, [m.id for m in left if m.checkpoints], {})
     return group, left
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nid_cli.errors import NidError
@@ -21,7 +22,7 @@ from nid_cli.pipeline.training.outcome import Trained, already, outcome_of
 from nid_cli.pipeline.training.recording import prepare, record, record_end, refuse_training_elsewhere
 from nid_cli.pipeline.training.requests import Request
 from nid_cli.pipeline.training.session import Session
-from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Members, Message, Saved, Start, Task
+from nid_cli.pipeline.training.tasks import EpochDone, Failed, Finished, Members, Message, Saved, Stacked, Start, Task
 from nid_cli.pipeline.training.trunk import TRUNK_ID
 from nid_cli.registry import artifacts, groups, locks, runs, sweeps
 from nid_cli.registry.database import Registry
@@ -40,14 +41,10 @@ WORK = "nid_cli.pipeline.training.member:train"
 
 @dataclass(eq=False)
 class Sent:
-    """What is at work in one job: the run's tasks that have not ended, by model id.
-
-    ``stacked``: the numbers of the models that are trained side by side, where there are several.
-    """
+    """What is at work in one job: the run's tasks that have not ended, by model id."""
 
     run: RunInTraining
     tasks: dict[int, Task]
-    stacked: list[int] = field(default_factory=list)
 
 
 class RunInTraining:
@@ -142,7 +139,8 @@ class RunInTraining:
     def _size(self, engine: Engine, data: Data) -> None:
         """How many members go into a job, and how much memory each takes."""
         graph = graph_of(self.request.spec, self.request.description)
-        self._together = self.stack or (max(1, self.request.seeds) if engine.has_gpus() else 1)
+        shares = engine.slots() if engine.has_gpus() else self.request.seeds  # no GPU waits while another has them all
+        self._together = self.stack or max(1, math.ceil(self.request.seeds / shares))
         if self._together > 1:
             from nid_cli.nets.stackable import stackable
 
@@ -153,7 +151,8 @@ class RunInTraining:
         if engine.weighs():
             from nid_cli.training.memory import bytes_of
 
-            self._bytes = bytes_of(graph, data, self.request.spec)
+            # On a GPU the worker sees itself how many have room there.
+            self._bytes = 0 if engine.has_gpus() else bytes_of(graph, data, self.request.spec)
 
     def _task(self, model: Model) -> Task:
         assert model.init_seed is not None and model.order_seed is not None and self._registry is not None
@@ -210,10 +209,7 @@ class RunInTraining:
         members = Members(tasks=tuple(tasks), starts=tuple(begin), data=data, fixed=fixed)
         shared = (data,) if fixed is None else (data, fixed)
         sent = Sent(self, {task.model_id: task for task in tasks})
-        if len(tasks) > 1:
-            sent.stacked = [task.number for task in tasks]
-            self.begun(sent, {})
-        memory = WORKER_BYTES + len(tasks) * self._bytes if self._bytes else 0
+        memory = WORKER_BYTES + len(tasks) * self._bytes
         return sent, Job(work=WORK, payload=members, shared=shared, memory=memory)
 
     def _begin(self, task: Task) -> Start:
@@ -233,6 +229,8 @@ class RunInTraining:
         kept = self._kept[message.model_id]
         is_model = message.model_id != TRUNK_ID
         match message:
+            case Stacked(model_id, numbers):
+                self.session.write(lambda connection: runs.record_stack(connection, model_id, numbers))
             case EpochDone():
                 kept.hear(message)
                 if is_model:
@@ -296,8 +294,7 @@ class RunInTraining:
         return list(sent.tasks.values())
 
     def begun(self, sent: Sent, worker: Mapping[str, Any]) -> None:
-        """Records who trains the models, and which of them side by side: that changes what rounding makes of them."""
-        worker = {**worker, **({"stacked": sent.stacked} if sent.stacked else {})}
+        """Records who trains the models."""
         model_ids = [model_id for model_id in sent.tasks if model_id != TRUNK_ID]
         self.session.write(lambda connection: runs.record_worker(connection, model_ids, worker))
 
@@ -308,6 +305,7 @@ class RunInTraining:
     def close(self) -> None:
         """Lets the run go, and reads what it has."""
         self.release()
+        self._kept.clear()
         if self.outcome is None and self.group is not None:
             assert self._registry is not None
             now = [task.number for task in self.tasks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nid_cli import files
@@ -48,8 +49,10 @@ class Session:
     @property
     def existing(self) -> Registry | None:
         """The registry, where there is one."""
-        if self._begun is not None:
-            return self._begun[0]
+        return self._begun[0] if self._begun is not None else self._found
+
+    @cached_property
+    def _found(self) -> Registry | None:
         path = locate(self.context.registry)
         return open_for_writing(self.context.registry) if path is not None and path.exists() else None
 
@@ -120,12 +123,16 @@ class Session:
             self._shared.add(own)
         return key, own
 
-    def forget(self, engine: Engine, keys: set[str]) -> None:
-        """Lets go of what the engine holds that no training to come needs."""
-        for key in keys & self._shared:
+    def keep_only(self, engine: Engine, keys: set[str]) -> None:
+        """Lets go of data and fixed tensors that nobody needs any more.
+
+        Args:
+            keys: of those that trainings at work, or to come, need.
+        """
+        for key in self._shared - keys:
             engine.forget(key)
-            self._shared.discard(key)
-            self._data.pop(key, None)
+        self._shared &= keys
+        self._data = {key: data for key, data in self._data.items() if key in keys}
 
 
 def data_key(spec: DataSpec) -> str:

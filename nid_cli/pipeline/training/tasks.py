@@ -65,6 +65,14 @@ class Members:
 
 
 @dataclass(frozen=True)
+class Stacked:
+    """A model is trained side by side with others from here on: ``numbers`` of all, its own among them."""
+
+    model_id: int
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class EpochDone:
     """Metrics of one epoch, flat: ``train_loss`` ... ``test_accuracy``, ``seconds``."""
 
@@ -99,4 +107,4 @@ class Failed:
     reason: str
 
 
-Message = EpochDone | Saved | Finished | Failed
+Message = Stacked | EpochDone | Saved | Finished | Failed

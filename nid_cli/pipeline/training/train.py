@@ -52,9 +52,7 @@ def work_off(session: Session, runs: Sequence[RunInTraining], engine: str, place
     """
     if not runs:
         return
-    place = replace(place, modules=(WORK.partition(":")[0],))
-    engines.begin_early(engine, place)
-    chosen = engines.choose(engine, place, session.context.torch_device().type)
+    chosen = engines.choose(engine, replace(place, modules=(WORK.partition(":")[0],)))
     with pool.ready(chosen):
         queue = Queue(session, chosen, runs, strict)
         try:
