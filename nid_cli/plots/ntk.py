@@ -52,10 +52,11 @@ def draw(records: Sequence[Row], columns: int | None = None) -> Figure:
             for (group,), own in cells(rows, "group").items():
                 _line(axis, [row for row in own if f"{name}_mean" in row], name, labels[group], markers[group])
             axis.set_ylabel(title)
-            _finish(axis, name)
+            _finish(axis, name, sorted({int(row["epoch"]) for row in rows}))
         for axis in axes[-1]:
             axis.set_xlabel("epoch")
-        style.legend(figure, style.handles_of(panels) | style.spread_key(rows, "models", band=True))
+        band = any(len(own) > 1 for own in cells(rows, "group").values())
+        style.legend(figure, style.handles_of(panels) | style.spread_key(rows, "models", band=band))
     return figure
 
 
@@ -72,21 +73,28 @@ def _line(axis: Any, rows: Sequence[Drawn], name: str, text: str, marker: str) -
     look = style.look(placed[0])
     x, mean = (np.array([row[key] for row in placed], float) for key in ("epoch", f"{name}_mean"))
     sd = np.array([row[f"{name}_sd"] or 0 for row in placed], float)
-    # A group of one epoch is a point.
-    axis.plot(x, mean, label=text, marker=marker or ("o" if len(x) == 1 else ""), clip_on=False, zorder=3, **look)
-    if sd.any():
+    # A group of one epoch is a point, with a bar.
+    point = len(x) == 1
+    axis.plot(x, mean, label=text, marker=marker or ("o" if point else ""), clip_on=False, zorder=3, **look)
+    if point and sd.any():
+        axis.vlines(x, mean - sd, mean + sd, color=look["color"], linewidth=1)
+    elif sd.any():
         axis.fill_between(x, mean - sd, mean + sd, color=look["color"], alpha=0.15, linewidth=0)
 
 
-def _finish(axis: Any, name: str) -> None:
+def _finish(axis: Any, name: str, epochs: Sequence[int]) -> None:
     axis.grid(color="0.92", linewidth=0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if len(epochs) == 1:
+        axis.set_xticks(epochs)
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if not axis.get_lines():
         axis.text(0.5, 0.5, "no epoch 0", transform=axis.transAxes, ha="center", va="center", color=style.GREY)
         axis.set_yticks([])
         return
     if name in FROM_ZERO:
-        axis.set_ylim(bottom=0)
+        greatest = max(max(line.get_ydata()) for line in axis.get_lines())
+        axis.set_ylim(bottom=0, top=max(axis.get_ylim()[1], 1.05 * greatest))
     if name in AT_MOST_ONE:
         axis.set_ylim(top=1.04)
     if name == "trace":

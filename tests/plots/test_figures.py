@@ -317,6 +317,10 @@ def test_kernels_are_drawn_over_epochs_and_what_a_group_lacks_is_not() -> None:
     rows = ntk.table(of_kernels())
     assert [row["count"] for row in rows] == [2, 2, 2, 1, 1] and rows[0]["trace_sd"] == pytest.approx(1e5 * 2**0.5)
     assert "init_cka_mean" in rows[0] and "init_cka_mean" not in rows[-1]
+    # One epoch has one tick, and no band that its legend could tell of.
+    once = ntk.draw([r for r in of_kernels() if r["epoch"] == 5])
+    assert all(list(axis.get_xticks()) == [5] and axis.get_ylim()[1] > axis.dataLim.y1 for axis in once.axes)
+    assert len(once.axes[0].collections) == 1 and not once.legends[0].get_patches()
     # Where no group has an epoch 0, the panels say so.
     without = ntk.draw([r for r in of_kernels() if r["init_cka"] is None])
     assert sum(t.get_text() == "no epoch 0" for t in without.findobj(Text)) == 4
