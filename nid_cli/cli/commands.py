@@ -85,6 +85,11 @@ COMMANDS: dict[str, Entry] = {
         summary="Measure the coherence and anisotropy of a model's layers; or run the synthetic experiment.",
         group=True,
     ),
+    "table": Entry(
+        module="nid_cli.cli.table",
+        panel=MEASURE,
+        summary="Join what was measured: one row a group and epoch; and ask which column goes with which.",
+    ),
     "align": Entry(
         module="nid_cli.cli.align",
         panel=MEASURE,
