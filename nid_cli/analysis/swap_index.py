@@ -18,9 +18,9 @@ def swap_index(cost_squared: np.ndarray, residual: np.ndarray, variance: float) 
     """The mean diagonal of the doubly stochastic matrix of exp(-c2 / 2 variance), between 1/n and 1.
 
     c2[i, j] is the least squared norm at which neuron i realizes function j, so under a Gaussian prior of this variance
-    the arrangement pi of the functions has probability proportional to exp(-sum_i c2[i, pi(i)] / 2 variance). Sinkhorn's
-    matrix is the mean-field estimate of how probable each place is; standard layers, whose costs are all alike, give
-    1/n.
+    the arrangement pi of the functions has probability proportional to exp(-sum_i c2[i, pi(i)] / 2 variance).
+    Sinkhorn's matrix is the mean-field estimate of how probable each place is; standard layers, whose costs differ by
+    row and column alone, give 1/n.
 
     Args:
         cost_squared: c2 (n x n). residual: what cannot be realized (n x n); such pairs are left out.

@@ -16,7 +16,7 @@ from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.choices import one_of
 from nid_cli.pipeline.context import Context
 from nid_cli.records import Row
-from nid_cli.records.table import PLACES, USUAL, Correlated, Joined
+from nid_cli.records.table import PLACES, USUAL, Joined
 from nid_cli.specs import Selection
 
 EXAMPLES = options.examples(
@@ -25,6 +25,7 @@ EXAMPLES = options.examples(
     "nid table --epochs all --columns test_error_barrier,swap_index --json",
     "nid table --correlate swap_index,share_identity --given kappa --by symmetry",
 )
+LMC, MATCH, COHERENCE = LmcParameters(), MatchParameters(), CoherenceParameters()
 NAMES = [column.name for column in Joined.columns()]
 # What stands at the beginning of a line for people.
 HEAD = ("group", "epoch", "models")
@@ -66,14 +67,14 @@ def table(
     ] = None,
     points: Annotated[
         int, typer.Option(metavar="N", help="Of lmc: points on each segment, as they were measured.")
-    ] = LmcParameters().points,
+    ] = LMC.points,
     bn_reset: options.BnReset = False,
     at: Annotated[
         str,
         typer.Option(
             metavar="|".join(SITES), help="Of match: where neurons are recorded.", autocompletion=options.among(SITES)
         ),
-    ] = MatchParameters().at[0],
+    ] = MATCH.at[0],
     similarity: Annotated[
         str,
         typer.Option(
@@ -81,8 +82,8 @@ def table(
             help="Of match: how neurons are compared.",
             autocompletion=options.among(SIMILARITIES),
         ),
-    ] = MatchParameters().similarity[0],
-    explained_variance: options.ExplainedVariance = CoherenceParameters().explained_variance,
+    ] = MATCH.similarity[0],
+    explained_variance: options.ExplainedVariance = COHERENCE.explained_variance,
     registry: options.RegistryOption = None,
     as_json: options.Json = False,
     export: options.Export = None,
@@ -110,7 +111,9 @@ def table(
     }
     joined = list(dict.fromkeys(name for pair in pairs for name in pair)) if pairs and names is None else names
     joined = [*(joined or (PLACES if as_json or export else USUAL)), *([given] if given else ())]
-    found = pipeline.join(Context(registry=registry), chosen, joined, variant)
+    context = Context(registry=registry)
+    found = pipeline.join(context, chosen, joined, variant)
+    missing = {analysis: request.command(context) for analysis, request in found.lacking.items()}
     correlations = [c.values() for x, y in pairs for c in pipeline.correlate(found.rows, x, y, given, by)]
     rows = found.rows if names is None else [{name: row[name] for name in names} for row in found.rows]
 
@@ -121,10 +124,10 @@ def table(
             shown = names or [*HEAD, *USUAL]
             render.table(summary.headings(Joined, *shown), [[row[name] for name in shown] for row in rows])
 
-    beside: dict[str, Any] = {"missing": found.lacking} | ({"correlations": correlations} if pairs else {})
+    beside: dict[str, Any] = {"missing": missing} | ({"correlations": correlations} if pairs else {})
     output.show(Joined, rows, as_json=as_json, export=export, human=human, columns=names, summary=beside)
     if names or pairs or not (as_json or export):
-        for analysis, command in found.lacking.items():
+        for analysis, command in missing.items():
             render.say(f"not all of {analysis} is recorded: {command}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from nid_cli.analysis.parameters import Parameters
 from nid_cli.errors import NotFoundError, UsageError, unknown
 from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
 from nid_cli.pipeline.analyses.requests import Request
@@ -30,10 +31,10 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True)
 class Table:
-    """The rows, and for each analysis that some of them lack the command that makes it."""
+    """The rows, and for each analysis of which not all results are recorded the request for them."""
 
     rows: list[dict[str, Any]]
-    lacking: dict[str, str]
+    lacking: dict[str, Request]
 
 
 def check_columns(names: Collection[str]) -> None:
@@ -68,14 +69,17 @@ def join(context: Context, selection: Selection, columns: Sequence[str], variant
             raise NotFoundError("no selected group has a complete model", "nid train makes one")
         rows = {(s.group.name, epoch): _about(s, epoch) for s in chosen for epoch in s.epochs}
         lacking = {}
+        ids: dict[Cell, list[str]] = defaultdict(list)
         for analysis in analyses:
             names = [name for name in wanted if PLACES[name].analysis == analysis]
             request = Request(analysis=analysis, parameters=_parameters(analysis, names, variant), selection=selection)
-            pooled, complete = _pooled(connection, request, chosen, names)
+            pooled, complete = _pooled(connection, request, chosen, names, ids)
             for cell, row in rows.items():
                 row |= {name: pooled[name].get(cell) for name in names}
             if not complete:
-                lacking[analysis] = request.command(context)
+                lacking[analysis] = request
+    for cell, row in rows.items():
+        row["result_ids"] = ids[cell]
     return Table(list(rows.values()), lacking)
 
 
@@ -87,33 +91,48 @@ def _about(selected: Selected, epoch: int) -> dict[str, Any]:
     return group.identity | about | {"spawn_epoch": settings.get("spawn_epoch")}
 
 
-def _parameters(analysis: str, names: Sequence[str], variant: Variant | None) -> Any:
+def _parameters(analysis: str, names: Sequence[str], variant: Variant | None) -> Parameters:
     """The usual ones of an analysis, but for the variant and for the alignments that the columns ask for."""
-    usual = ANALYSES[analysis].parameters()
+    usual: Any = ANALYSES[analysis].parameters()
     own = {name: value for name, value in (variant or {}).items() if hasattr(usual, name) and value is not None}
     if SOURCES[analysis].aligned:
         wanted = {PLACES[name].align for name in names}
         own["align"] = tuple(name for name in ALIGNMENTS if name in wanted)
-    return replace(usual, **own)
+    changed: Parameters = replace(usual, **own)
+    return changed
 
 
 def _pooled(
-    connection: Connection, request: Request, chosen: Sequence[Selected], names: Sequence[str]
+    connection: Connection,
+    request: Request,
+    chosen: Sequence[Selected],
+    names: Sequence[str],
+    ids: dict[Cell, list[str]],
 ) -> tuple[dict[str, dict[Cell, float]], bool]:
-    """By column and cell the mean over the results of an analysis, and whether all results are there."""
+    """By column and cell the mean over the results of an analysis, and whether all results are there.
+
+    Args:
+        ids: takes up the results of each cell.
+    """
     source = SOURCES[request.analysis]
     keys = [key for s in chosen if len(s.models) >= SCOPES[request.what.scope] for key in request.keys_of(s)]
     read = {field for name in names for field in PLACES[name].fields}
-    read |= {"group", "epoch"} | ({"align"} if source.aligned else set()) | ({"layer"} if source.layers else set())
+    read |= (
+        {"result_id", "group", "epoch"}
+        | ({"align"} if source.aligned else set())
+        | ({"layer"} if source.layers else set())
+    )
     records = columns_of(connection, [key.text for key in keys], sorted(read), request.what.defaults)
     hidden = {s.group.name: _hidden(s.group) for s in chosen} if source.layers else {}
     values: dict[str, dict[Cell, list[float]]] = {name: defaultdict(list) for name in names}
     for record in records:
         if source.layers and record["layer"] not in hidden[record["group"]]:
             continue
-        for name in names:
-            if (value := _value(record, name)) is not None:
-                values[name][record["group"], record["epoch"]].append(value)
+        cell = record["group"], record["epoch"]
+        found = {name: value for name in names if (value := _value(record, name)) is not None}
+        for name, value in found.items():
+            values[name][cell].append(value)
+        ids[cell] += [record["result_id"]] if found else []
     return (
         {name: {cell: fmean(own) for cell, own in cells.items()} for name, cells in values.items()},
         len(records) == len(keys),
@@ -149,8 +168,9 @@ def correlate(rows: Sequence[Row], x: str, y: str, given: str | None = None, by:
         if any(isinstance(row.get(name), str | list) for row in rows):
             raise UsageError(f"{name} is not a number in every row, so it has no rank", "choose groups of one number")
     parts = {"all": list(rows)}
-    for value in dict.fromkeys(str(row[by]) for row in rows) if by else ():
-        parts[f"{by} {value}"] = [row for row in rows if str(row[by]) == value]
+    if by is not None:
+        for value in dict.fromkeys(str(row[by]) for row in rows):
+            parts[f"{by} {value}"] = [row for row in rows if str(row[by]) == value]
     return list(_correlated(parts, names, x, y, given))
 
 

@@ -50,7 +50,7 @@ class MahalanobisCost(_LayerCost):
     infeasible: Spread = spread("residual", "part that cannot be realized", "residual")
     centers: Spread = spread("center_distance", "distance of the fixed parts", "center distance")
     swap_index: float | None = column(
-        "How firmly the neurons hold their places, predicted from these costs alone: 1/n where all are alike, at most 1",
+        "How firmly the neurons hold their places, predicted from these costs alone: 1/n (all alike) to 1",
         title="swap index",
         default=None,
     )

@@ -6,7 +6,7 @@ What joins is data: one :class:`Source` for each analysis. A new analysis is one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from nid_cli.records.base import GROUP, Column, Record, column
 from nid_cli.records.coherence import Coherence
@@ -36,7 +36,7 @@ def _alike(*names: str) -> dict[str, tuple[str, ...]]:
     return {name: (name,) for name in names}
 
 
-_CURVE = [declared.name for declared in Curve.__dataclass_fields__.values() if declared.type == "float"]
+_CURVE = [declared.name for declared in fields(Curve) if declared.type == "float"]
 _PREDICTED = ("agreement", "jensen_shannon", "logit_cosine", "error_overlap")
 
 SOURCES: dict[str, Source] = {
@@ -77,7 +77,7 @@ class Place:
 
 
 def _places() -> dict[str, Place]:
-    found = {}
+    found: dict[str, Place] = {}
     for analysis, source in SOURCES.items():
         for align in ALIGNMENTS if source.aligned else (None,):
             suffix = f"_{align}" if align not in (None, "none") else ""
@@ -106,6 +106,7 @@ SETTINGS = (
     Column("fixed_share", "float", "The share of all weights that is fixed."),
     Column("spawn_epoch", "int | None", "The epoch until which the models were one network."),
 )
+RESULTS = Column("result_ids", "list[str]", "The results that the row is made of.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,7 @@ class Joined(Record):
     @classmethod
     def columns(cls) -> tuple[Column, ...]:
         """What a row is about, and a column for each of ``PLACES``."""
-        return (*cls.about, *(_declared(name, place) for name, place in PLACES.items()))
+        return (*cls.about, *(_declared(name, place) for name, place in PLACES.items()), RESULTS)
 
 
 # What is shown where no columns are chosen.
