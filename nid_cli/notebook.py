@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from nid_cli.pipeline.analyses.lab import Lab, lab_of
 from nid_cli.pipeline.analyses.run import with_matrices
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.housekeeping import group as manage
+from nid_cli.pipeline.table import join
+from nid_cli.records.table import PLACES
 from nid_cli.registry import results
 from nid_cli.registry.database import Registry
 from nid_cli.registry.opening import open_for_reading
@@ -96,6 +98,21 @@ class Archive:
             return self._frame(fitting)
         of_each_shape = {tuple(record): record for record in known}
         return self._frame(of_each_shape.values()).head(0).copy()
+
+    def table(self, columns: Sequence[str] | None = None, epochs: str = "last", **selectors: Any) -> pd.DataFrame:
+        """What was measured, one row a group and epoch (``nid.table/1``), for the usual parameters of each analysis.
+
+        Args:
+            columns: only these beside what a row is about [all].
+            epochs: as ``--epochs``; selectors as in :meth:`results`.
+
+        Raises:
+            UsageError: no such column. NotFoundError: nothing is selected.
+        """
+        import pandas as pd
+
+        selection = replace(_selection(selectors), epochs=epochs)
+        return pd.DataFrame(join(self._context, selection, list(PLACES) if columns is None else columns).rows)
 
     def _columns(
         self, analysis: str, names: list[str], selection: Selection | None, where: Mapping[str, Any]

@@ -90,6 +90,11 @@ COMMANDS: dict[str, Entry] = {
         panel=MEASURE,
         summary="Measure tangent kernels: their spectrum, how far they moved, and how linear training was.",
     ),
+    "table": Entry(
+        module="nid_cli.cli.table",
+        panel=MEASURE,
+        summary="Join what was measured: one row a group and epoch; and ask which column goes with which.",
+    ),
     "align": Entry(
         module="nid_cli.cli.align",
         panel=MEASURE,

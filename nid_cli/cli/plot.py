@@ -21,6 +21,7 @@ from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures.table import FIGURES, REPORT, REPORT_NEEDS, FigureEntry
 from nid_cli.pipeline.sweeps.parts import Engines, Part
 from nid_cli.records.figures import FigureFile, FigureListing
+from nid_cli.records.table import Joined
 from nid_cli.specs import ALIGNMENTS, SPLITS, Selection
 
 app = App(
@@ -89,6 +90,7 @@ COMMON: dict[str, tuple[Any, Any]] = {
 }
 
 
+NAMES = [column.name for column in Joined.columns()]
 AGAINST = "kappa|fixed|epoch|PARAMETER"
 # The figures' own options; one that two figures understand differently is listed as figure.option.
 OWN: dict[str, Any] = {
@@ -130,6 +132,10 @@ OWN: dict[str, Any] = {
     "since": _text(
         "--since", "|".join(SINCE), "What updates count from: epoch 0, or the saved epoch before.", options.among(SINCE)
     ),
+    "x": _text("--x", "COLUMN", "What lies across; nid table --list-columns names all.", options.among(NAMES)),
+    "y": _text("--y", "COLUMN", "What lies upwards.", options.among(NAMES)),
+    "log_x": Annotated[bool, typer.Option("--log-x", help="A logarithmic scale across.")],
+    "log_y": Annotated[bool, typer.Option("--log-y", help="A logarithmic scale upwards.")],
     "overlay": Annotated[
         str | None,
         typer.Option(
@@ -194,6 +200,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ntk": (
         "nid plot ntk --dataset digits --out ntk.pdf",
         "nid plot ntk --symmetry w --samples 200 --split test --compute --out ntk.png",
+    ),
+    "relate": (
+        "nid plot relate --x swap_index --y share_identity --out relate.pdf",
+        "nid plot relate --dataset digits --x median_swap_squared --log-x --y test_error_barrier --out relate.pdf",
     ),
     "synthetic": ("nid plot synthetic --out synthetic.pdf",),
     "training": ("nid plot training --dataset digits --split train,val,test --out training.pdf",),

@@ -49,6 +49,11 @@ class MahalanobisCost(_LayerCost):
     swap: Spread = spread("swap_squared", "squared swap cost", "swap cost²")
     infeasible: Spread = spread("residual", "part that cannot be realized", "residual")
     centers: Spread = spread("center_distance", "distance of the fixed parts", "center distance")
+    swap_index: float | None = column(
+        "How firmly the neurons hold their places, predicted from these costs alone: 1/n (all alike) to 1",
+        title="swap index",
+        default=None,
+    )
     cost_squared: Matrix = matrix("Squared cost for neuron i to realize neuron j")
     swap_squared: Matrix = matrix("Squared cost for neurons i and j to swap their functions")
     residual: Matrix = matrix("Length of what neuron i cannot realize of neuron j at any cost")

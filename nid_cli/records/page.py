@@ -28,6 +28,7 @@ from nid_cli.records.similarity import Similarity
 from nid_cli.records.sweep import ShippedSweep, SweepPart
 from nid_cli.records.symmetries import PermutationPlaces
 from nid_cli.records.synthetic import Synthetic
+from nid_cli.records.table import Correlated, Joined
 from nid_cli.records.training import TrainedModel
 
 # Every kind of record, under the commands that give it, in the order of the page.
@@ -40,6 +41,7 @@ KINDS: dict[str, tuple[type[Record], ...]] = {
     "nid coherence": (Coherence,),
     "nid coherence synthetic": (Synthetic,),
     "nid ntk": (Ntk, NtkPair),
+    "nid table": (Joined, Correlated),
     "nid align": (Aligned,),
     "nid train": (TrainedModel,),
     "nid sweep": (SweepPart, ShippedSweep),

@@ -14,6 +14,7 @@ from nid_cli.analysis.parameters import Parameters
 from nid_cli.analysis.ridge import RidgeFit, fit_pairs
 from nid_cli.analysis.ridge_problem import Layer
 from nid_cli.analysis.subspace import Subspace, sample_inputs
+from nid_cli.analysis.swap_index import swap_index
 from nid_cli.nets.kernels import activation
 from nid_cli.pipeline.analyses.lab import Lab
 from nid_cli.pipeline.analyses.subspaces import Subspaces, by_model
@@ -66,7 +67,7 @@ def _spread(values: Tensor) -> Spread:
 
 
 def _mahalanobis_record(label: int | str, subspace: Subspace, costs: Costs) -> MahalanobisCost:
-    swap = costs.swap_squared
+    swap, squared, residual = costs.swap_squared, _array(costs.cost_squared), _array(costs.residual)
     return MahalanobisCost(
         layer=label,
         method="mahalanobis",
@@ -76,9 +77,10 @@ def _mahalanobis_record(label: int | str, subspace: Subspace, costs: Costs) -> M
         swap=_spread(swap),
         infeasible=_spread(costs.residual),
         centers=_spread(costs.center_distance),
-        cost_squared=_array(costs.cost_squared),
+        swap_index=swap_index(squared, residual, 1 / subspace.summary().full_dimension),
+        cost_squared=squared,
         swap_squared=_array(swap),
-        residual=_array(costs.residual),
+        residual=residual,
         center_distance=_array(costs.center_distance),
     )
 

@@ -68,7 +68,7 @@ class Request:
         selection = replace(self.selection, epochs="all") if self._ends_alone else self.selection
         with registry.read() as connection:
             chosen = list(select_models(connection, selection, least=models))
-        found = [key for selected in chosen for key in self._keys(selected)]
+        found = [key for selected in chosen for key in self.keys_of(selected)]
         if not found and any(self._subjects(selected) for selected in chosen):
             self.parameters.check_not_empty([selected.group.graph for selected in chosen])
         if not found and self._paths and chosen:
@@ -107,7 +107,8 @@ class Request:
         members = selected.pairs(self.pairs) if self.what.scope == "pair" else [(m,) for m in selected.models]
         return [Subject(models, epoch) for epoch in selected.epochs for models in members]
 
-    def _keys(self, selected: Selected) -> Iterator[ResultKey]:
+    def keys_of(self, selected: Selected) -> Iterator[ResultKey]:
+        """The results of one group's models, not held against its network."""
         each = list(self.parameters.of_each(selected.group.graph))
         for subject in self._subjects(selected):
             also = self._also(subject)

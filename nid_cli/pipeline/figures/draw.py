@@ -52,7 +52,8 @@ class Drawn:
     @property
     def result_ids(self) -> list[str]:
         """The results behind it."""
-        return [record["result_id"] for record in self.records if "result_id" in record]
+        own = [record["result_id"] for record in self.records if "result_id" in record]
+        return own + [each for record in self.records for each in record.get("result_ids", ())]
 
 
 def draw(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from nid_cli.analysis.catalog import METHODS
+from nid_cli.analysis.correlation import LEAST
 from nid_cli.analysis.parameters import (
     CoherenceParameters,
     CostParameters,
@@ -21,11 +22,13 @@ from nid_cli.analysis.synthetic_settings import SyntheticSettings
 from nid_cli.errors import NotFoundError, UsageError
 from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
 from nid_cli.pipeline.analyses.requests import Request
+from nid_cli.pipeline.analyses.run import run
 from nid_cli.pipeline.choices import one_of, some_of
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.figures import overlay
 from nid_cli.pipeline.figures.recorded import Records, recorded, with_settings
 from nid_cli.pipeline.figures.table import Options
+from nid_cli.pipeline.table import correlate, join
 from nid_cli.registry import runs
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import matching_groups, select_models
@@ -136,6 +139,26 @@ def synthetic(context: Context, selection: Selection, options: Options, compute:
     request = Request(analysis="synthetic", parameters=SyntheticSettings(**options))
     [records] = recorded(context, [request], compute=compute)
     return records, {}
+
+
+def relate(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
+    """Rows of the table that have both columns, with their rank correlation."""
+    x, y = options["x"], options["y"]
+    variant = {name: options[name] for name in ("points", "bn_reset")}
+    found = join(context, selection, [x, y], variant)
+    if found.lacking and compute:
+        for request in found.lacking.values():
+            run(context, request)
+        found = join(context, selection, [x, y], variant)
+    if wrong := [name for name in (x, y) if any(isinstance(row[name], str | list) for row in found.rows)]:
+        raise UsageError(f"{wrong[0]} is not a number in every row", "choose groups of one number, or another column")
+    rows = [row for row in found.rows if row[x] is not None and row[y] is not None]
+    if not rows:
+        commands = " && ".join(request.command(context) for request in found.lacking.values())
+        raise NotFoundError(f"no selected group has both {x} and {y}", f"run: {commands} (or add --compute)")
+    several = len({row["group"] for row in rows}) >= LEAST
+    own = {"x": x, "y": y, "log": (options["log_x"], options["log_y"])}
+    return with_settings(context, rows), own | {"correlation": correlate(rows, x, y)[0] if several else None}
 
 
 def training(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:

@@ -106,6 +106,15 @@ FIGURES: dict[str, FigureEntry] = {
         options=_SYNTHETIC,
         selectors=(),
     ),
+    "relate": FigureEntry(
+        description="one column of nid table against another, one mark a group and epoch, with the rank correlation",
+        needs=("nid lmc, match, cost, coherence: those that the columns are of",),
+        gather="nid_cli.pipeline.figures.gather:relate",
+        options={
+            "x": "swap_index", "y": "share_identity", "points": _LMC.points, "bn_reset": _LMC.bn_reset, "log_x": False,
+            "log_y": False,
+        },
+    ),
     "training": FigureEntry(
         description="loss and accuracy over the epochs of all seeds",
         needs=("nid train",),

@@ -46,8 +46,11 @@ class Sweep:
     @cached_property
     def trainings(self) -> list[dict[str, Any]]:
         """The settings of each training in the file's order, once each; ``name`` is the group's, where it is given."""
-        each = (settings for grid in self.grids for settings in grid.combinations())
-        return list({frozen(settings): settings for settings in each}.values())
+        found: dict[Any, dict[str, Any]] = {}
+        for grid in self.grids:
+            for settings in grid.combinations():
+                found.setdefault(frozen(settings), settings)
+        return list(found.values())
 
     @property
     def models(self) -> int:
