@@ -13,6 +13,7 @@ from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost
 from nid_cli.records.lmc import Curve, Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.ntk import Ntk, NtkPair
 from nid_cli.records.similarity import Similarity
 from nid_cli.specs import ALIGNMENTS, SPLITS
 
@@ -57,6 +58,12 @@ SOURCES: dict[str, Source] = {
     "coherence": Source(
         record=Coherence, fields=_alike("coherence") | {"anisotropy": ("anisotropy_mean",)}, layers=True
     ),
+    "ntk": Source(
+        record=Ntk,
+        fields={f"ntk_{name}": (name,) for name in ("trace", "effective_rank", "init_cka", "init_change")}
+        | _alike("linear_relative_error", "linear_agreement"),
+    ),
+    "ntk-pairs": Source(record=NtkPair, fields={"ntk_cka": ("cka",), "ntk_cosine": ("cosine",)}),
     "similarity": Source(
         record=Similarity,
         fields=_alike(*(f"{split}_{name}" for split in SPLITS for name in _PREDICTED), "update_cosine"),

@@ -35,7 +35,7 @@ def small(text: str) -> str:
 
 
 @LONG
-@pytest.mark.parametrize("name", ["quick", "kappa-digits", "paper-mnist"])
+@pytest.mark.parametrize("name", ["quick", "kappa-digits", "paper-mnist", "prediction-digits", "prediction-mnist"])
 def test_a_shipped_sweep_runs_whole(there: Terminal, name: str) -> None:  # noqa: F811
     if name == "paper-mnist" and not (DATA / "MNIST").is_dir():
         pytest.skip("the files of MNIST are not here")

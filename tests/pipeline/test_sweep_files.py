@@ -218,12 +218,14 @@ def test_files_and_names_that_are_not_there(tmp_path: Path) -> None:
 
 def test_the_shipped_sweeps_are_listed() -> None:
     found = {sweep.name: sweep for sweep in file.listing()}
-    assert list(found) == shipped.names() == ["kappa-digits", "paper-cifar", "paper-mnist", "quick"]
+    assert list(found) == shipped.names()
     assert all(sweep.title and sweep.plots and sweep.measures for sweep in found.values())
     assert {name: (sweep.count, sweep.models) for name, sweep in found.items()} == {
         "kappa-digits": (22, 88),
         "paper-cifar": (4, 16),
         "paper-mnist": (19, 38),
+        "prediction-digits": (50, 174),
+        "prediction-mnist": (17, 34),
         "quick": (2, 8),
     }
 
