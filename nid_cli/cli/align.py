@@ -28,6 +28,9 @@ def align(
     align: Annotated[
         str, typer.Option(metavar="|".join(NAMES), help="How.", autocompletion=options.among(NAMES))
     ] = "activation",
+    learn_steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the alignment learned: steps of its training [100].")
+    ] = None,
     epoch: Annotated[int | None, typer.Option(metavar="N", help="Of this epoch [the last of both].")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="B's new state dictionary: .safetensors, .pt or .pth.")
@@ -53,6 +56,7 @@ def align(
         epoch=epoch,
         out=_given(out),
         permutation=permutation,
+        learn_steps=learn_steps,
     )
     with options.context(registry, data_dir, device) as context:
         record = aligning.align(context, order)
