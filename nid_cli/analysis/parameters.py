@@ -22,7 +22,7 @@ LARGEST_COVARIANCE = 2**32
 PATCHES = 20_000
 # The parameters of the ridge estimate alone that all betas share.
 RIDGE = ("neurons", "solver", "iterations", "subsample")
-
+# The steps of a learned alignment, where no others are chosen.
 LEARN_STEPS: int = ALIGNMENTS["learned"].parameters.learn_steps
 
 
@@ -179,11 +179,8 @@ class LmcParameters(Parameters):
         variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
         common = self.common("align", "bn_reset", "learn_steps") | variant
         for name in self.align:
-            yield {
-                "align": name,
-                **common,
-                **ALIGNMENTS[name].parameters_of(self.flat() | {"bn_reset": bool(variant)}).canonical(),
-            }
+            own = ALIGNMENTS[name].parameters_of({"learn_steps": self.learn_steps})
+            yield {"align": name, **common, **own.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Some group must have batch norms where they are to be reset."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nid_cli.analysis.parameters import LEARN_STEPS
 from nid_cli.cli import options, output, render
 from nid_cli.errors import UsageError
 from nid_cli.records.align import Aligned
@@ -29,7 +30,7 @@ def align(
         str, typer.Option(metavar="|".join(NAMES), help="How.", autocompletion=options.among(NAMES))
     ] = "activation",
     learn_steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the alignment learned: steps of its training [100].")
+        int | None, typer.Option(metavar="N", help=f"Of the alignment learned: steps of its training [{LEARN_STEPS}].")
     ] = None,
     epoch: Annotated[int | None, typer.Option(metavar="N", help="Of this epoch [the last of both].")] = None,
     out: Annotated[

@@ -74,11 +74,11 @@ class ByLearning(ByWeights):
     """
 
     seed: int = 0
-    learn_steps: int = 100
+    learn_steps: int = 200
     learning_rate: float = 0.01
     momentum: float = 0.9
     batch_size: int = 256
-    judged_every: int = 5
+    judged_every: int = 10
     bn_reset: bool = later(False)
 
     def __post_init__(self) -> None:
