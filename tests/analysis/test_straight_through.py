@@ -21,6 +21,7 @@ from nid_cli.nets.mlp import mlp
 from nid_cli.nets.permutation import Permutation, identity, inverse, permute, random
 from nid_cli.specs import Measures
 from nid_cli.specs.alignments import ByLearning
+from tests.analysis.conv_networks import image_data, trained_resnet
 from tests.analysis.exported import MODULES, ROWS, data_of, planted
 from tests.analysis.exported import network as exported
 from tests.analysis.test_match import network, random_data
@@ -128,7 +129,7 @@ def test_it_finds_better_ones() -> None:
     assert better >= 2
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("densenet", "resnext")])
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("resnet18", "densenet", "resnext")])
 def test_any_network_is_never_worse_than_matched_by_weights(name: str) -> None:
     (graph, a), (_, b) = exported(name, 0), exported(name, 1)
     data = labelled(graph, a, data_of(graph))
@@ -136,6 +137,17 @@ def test_any_network_is_never_worse_than_matched_by_weights(name: str) -> None:
     start = match_weights(graph, a, b, few.restarts, few.seed).permutation
     found = align_by_learning(graph, a, b, data, few)
     assert midpoint_loss(graph, a, b, data, found) <= midpoint_loss(graph, a, b, data, start)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_a_resnet_is_never_worse_than_matched_by_weights(norm: str) -> None:
+    (graph, a), (_, b), data = trained_resnet(norm, 0), trained_resnet(norm, 1), image_data()
+    for reset in (False, True):
+        few = replace(FEW, learn_steps=6, judged_every=2, restarts=1, learning_rate=0.1, bn_reset=reset)
+        start = match_weights(graph, a, b, few.restarts, few.seed).permutation
+        found = align_by_learning(graph, a, b, data, few)
+        before, after = (midpoint_loss(graph, a, b, data, own, reset) for own in (start, found))
+        assert same(found, start) or after < before
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from nid_cli import open_registry
 from tests.conftest import execute, records
 
 STEPS = ("--learn-steps", "60")
@@ -35,6 +36,16 @@ def exported(folder: Path, name: str = "first.json") -> list[dict]:
     return json.loads((folder / name).read_text())["records"]
 
 
+def permutations(folder: Path) -> dict[tuple[int, int], dict[str, list[int]]]:
+    """Those of standard networks with 60 steps, by pair."""
+    frame = open_registry(folder / ".nid/registry.db").results("lmc", symmetry="standard", align="learned")
+    rows = [row for row in frame.to_dict("records") if row["lineage"]["parameters"]["learn_steps"] == 60]
+    return {
+        (row["model_a"], row["model_b"]): {layer: own.tolist() for layer, own in row["permutation"].items()}
+        for row in rows
+    }
+
+
 def test_its_midpoint_is_never_worse_in_training_and_narrow_networks_gain(measured: Path) -> None:
     found = [r for r in exported(measured) if r["symmetry"] == "standard"]
     pairs = {(r["model_a"], r["model_b"], r["align"]): r["train_loss"][1] for r in found}
@@ -59,18 +70,19 @@ def test_its_settings_are_its_key_and_other_keys_are_what_they_were(measured: Pa
 
 
 def test_the_same_again_is_the_same(measured: Path) -> None:
-    chosen = ("--symmetry", "standard", "--align", "learned", "--points", "3", *STEPS)
+    chosen, before = ("--symmetry", "standard", "--align", "learned", "--points", "3", *STEPS), permutations(measured)
     assert execute(measured, "lmc", *chosen, "--force", "--export", "again.json").returncode == 0
+    assert permutations(measured) == before and len(before) == 3
     first = {r["result_id"]: r for r in exported(measured)}
     for r in exported(measured, "again.json"):
-        before = first[r["result_id"]]
-        assert r["permutation"] == before["permutation"] and r["train_loss"] == before["train_loss"]
+        assert r["lineage"]["created_at"] > first[r["result_id"]]["lineage"]["created_at"]
+        assert r["train_loss"] == first[r["result_id"]]["train_loss"]
 
 
 def test_figures_draw_it(measured: Path) -> None:
-    for figure in ("lmc", "barrier"):
-        chosen = ("--symmetry", "standard", "--align", "weight,learned", "--points", "3", *STEPS)
-        done = execute(measured, "plot", figure, *chosen, "--out", f"{figure}.svg", "--export", "rows.json")
+    for figure in (("lmc",), ("barrier", "--against", "epoch")):
+        chosen = ("--symmetry", "standard", "--align", "weight,learned", "--points", "3", *STEPS, "--epochs", "4")
+        done = execute(measured, "plot", *figure, *chosen, "--out", f"{figure[0]}.svg", "--export", "rows.json")
         assert done.returncode == 0, done.stderr
         assert {row["align"] for row in exported(measured, "rows.json")} == {"weight", "learned"}
     missing = execute(measured, "plot", "lmc", "--align", "learned", "--learn-steps", "7", "--out", "a.svg")
@@ -93,12 +105,8 @@ def test_align_writes_what_lmc_measured(measured: Path) -> None:
     [record] = records(done)
     told = json.loads((measured / "p.json").read_text())
     assert record["align"] == "learned" and told["parameters"]["learn_steps"] == 60
-    [lmc] = [
-        r for r in exported(measured)
-        if (r["symmetry"], r["align"], r["model_a"], r["model_b"]) == ("standard", "learned", 1, 2)
-    ]  # fmt: skip
     spaces = {label: space["permutation"] for label, space in told["spaces"].items()}
-    assert spaces == lmc["permutation"] and load_file(measured / "b.safetensors")
+    assert spaces == permutations(measured)[1, 2] and load_file(measured / "b.safetensors")
 
 
 @pytest.mark.parametrize(
