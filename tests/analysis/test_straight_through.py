@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nid_cli.analysis.lmc import Endpoint, segments
+from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.analysis.straight_through import align_by_learning, learn, midpoint_loss
 from nid_cli.analysis.weight_matching import match_weights
 from nid_cli.data.tensors import Data, Split
@@ -19,7 +20,7 @@ from nid_cli.nets.functional import State, forward
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.mlp import mlp
 from nid_cli.nets.permutation import Permutation, identity, inverse, permute, random
-from nid_cli.specs import Measures
+from nid_cli.specs import ALIGNMENTS, Measures
 from nid_cli.specs.alignments import ByLearning
 from tests.analysis.conv_networks import image_data, trained_resnet
 from tests.analysis.exported import MODULES, ROWS, data_of, planted
@@ -139,7 +140,7 @@ def test_any_network_is_never_worse_than_matched_by_weights(name: str) -> None:
     assert midpoint_loss(graph, a, b, data, found) <= midpoint_loss(graph, a, b, data, start)
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("norm", ["batch", "group"])
 def test_a_resnet_is_never_worse_than_matched_by_weights(norm: str) -> None:
     (graph, a), (_, b), data = trained_resnet(norm, 0), trained_resnet(norm, 1), image_data()
     for reset in (False, True):
@@ -148,6 +149,14 @@ def test_a_resnet_is_never_worse_than_matched_by_weights(norm: str) -> None:
         found = align_by_learning(graph, a, b, data, few)
         before, after = (midpoint_loss(graph, a, b, data, own, reset) for own in (start, found))
         assert same(found, start) or after < before
+
+
+def test_permutations_are_judged_as_the_curve_is_measured() -> None:
+    (graph, _), learned = network(1, "batch"), ALIGNMENTS["learned"]
+    for reset in (False, True):
+        [key] = LmcParameters(align=("learned",), bn_reset=reset, learn_steps=7).of_each(graph)
+        assert learned.parameters_of(key) == ByLearning(learn_steps=7, bn_reset=reset)
+        assert ("bn_reset" in key) == reset
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])

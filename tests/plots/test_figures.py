@@ -129,7 +129,8 @@ RESNET = ("stem.conv", *(f"stage{i}.0.conv{j}" for i in (1, 2, 3) for j in (1, 2
 def of_alignments() -> list[dict]:
     refused = made.pair(made.group("sigma", None), 5.0, "activation") | {"status": "not_applicable"}
     sigma = [made.pair(made.group("sigma", None), 5.0), refused]
-    return [*of_pairs(), made.pair(made.group(), 1.0, "weight"), *sigma]
+    others = [made.pair(made.group(), height, align) for height, align in ((1.0, "weight"), (0.5, "learned"))]
+    return [*of_pairs(), *others, *sigma]
 
 
 def of_layers(layers: tuple[Any, ...]) -> list[dict]:
@@ -138,7 +139,7 @@ def of_layers(layers: tuple[Any, ...]) -> list[dict]:
 
 FIGURES: dict[str, Callable[[int], Figure]] = {
     "lmc": lambda c: lmc.draw(of_pairs(), columns=c),
-    "lmc, three alignments": lambda c: lmc.draw(of_alignments(), "val", columns=c),
+    "lmc, all alignments": lambda c: lmc.draw(of_alignments(), "val", columns=c),
     "barrier": lambda c: barrier.draw(of_pairs(), columns=c),
     "barrier, max": lambda c: barrier.draw(of_alignments(), split="val", kind="max", columns=c),
     "barrier, mid": lambda c: barrier.draw(of_pairs(), split="val", kind="mid", columns=c),
