@@ -24,6 +24,8 @@ PATCHES = 20_000
 MOST_SAMPLES = 10_000
 # The parameters of the ridge estimate alone that all betas share.
 RIDGE = ("neurons", "solver", "iterations", "subsample")
+# The steps of a learned alignment, where no others are chosen.
+LEARN_STEPS: int = ALIGNMENTS["learned"].parameters.learn_steps
 
 
 class Parameters(Canonical):
@@ -152,6 +154,16 @@ def usual_alignments(pairs: str) -> tuple[str, ...]:
     return ("none",) if pairs == PATHS else LmcParameters().align
 
 
+def _learning(align: Sequence[str], steps: int) -> None:
+    """Refuses steps that cannot be, and some that were chosen for no alignment."""
+    for name in align:
+        ALIGNMENTS[name].parameters_of({"learn_steps": steps})
+    if steps != LEARN_STEPS and not any("learn_steps" in ALIGNMENTS[name].chosen for name in align):
+        raise UsageError(
+            "--learn-steps belongs to the alignment learned, which is not chosen", "--align weight,learned"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class LmcParameters(Parameters):
     """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation."""
@@ -159,18 +171,21 @@ class LmcParameters(Parameters):
     align: tuple[str, ...] = ("none", "activation")
     points: int = 9
     bn_reset: bool = False
+    learn_steps: int = LEARN_STEPS
 
     def __post_init__(self) -> None:
         _known("alignment", self.align, list(ALIGNMENTS))
+        _learning(self.align, self.learn_steps)
         if not 2 <= self.points <= 10_001:
             raise UsageError(f"points must lie between 2 and 10001, not {self.points}")
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
         variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
-        common = self.common("align", "bn_reset") | variant
+        common = self.common("align", "bn_reset", "learn_steps") | variant
         for name in self.align:
-            yield {"align": name, **common, **ALIGNMENTS[name].parameters.canonical()}
+            own = ALIGNMENTS[name].parameters_of({"learn_steps": self.learn_steps})
+            yield {"align": name, **common, **own.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Some group must have batch norms where they are to be reset."""
@@ -221,16 +236,20 @@ class SimilarityParameters(Parameters):
     align: tuple[str, ...] = ("none", "activation")
     at: tuple[str, ...] = ("post_activation",)
     since: str = "init"
+    learn_steps: int = LEARN_STEPS
 
     def __post_init__(self) -> None:
         _known("alignment", self.align, list(ALIGNMENTS))
+        _learning(self.align, self.learn_steps)
         _known("recording point", self.at, SITES)
         _known("start of updates", [self.since], SINCE)
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each recording site and alignment."""
+        common = self.common("align", "at", "learn_steps")
         for at, align in product(self.at, self.align):
-            yield {"align": align, **ALIGNMENTS[align].parameters.canonical(), **self.common("align", "at"), "at": at}
+            own = ALIGNMENTS[align].parameters_of({"learn_steps": self.learn_steps})
+            yield {"align": align, **own.canonical(), **common, "at": at}
 
     def also(self, epoch: int, known: Collection[int]) -> tuple[int, ...]:
         """Epoch 0, or the saved one before, from which updates count."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nid_cli.analysis.parameters import LEARN_STEPS
 from nid_cli.cli import options, output, render
 from nid_cli.errors import UsageError
 from nid_cli.records.align import Aligned
@@ -28,6 +29,9 @@ def align(
     align: Annotated[
         str, typer.Option(metavar="|".join(NAMES), help="How.", autocompletion=options.among(NAMES))
     ] = "activation",
+    learn_steps: Annotated[
+        int | None, typer.Option(metavar="N", help=f"Of the alignment learned: steps of its training [{LEARN_STEPS}].")
+    ] = None,
     epoch: Annotated[int | None, typer.Option(metavar="N", help="Of this epoch [the last of both].")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="B's new state dictionary: .safetensors, .pt or .pth.")
@@ -53,6 +57,7 @@ def align(
         epoch=epoch,
         out=_given(out),
         permutation=permutation,
+        learn_steps=learn_steps,
     )
     with options.context(registry, data_dir, device) as context:
         record = aligning.align(context, order)

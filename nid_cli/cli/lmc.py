@@ -41,12 +41,13 @@ def lmc(
     ] = None,
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = USUAL.points,
     bn_reset: options.BnReset = False,
+    learn_steps: options.LearnSteps = USUAL.learn_steps,
     *,
     how: Measuring,
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     chosen_align = usual_alignments(pairs) if align is None else tuple(some_of("alignment", align, ALIGNMENTS))
-    parameters = LmcParameters(align=chosen_align, points=points, bn_reset=bn_reset)
+    parameters = LmcParameters(align=chosen_align, points=points, bn_reset=bn_reset, learn_steps=learn_steps)
     how.run("lmc", parameters, _table, selection=chosen, pairs=pairs)
 
 

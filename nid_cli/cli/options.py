@@ -140,6 +140,9 @@ ExplainedVariance = Annotated[
     float, typer.Option("--explained-variance", metavar="P", help="Share of the inputs' variance in the subspace.")
 ]
 BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
+LearnSteps = Annotated[
+    int, typer.Option("--learn-steps", metavar="N", help="Of the alignment learned: steps of its training.")
+]
 Model = Annotated[
     str | None,
     typer.Option(

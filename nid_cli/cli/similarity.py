@@ -56,6 +56,7 @@ def similarity(
             autocompletion=options.among(SINCE),
         ),
     ] = USUAL.since,
+    learn_steps: options.LearnSteps = USUAL.learn_steps,
     *,
     how: Measuring,
 ) -> None:
@@ -64,6 +65,7 @@ def similarity(
         align=tuple(some_of("alignment", align, ALIGNMENTS)),
         at=tuple(some_of("recording point", at, SITES)),
         since=one_of("start of updates", since, SINCE),
+        learn_steps=learn_steps,
     )
     how.run("similarity", parameters, _table, selection=chosen, pairs=pairs)
 

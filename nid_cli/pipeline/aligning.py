@@ -44,11 +44,15 @@ class Order:
     epoch: int | None
     out: Path
     permutation: Path | None
+    learn_steps: int | None = None
 
     def __post_init__(self) -> None:
         known = [name for name, alignment in ALIGNMENTS.items() if alignment.function]
         if self.align not in known:
             raise unknown("alignment", self.align, known)
+        if self.learn_steps is not None and "learn_steps" not in ALIGNMENTS[self.align].chosen:
+            raise UsageError(f"--learn-steps belongs to the alignment learned, not to {self.align}", "--align learned")
+        self.parameters()
         if self.models[0] == self.models[1]:
             raise UsageError(f"model {self.models[0]} is aligned with itself already", "name two models: --models 1,2")
         endings: tuple[tuple[str, Path | None, tuple[str, ...]], ...] = (
@@ -62,6 +66,15 @@ class Order:
                 raise UsageError(f"{option} {str(path)!r} must end in {' or '.join(suffixes)}")
             if not path.absolute().parent.is_dir():
                 raise UsageError(f"the folder of {option} {str(path)!r} does not exist", "make it first")
+
+    def parameters(self) -> Any:
+        """Those of the alignment, with what was chosen.
+
+        Raises:
+            UsageError: a value that cannot be.
+        """
+        chosen = {} if self.learn_steps is None else {"learn_steps": self.learn_steps}
+        return ALIGNMENTS[self.align].parameters_of(chosen)
 
 
 def align(context: Context, order: Order) -> dict[str, Any]:
@@ -93,7 +106,7 @@ def align(context: Context, order: Order) -> dict[str, Any]:
     lab = lab_of(registry, context)
     a, b = (lab.model(group, model, epoch) for model in members)
     data = lab.data(group) if alignment.reads_data else None
-    permutation: Permutation = resolve(str(alignment.function))(graph, a, b, data, alignment.parameters)
+    permutation: Permutation = resolve(str(alignment.function))(graph, a, b, data, order.parameters())
     aligned = permute(graph.symmetries.axes, b, permutation)
     _check(graph, b, aligned, f"{group.name}, model {order.models[1]}")
     sha256 = files.write_atomic(order.out.absolute(), _content(_dictionary(graph, aligned), order.out.suffix))
@@ -111,7 +124,7 @@ def align(context: Context, order: Order) -> dict[str, Any]:
     if (target := order.permutation) is not None:
         own = {"group": group.name, "epoch": epoch, **record.values(), "spaces": _spaces(graph, permutation)}
         inputs = [{"model": m.number, "sha256": m.checkpoints[epoch].sha256, "seeds": m.seeds} for m in members]
-        origin = {"parameters": alignment.parameters.flat(), "inputs": inputs} | _origin(context)
+        origin = {"parameters": order.parameters().flat(), "inputs": inputs} | _origin(context)
         text = json.dumps({"schema": SCHEMA, **own, **origin}, allow_nan=False) + "\n"
         written = files.write_atomic(target.absolute(), text.encode())
         record = replace(record, permutation_path=str(target), permutation_sha256=written)

@@ -19,8 +19,8 @@ ESTIMATES: dict[str, dict[str, Any]] = {
     "cka_debiased": {"linestyle": ":", "fillstyle": "none", "markersize": 6.5, "markeredgewidth": 0.7},
 }
 WORDS = {"cka": "CKA, all samples", "cka_debiased": "CKA, debiased"}
-# With more layers than these only numbers stand side by side.
-MOST_NAMES = 5
+# With more layers than these only numbers stand side by side; with more alignments than those none do.
+MOST_NAMES, MOST_WORDS = 5, 3
 QUANTITIES = {"agreement": "agree-\nment", "error_overlap": "error\noverlap", "logit_cosine": "logit\ncosine"}
 
 
@@ -84,16 +84,17 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
         _finish(by_layer, "linear CKA", [style.short_layer(layer) for layer in layers], 0)
         by_layer.set_xlabel("layer")
         _finish(predicted, f"{style.SPLITS[split]} predictions", list(QUANTITIES.values()), 0)
-        _finish(updated, "cosine of updates", [_word(name) for name in align], None)
+        _finish(updated, "cosine of updates", _words(align), None)
         for name, kind in ESTIMATES.items():
             handles[WORDS[name]] = style.key_line(color=style.GREY, marker="o", **kind)
         style.legend(figure, handles | style.spread_key(rows, "pairs", band=False))
     return figure
 
 
-def _word(align: str) -> str:
-    """An alignment below its place: its label in as many lines as words."""
-    return ALIGNMENTS[align].label.replace("aligned ", "").replace(" ", "\n")
+def _words(align: Sequence[str]) -> list[str]:
+    """Alignments below their places: labels in as many lines as words; in one, which stands upright, where many are."""
+    labels = [ALIGNMENTS[name].label.replace("aligned ", "") for name in align]
+    return labels if len(labels) > MOST_WORDS else [label.replace(" ", "\n") for label in labels]
 
 
 def _points(axis: Any, placed: Sequence[tuple[float, Drawn]], name: str, look: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ class Aligned(Record):
     about = (*GROUP[:1], EPOCH)
 
     models: Sequence[int] = column("The first model, and the second, which is permuted")
-    align: str = column("The alignment: activation or weight")
+    align: str = column("How, by its name in `--align`")
     distance_before: float = column("L2 distance of their parameters")
     distance_after: float = column("The same after the alignment")
     objective_before: float = column("Inner product of their parameters")

@@ -6,8 +6,11 @@ A new alignment is one entry here and one function ``(graph, a, b, data, paramet
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from nid_cli.errors import UsageError
 from nid_cli.specs.canonical import Canonical, later
 
 
@@ -15,8 +18,9 @@ from nid_cli.specs.canonical import Canonical, later
 class Alignment:
     """One way to align, by its ``name`` in options and records and its ``label`` in figures.
 
-    ``function`` is ``module:name``; None leaves the second model as it is. ``parameters`` are part of a result's key.
-    ``reads_data``: whether it looks at activations. ``reference``: who proposed it.
+    ``function`` is ``module:name``; None leaves the second model as it is. ``parameters`` are part of a result's key;
+    ``chosen`` are those that a request may set. ``reads_data``: whether it looks at samples. ``reference``: who
+    proposed it.
     """
 
     name: str
@@ -24,7 +28,16 @@ class Alignment:
     function: str | None = None
     reads_data: bool = False
     reference: str = ""
-    parameters: Canonical
+    parameters: Any
+    chosen: tuple[str, ...] = ()
+
+    def parameters_of(self, request: Mapping[str, Any]) -> Any:
+        """Its parameters, with those that a request chooses.
+
+        Raises:
+            UsageError: a value that cannot be.
+        """
+        return replace(self.parameters, **{name: request[name] for name in self.chosen if name in request})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +59,31 @@ class ByWeights(Canonical):
     restarts: int = 5
     starts: str = "anchored"
     seed: int = later(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByLearning(ByWeights):
+    """How weights are matched for the start, and the training of free weights from there on.
+
+    ``learn_steps`` of SGD with ``learning_rate`` and ``momentum``, on batches of ``batch_size`` samples in an order by
+    ``seed``; the permutation of every ``judged_every``-th step is tried on the training split. ``bn_reset``: with the
+    statistics of batch norms estimated anew.
+
+    Raises:
+        UsageError: a number of steps that cannot be.
+    """
+
+    seed: int = 0
+    learn_steps: int = 200
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    batch_size: int = 256
+    judged_every: int = 10
+    bn_reset: bool = later(False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.learn_steps <= 100_000:
+            raise UsageError(f"learn-steps must lie between 1 and 100000, not {self.learn_steps}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +109,15 @@ ALIGNMENTS: dict[str, Alignment] = {
             function="nid_cli.analysis.weight_matching:align_by_weights",
             reference="Ainsworth et al. 2023, section 3.2",
             parameters=ByWeights(),
+        ),
+        Alignment(
+            name="learned",
+            label="aligned by learning",
+            function="nid_cli.analysis.straight_through:align_by_learning",
+            reads_data=True,
+            reference="Ainsworth et al. 2023, section 3.3",
+            parameters=ByLearning(),
+            chosen=("learn_steps", "bn_reset"),
         ),
     )
 }

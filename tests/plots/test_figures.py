@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -28,6 +28,7 @@ from nid_cli.plots import (
     synthetic,
     training,
 )
+from nid_cli.specs import ALIGNMENTS
 from tests.plots import made
 
 KAPPAS = (0.0, 0.1, 1.0)
@@ -56,12 +57,12 @@ def of_matching(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
     ]
 
 
-def of_similarity(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
+def of_similarity(layers: tuple[Any, ...] = (0, 1), align: Sequence[str] = ("none", "activation")) -> list[dict]:
     """Two pairs of three groups; alignment does not apply to the last."""
     found = []
     for of in (made.group(), made.group("standard", None), made.group("sigma", None)):
         for value, pair in ((0.4, 2), (0.8, 3)):
-            each = [made.similarity(of, value, align, layers, pair) for align in ("none", "activation")]
+            each = [made.similarity(of, value, own, layers, pair) for own in align]
             found += each[:1] if of["symmetry"] == "sigma" else each
         if of["symmetry"] == "sigma":
             found.append(dict.fromkeys(found[0]) | of | {"align": "activation", "status": "not_applicable"})
@@ -136,7 +137,8 @@ RESNET = ("stem.conv", *(f"stage{i}.0.conv{j}" for i in (1, 2, 3) for j in (1, 2
 def of_alignments() -> list[dict]:
     refused = made.pair(made.group("sigma", None), 5.0, "activation") | {"status": "not_applicable"}
     sigma = [made.pair(made.group("sigma", None), 5.0), refused]
-    return [*of_pairs(), made.pair(made.group(), 1.0, "weight"), *sigma]
+    others = [made.pair(made.group(), height, align) for height, align in ((1.0, "weight"), (0.5, "learned"))]
+    return [*of_pairs(), *others, *sigma]
 
 
 def of_layers(layers: tuple[Any, ...]) -> list[dict]:
@@ -145,7 +147,7 @@ def of_layers(layers: tuple[Any, ...]) -> list[dict]:
 
 FIGURES: dict[str, Callable[[int], Figure]] = {
     "lmc": lambda c: lmc.draw(of_pairs(), columns=c),
-    "lmc, three alignments": lambda c: lmc.draw(of_alignments(), "val", columns=c),
+    "lmc, all alignments": lambda c: lmc.draw(of_alignments(), "val", columns=c),
     "barrier": lambda c: barrier.draw(of_pairs(), columns=c),
     "barrier, max": lambda c: barrier.draw(of_alignments(), split="val", kind="max", columns=c),
     "barrier, mid": lambda c: barrier.draw(of_pairs(), split="val", kind="mid", columns=c),
@@ -154,6 +156,7 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
     "match, k": lambda c: match.draw(of_dimensions(), against="k", columns=c),
     "match, resnet": lambda c: match.draw(of_matching(("stream.1", "stage1.block0", "stream.2")), columns=c),
     "similarity": lambda c: similarity.draw(of_similarity(), columns=c),
+    "similarity, all alignments": lambda c: similarity.draw(of_similarity(align=tuple(ALIGNMENTS)), columns=c),
     "similarity, resnet": lambda c: similarity.draw(of_similarity(RESNET), "train", columns=c),
     "matrix": lambda c: cost.draw(of_costs() + of_costs("ridge"), across="k", columns=c),
     "distribution": lambda c: cost.draw(of_costs(), kind="distribution", across="k", columns=c),

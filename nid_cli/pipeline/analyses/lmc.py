@@ -127,7 +127,7 @@ def endpoint(key: ResultKey, a: State, b: State, data: Data) -> Endpoint:
     if (reference := aligns(key)) is None:
         return Endpoint(b)
     alignment = ALIGNMENTS[key.parameters["align"]]
-    permutation: Permutation = resolve(reference)(group.graph, a, b, data, alignment.parameters)
+    permutation: Permutation = resolve(reference)(group.graph, a, b, data, alignment.parameters_of(key.parameters))
     aligned = permute(group.graph.symmetries.axes, b, permutation)
     try:
         check_function(group.graph, b, aligned, data)

@@ -84,7 +84,9 @@ def similarity(context: Context, selection: Selection, options: Options, compute
     own = {"split": one_of("split", options["split"], SPLITS)}
     given = options["align"]
     align = SimilarityParameters().align if given is None else some_of("alignment", given, ALIGNMENTS)
-    parameters = SimilarityParameters(align=tuple(align), at=(options["at"],), since=options["since"])
+    parameters = SimilarityParameters(
+        align=tuple(align), at=(options["at"],), since=options["since"], learn_steps=options["learn_steps"]
+    )
     [records] = recorded(context, [_request("similarity", selection, parameters, options["pairs"])], compute=compute)
     _need_applicable(records)
     return records, own
@@ -220,7 +222,8 @@ def _request(analysis: str, selection: Selection, parameters: Parameters, pairs:
 def _lmc_request(selection: Selection, options: Options) -> Request:
     given = options["align"]
     align = usual_alignments(options["pairs"]) if given is None else some_of("alignment", given, ALIGNMENTS)
-    parameters = LmcParameters(align=tuple(align), points=options["points"], bn_reset=options["bn_reset"])
+    own = {name: options[name] for name in ("points", "bn_reset", "learn_steps")}
+    parameters = LmcParameters(align=tuple(align), **own)
     return _request("lmc", selection, parameters, options["pairs"])
 
 

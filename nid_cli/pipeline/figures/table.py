@@ -43,7 +43,13 @@ class FigureEntry:
 _LMC, _MATCH, _COST, _NTK = LmcParameters(), MatchParameters(), CostParameters(), NtkParameters()
 _SIMILARITY = SimilarityParameters()
 # ``align`` None: what the pairs usually take.
-_PAIRS = {"pairs": "all", "align": None, "points": _LMC.points, "bn_reset": _LMC.bn_reset}
+_PAIRS = {
+    "pairs": "all",
+    "align": None,
+    "points": _LMC.points,
+    "bn_reset": _LMC.bn_reset,
+    "learn_steps": _LMC.learn_steps,
+}
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
 _SYNTHETIC: Options = {name: getattr(SyntheticSettings(), name) for name in _SIZE}
 
@@ -75,6 +81,7 @@ FIGURES: dict[str, FigureEntry] = {
         gather="nid_cli.pipeline.figures.gather:similarity",
         options={
             "pairs": "all", "align": None, "at": _SIMILARITY.at[0], "since": _SIMILARITY.since, "split": "test",
+            "learn_steps": _SIMILARITY.learn_steps,
         },
     ),
     "cost": FigureEntry(
