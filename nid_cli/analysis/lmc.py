@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from nid_cli.analysis.anatomy import Anatomy
 from nid_cli.analysis.batch_norm import reset_statistics
 from nid_cli.data.tensors import Data
 from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
@@ -24,12 +25,14 @@ from nid_cli.nets.permutation import Permutation, permute
 from nid_cli.nets.stackable import stackable
 from nid_cli.nets.stacking import stack
 from nid_cli.records.lmc import Curve
-from nid_cli.specs import SPLITS
 
 SplitMetrics = dict[str, Metrics]
 
 # Interpolated networks that exist at one time take at most this many bytes (but one at least).
 STATE_BYTES = 2**28
+
+# The splits as a pass over the data takes them: an anatomy fits temperatures on the first.
+PASS = ("val", "train", "test")
 
 # Logits of a permuted network may differ from the original's by rounding: this share of their magnitude.
 SAME_FUNCTION = 1e-4
@@ -64,6 +67,7 @@ def segments(
     advance: Callable[[float], None] = lambda samples: None,
     reset: bool = False,
     stacked: bool | None = None,
+    anatomy: Anatomy | None = None,
 ) -> list[list[SplitMetrics]]:
     """Metrics inside the segments from A to each of ``ends``.
 
@@ -77,6 +81,7 @@ def segments(
         reset: estimate the statistics of batch norms anew, of each interpolated network.
         stacked: whether the networks of a pass run together (``nets.stacking``), which differs by rounding; by default
             where they are not on the CPU and can.
+        anatomy: shown the values of all networks, A and B included, on the way.
 
     Returns:
         for each end and weight the metrics by split.
@@ -84,16 +89,22 @@ def segments(
     networks = [(index, weight) for index in range(len(ends)) for weight in weights]
     if stacked is None:
         stacked = next(iter(a.values())).device.type != "cpu" and stackable(graph) is None
-    batch = graph.batch(EVALUATION_BATCH)
-    values = 4 * batch * max(graph.sizes.values()) if stacked else 0  # of all that run together they are there at once
-    at_once = max(1, STATE_BYTES // max(size_in_bytes(a), values))
+    batch = max(_batch(graph, anatomy, split) for split in PASS)
+    recorded = anatomy.kept("train") if anatomy else 0
+    values = 4 * batch * (max(graph.sizes.values()) + recorded) if stacked else 0  # of all together they are there
+    held = anatomy.held(len(data.val)) if anatomy else 0
+    at_once = max(1, STATE_BYTES // max(size_in_bytes(a), values, held))
     one_pass = _one_stacked_pass if stacked else _one_pass
     parts = [networks[start : start + at_once] for start in range(0, len(networks), at_once)]
     found: list[SplitMetrics] = []
     for part in parts:
         share = len(part) / len(networks)
-        found += one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), reset)
+        found += one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), reset, anatomy)
     return [found[i * len(weights) : (i + 1) * len(weights)] for i in range(len(ends))]
+
+
+def _batch(graph: Graph, anatomy: Anatomy | None, split: str) -> int:
+    return graph.batch(EVALUATION_BATCH, anatomy.kept(split) if anatomy else 0)
 
 
 def _tell(advance: Callable[[float], None], share: float, samples: float) -> None:
@@ -109,19 +120,27 @@ def _one_pass(
     data: Data,
     advance: Callable[[float], None],
     reset: bool,
+    anatomy: Anatomy | None,
 ) -> list[SplitMetrics]:
     """Metrics of some interpolated networks, each an end (by its place among ``ends``) and a weight, in one pass."""
     states = _interpolated(graph, a, ends, networks, data, reset)
     found: list[SplitMetrics] = [{} for _ in networks]
     wanted = {index for index, _ in networks}
-    for split in SPLITS:
+    for split in PASS:
+        calls = anatomy.calls(split) if anatomy else (graph.output,)
         tallies = [Tally() for _ in networks]
-        for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
-            entered = _entered(graph, a, b, ends, wanted, x)
+        for x, targets in data.batches(split, _batch(graph, anatomy, split)):
+            known = anatomy.begin(split, x, targets, wanted) if anatomy else {}
+            entered = _entered(graph, a, b, ends, wanted, x, known)
             for (index, weight), state, tally in zip(networks, states, tallies, strict=True):
                 given = {name: torch.lerp(from_a, from_ends[index], weight) for name, from_a, from_ends in entered}
-                tally.add(record(graph, state, given or {INPUT: x}, (graph.output,))[graph.output], targets)
+                values = record(graph, state, given or {INPUT: x}, calls)
+                tally.add(values[graph.output], targets)
+                if anatomy:
+                    anatomy.add((index, weight), values)
             advance(len(targets))
+        if anatomy:
+            anatomy.finish(split)
         for metrics, tally in zip(found, tallies, strict=True):
             metrics[split] = tally.result()
     return found
@@ -136,6 +155,7 @@ def _one_stacked_pass(
     data: Data,
     advance: Callable[[float], None],
     reset: bool,
+    anatomy: Anatomy | None,
 ) -> list[SplitMetrics]:
     """The same, with each call of a function for all networks."""
     states = _interpolated(graph, a, ends, networks, data, reset)
@@ -145,16 +165,22 @@ def _one_stacked_pass(
     del states
     wanted = sorted({index for index, _ in networks})
     found: list[SplitMetrics] = [{} for _ in networks]
-    for split in SPLITS:
+    for split in PASS:
+        calls = anatomy.calls(split) if anatomy else (graph.output,)
         tally = Tally()
-        for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
+        for x, targets in data.batches(split, _batch(graph, anatomy, split)):
+            known = anatomy.begin(split, x, targets, wanted) if anatomy else {}
             given = {
                 name: _lerp_each(from_a, from_ends, networks)
-                for name, from_a, from_ends in _entered(graph, a, b, ends, wanted, x)
+                for name, from_a, from_ends in _entered(graph, a, b, ends, wanted, x, known)
             }
-            values = stacking.record(graph, stacked, constants, given or {INPUT: x}, (graph.output,), own=bool(given))
+            values = stacking.record(graph, stacked, constants, given or {INPUT: x}, calls, own=bool(given))
             tally.add_each(values[graph.output], targets.expand(len(networks), *targets.shape))
+            for place, network in enumerate(networks if anatomy else ()):
+                anatomy.add(network, {name: value[place] for name, value in values.items()})
             advance(len(targets))
+        if anatomy:
+            anatomy.finish(split)
         for metrics, own in zip(found, tally.results(len(networks)), strict=True):
             metrics[split] = own
     return found
@@ -177,14 +203,20 @@ def _interpolated(
 
 
 def _entered(
-    graph: Graph, a: State, b: State, ends: Sequence[Endpoint], wanted: Collection[int], x: Tensor
+    graph: Graph,
+    a: State,
+    b: State,
+    ends: Sequence[Endpoint],
+    wanted: Collection[int],
+    x: Tensor,
+    known: Mapping[str, tuple[Tensor, Tensor]],
 ) -> list[tuple[str, Tensor, dict[int, Tensor]]]:
     """The first layer's name, and its values on a batch for A and for the ends (by their places among ``ends``), which
-    those in between are interpolated from. Nothing where it is not affine."""
+    those in between are interpolated from. Nothing where it is not affine. ``known``: A's and B's, where they are."""
     if (layer := graph.entry) is None:
         return []
     name, axes = layer.name, cast(Axes, graph.symmetries.value_axes[layer.name])
-    from_a, from_b = apply(graph, layer, a, x), apply(graph, layer, b, x)
+    from_a, from_b = known.get(name) or (apply(graph, layer, a, x), apply(graph, layer, b, x))
 
     def reordered(moved: Permutation | None) -> Tensor:
         return from_b if moved is None else permute({name: axes}, {name: from_b}, moved)[name]

@@ -149,21 +149,31 @@ def usual_alignments(pairs: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class LmcParameters(Parameters):
-    """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation."""
+    """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation.
+
+    ``anatomy``: the variant that measures what the barrier is made of; ``per_sample``: of each sample too.
+    """
 
     align: tuple[str, ...] = ("none", "activation")
     points: int = 9
     bn_reset: bool = False
+    anatomy: bool = False
+    per_sample: bool = False
 
     def __post_init__(self) -> None:
         _known("alignment", self.align, list(ALIGNMENTS))
         if not 2 <= self.points <= 10_001:
             raise UsageError(f"points must lie between 2 and 10001, not {self.points}")
+        if self.per_sample and not self.anatomy:
+            raise UsageError("--per-sample goes with --anatomy", "add --anatomy")
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
-        variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
-        common = self.common("align", "bn_reset") | variant
+        chosen = {"bn_reset": bool(self.bn_reset and graph.statistics)}
+        chosen |= {"anatomy": self.anatomy, "per_sample": self.per_sample}
+        # At their defaults they stay out of keys: what was recorded before stays found.
+        variant = {name: True for name, asked in chosen.items() if asked}
+        common = self.common("align", *chosen) | variant
         for name in self.align:
             yield {"align": name, **common, **ALIGNMENTS[name].parameters.canonical()}
 

@@ -140,6 +140,10 @@ ExplainedVariance = Annotated[
     float, typer.Option("--explained-variance", metavar="P", help="Share of the inputs' variance in the subspace.")
 ]
 BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
+Anatomy = Annotated[
+    bool,
+    typer.Option("--anatomy", help="What barriers are made of: ensemble gain, merging cost, layers, calibration."),
+]
 Model = Annotated[
     str | None,
     typer.Option(

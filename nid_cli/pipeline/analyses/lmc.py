@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nid_cli.analysis import lmc as analysis
+from nid_cli.analysis.anatomy import Anatomy
 from nid_cli.analysis.lmc import Endpoint, FunctionChanged, SplitMetrics, check_function, curve_of
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.data.tensors import Data
@@ -77,37 +78,39 @@ def _pair(
         advance(seen / total)
 
     reset = batch[0].parameters.get("bn_reset", False)
-    measured = iter(zip(targets, analysis.segments(graph, a, b, targets, inner, data, count, reset), strict=True))
+    asked = batch[0].parameters
+    anatomy = Anatomy(graph, a, b, targets, "per_sample" in asked) if "anatomy" in asked else None
+    curves = analysis.segments(graph, a, b, targets, inner, data, count, reset, anatomy=anatomy)
+    measured = iter(enumerate(zip(targets, curves, strict=True)))
     trained = lab.trainable(group)
     labels = {space.name: str(space.label) for space in graph.spaces}
     gated = GATED.format(group.symmetry)
     records = []
     for key, applicable in zip(batch, applies, strict=True):
         align = key.parameters["align"]
-        empty = Lmc(epoch_a=key.epoch_a, align=align, bn_reset=reset, status="not_applicable", reason=gated)
+        empty = Lmc(epoch_a=key.epoch_a, align=align, bn_reset=reset, anatomy=anatomy is not None, status="not_applicable", reason=gated)
         if not applicable:
             records.append(empty)
             continue
-        end, curve = next(measured)
+        place, (end, curve) = next(measured)
         by_weight = dict(zip(inner, curve, strict=True)) | {0.0: ends[0], 1.0: ends[1]}
         metrics = [by_weight[weight] for weight in weights]
         path = key.epoch_a is not None
         # An aligned network is compared as the plain network of its effective weights: all of them count.
         distance, normalized = analysis.distances(graph, a, end.state, trained if end.permutation is None else {})
-        records.append(
-            replace(
-                empty,
-                status="ok",
-                reason=None,
-                lambdas=weights,
-                train=curve_of("train", weights, metrics, by_weight[0.5], path),
-                val=curve_of("val", weights, metrics, by_weight[0.5], path),
-                test=curve_of("test", weights, metrics, by_weight[0.5], path),
-                distance=distance,
-                normalized_distance=normalized,
-                permutation=_arrays(end.permutation, labels),
-            )
+        found = replace(
+            empty,
+            status="ok",
+            reason=None,
+            lambdas=weights,
+            train=curve_of("train", weights, metrics, by_weight[0.5], path),
+            val=curve_of("val", weights, metrics, by_weight[0.5], path),
+            test=curve_of("test", weights, metrics, by_weight[0.5], path),
+            distance=distance,
+            normalized_distance=normalized,
+            permutation=_arrays(end.permutation, labels),
         )
+        records.append(found if anatomy is None else anatomy.complete(found, place))
     return records
 
 
