@@ -97,7 +97,9 @@ class Anatomy:
         """Bytes that each network takes until its temperature is fitted on so many samples."""
         return 4 * 8 * samples * self.graph.sizes[self.graph.output]
 
-    def begin(self, split: str, x: Tensor, targets: Tensor, wanted: Collection[int]) -> dict[str, tuple[Tensor, Tensor]]:
+    def begin(
+        self, split: str, x: Tensor, targets: Tensor, wanted: Collection[int]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """Runs A and B on a batch, for the ends in ``wanted``; returns the values of the first layer that it computed,
         for A and B, by name (nothing where the first layer is none that segments share)."""
         entry = self.graph.entry
@@ -133,7 +135,7 @@ class Anatomy:
 
     def add(self, network: Network, values: Mapping[str, Tensor]) -> None:
         """Looks at the values of one network in between on the batch that was begun."""
-        batch, (index, weight) = self._batch, network
+        batch, weight = self._batch, network[1]
         assert batch is not None
         own = calibration.answers(values[self.graph.output], batch.targets)
         (from_a, from_b), (log_a, log_b) = batch.answers, batch.partitions

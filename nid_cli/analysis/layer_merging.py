@@ -1,5 +1,5 @@
-"""How far the hidden layers of interpolated networks are from the interpolated layers, and how much of their variance is
-left (docs/science.md, 17); streamed over batches in float64."""
+"""How far the hidden layers of interpolated networks are from the interpolated layers, and how much of their variance
+is left (docs/science.md, 17); streamed over batches in float64."""
 
 from __future__ import annotations
 

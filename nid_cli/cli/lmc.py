@@ -56,7 +56,9 @@ def lmc(
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     chosen_align = usual_alignments(pairs) if align is None else tuple(some_of("alignment", align, ALIGNMENTS))
-    parameters = LmcParameters(align=chosen_align, points=points, bn_reset=bn_reset, anatomy=anatomy, per_sample=per_sample)
+    parameters = LmcParameters(
+        align=chosen_align, points=points, bn_reset=bn_reset, anatomy=anatomy, per_sample=per_sample
+    )
     how.run("lmc", parameters, _table, matrices=per_sample and how.in_full, selection=chosen, pairs=pairs)
 
 

@@ -94,6 +94,7 @@ AGAINST = "kappa|fixed|epoch|PARAMETER"
 OWN: dict[str, Any] = {
     "pairs": options.Pairs,
     "lmc.pairs": options.PairsOrEpochs,
+    "anatomy.pairs": options.PairsOrEpochs,
     "align": Annotated[
         str | None,
         typer.Option(
@@ -170,6 +171,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "nid plot lmc --dataset mnist --split test --out lmc.png",
         "nid plot lmc --symmetry w --pairs epochs --out path.pdf",
         "nid plot lmc --dataset mnist --points 37 --overlay paper --out lmc.pdf",
+    ),
+    "anatomy": (
+        "nid plot anatomy --symmetry standard --symmetry w --out anatomy.pdf",
+        "nid plot anatomy --arch resnet --align none,activation,weight --compute --out anatomy.png",
     ),
     "barrier": (
         "nid plot barrier --symmetry w --out barrier.pdf",

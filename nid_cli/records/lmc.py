@@ -72,7 +72,9 @@ class Lmc(Record):
     )
     align: str = column("How the second model was aligned with the first, by its name in `--align`")
     bn_reset: bool = column("Whether batch-norm statistics were estimated anew after interpolation")
-    anatomy: bool = column("Whether the anatomy of the barrier was measured: the columns below that name it", default=False)
+    anatomy: bool = column(
+        "Whether the anatomy of the barrier was measured: the columns below that name it", default=False
+    )
     status: str = column("ok, or not_applicable")
     reason: str | None = column("Why the alignment does not apply", default=None)
     lambdas: list[float] | None = column(
@@ -95,9 +97,7 @@ class Lmc(Record):
         "features are zero",
         default=None,
     )
-    feature_connectivity_mid: list[float | None] | None = column(
-        "The same of each layer at lambda 1/2", default=None
-    )
+    feature_connectivity_mid: list[float | None] | None = column("The same of each layer at lambda 1/2", default=None)
     variance_ratio: list[list[float | None]] | None = column(
         "With `--anatomy`: for each layer, at each lambda, the mean over its neurons of the standard deviation before "
         "norm and activation, over the interpolation of those of the ends (Jordan et al. 2023); neurons that are "

@@ -88,7 +88,14 @@ def _pair(
     records = []
     for key, applicable in zip(batch, applies, strict=True):
         align = key.parameters["align"]
-        empty = Lmc(epoch_a=key.epoch_a, align=align, bn_reset=reset, anatomy=anatomy is not None, status="not_applicable", reason=gated)
+        empty = Lmc(
+            epoch_a=key.epoch_a,
+            align=align,
+            bn_reset=reset,
+            anatomy=anatomy is not None,
+            status="not_applicable",
+            reason=gated,
+        )
         if not applicable:
             records.append(empty)
             continue

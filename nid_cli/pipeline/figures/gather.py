@@ -50,6 +50,14 @@ def lmc(context: Context, selection: Selection, options: Options, compute: bool)
     return records, own
 
 
+def anatomy(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
+    """What barriers are made of."""
+    own = {"split": one_of("split", options["split"], SPLITS)}
+    [records] = recorded(context, [_lmc_request(selection, options, anatomy=True)], compute=compute)
+    _need_applicable(records)
+    return records, own
+
+
 def barrier(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     """Barriers over an axis."""
     own = {"split": one_of("split", options["split"], SPLITS), "kind": one_of("kind", options["kind"], BARRIERS)}
@@ -183,10 +191,12 @@ def _request(analysis: str, selection: Selection, parameters: Parameters, pairs:
     return Request(analysis=analysis, selection=selection, parameters=parameters, pairs=pairs)
 
 
-def _lmc_request(selection: Selection, options: Options) -> Request:
+def _lmc_request(selection: Selection, options: Options, anatomy: bool = False) -> Request:
     given = options["align"]
     align = usual_alignments(options["pairs"]) if given is None else some_of("alignment", given, ALIGNMENTS)
-    parameters = LmcParameters(align=tuple(align), points=options["points"], bn_reset=options["bn_reset"])
+    parameters = LmcParameters(
+        align=tuple(align), points=options["points"], bn_reset=options["bn_reset"], anatomy=anatomy
+    )
     return _request("lmc", selection, parameters, options["pairs"])
 
 

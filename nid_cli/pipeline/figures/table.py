@@ -53,6 +53,12 @@ FIGURES: dict[str, FigureEntry] = {
         gather="nid_cli.pipeline.figures.gather:lmc",
         options=_PAIRS | {"split": "train", "overlay": None},
     ),
+    "anatomy": FigureEntry(
+        description="where along depth merging breaks (features, variance); ensemble gain and merging cost over lambda",
+        needs=("nid lmc --anatomy",),
+        gather="nid_cli.pipeline.figures.gather:anatomy",
+        options=_PAIRS | {"split": "test"},
+    ),
     "barrier": FigureEntry(
         description="error and loss barrier against kappa, share of fixed weights, epoch or a data parameter",
         needs=("nid lmc",),
