@@ -182,7 +182,8 @@ class Anatomy:
         """A record with the anatomy of the segment to the end ``index``, at the record's lambdas and at 1/2."""
         weights = found.lambdas or []
         networks = [_network(index, weight) for weight in weights]
-        parts = {split: self._part(split, getattr(found, split), networks) for split in ("train", "val", "test")}
+        splits = {"train": found.train, "val": found.val, "test": found.test}
+        parts = {split: self._part(split, curve, networks) for split, curve in splits.items() if curve is not None}
         layers = self.layers.result(index, weights)
         each = {}
         if self.each:
@@ -194,7 +195,9 @@ class Anatomy:
         return replace(
             found,
             anatomy=True,
-            **parts,
+            train=parts["train"],
+            val=parts["val"],
+            test=parts["test"],
             inverse_temperature=[float(self.sharpness[network]) for network in networks],
             layers=layers.labels,
             feature_connectivity=layers.connectivity,

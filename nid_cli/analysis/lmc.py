@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -176,8 +176,9 @@ def _one_stacked_pass(
             }
             values = stacking.record(graph, stacked, constants, given or {INPUT: x}, calls, own=bool(given))
             tally.add_each(values[graph.output], targets.expand(len(networks), *targets.shape))
-            for place, network in enumerate(networks if anatomy else ()):
-                anatomy.add(network, {name: value[place] for name, value in values.items()})
+            if anatomy:
+                for place, network in enumerate(networks):
+                    anatomy.add(network, {name: value[place] for name, value in values.items()})
             advance(len(targets))
         if anatomy:
             anatomy.finish(split)
@@ -277,7 +278,7 @@ def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequenc
         weights: from 0 to 1; ``losses`` and ``accuracies`` (percent) are those there, ``middle`` the metrics at 1/2.
             Where a loss is not a number, neither are the barriers of the losses.
     """
-    barriers = {}
+    barriers: dict[str, Any] = {}
     errors = [100 - accuracy for accuracy in accuracies]
     for name, values, mid in (("loss", losses, middle.loss), ("error", errors, 100 - middle.accuracy)):
         chords = [(1 - w) * values[0] + w * values[-1] for w in weights]

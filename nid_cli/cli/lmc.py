@@ -66,6 +66,7 @@ def _table(records: Sequence[Row]) -> None:
     """One line for each group, epoch (or two of them) and alignment."""
     along = any(r["epoch_a"] is not None for r in records)
     keys = ("group", *(("epoch_a",) if along else ()), "epoch", "align")
+    shown: tuple[str, ...]
     shown = ("train_loss_barrier", "train_error_barrier", "test_error_barrier", "train_accuracy_mid")
     if along:
         shown = ("train_greatest_rise", "test_greatest_rise", "train_loss_barrier", "train_error_barrier")

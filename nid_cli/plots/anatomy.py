@@ -14,7 +14,7 @@ from nid_cli.records.base import Row
 from nid_cli.specs import ALIGNMENTS
 
 BY_LAYER = {
-    "feature_connectivity": "feature connectivity at 1/2\n(1 \N{MINUS SIGN} cosine)",
+    "feature_connectivity": "feature connectivity\n(1 \N{MINUS SIGN} cosine) at 1/2",
     "variance_ratio": "variance ratio at 1/2",
 }
 OVER_LAMBDA = {"ensemble_gain": "ensemble gain (nats)", "merging_cost": "merging cost (nats)"}
@@ -121,5 +121,6 @@ def _finish(axes: Any, layers: Sequence[int | str], split: str) -> None:
         axis.set_xlabel(r"interpolation $\lambda$")
         lmc.finish(axis)
         low, high = axis.get_ylim()
-        # Below what anyone could see, a gain is rounding.
-        axis.set_ylim(min(low, 0) if low < -0.02 * high else 0, max(high, 1e-3))
+        least = min((min(line.get_ydata()) for line in axis.get_lines()), default=0)
+        # Below what anyone could see, values are rounding.
+        axis.set_ylim(low if least < -0.01 * high else 0, max(high, 1e-3))
