@@ -61,7 +61,7 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
     dashes = dict(zip(ALIGNMENTS, DASHES * len(ALIGNMENTS), strict=False))
     handles: dict[str, Any] = {}
     with style.styled():
-        figure = style.new_figure(columns, 3.9 if columns == 2 else 7.2)
+        figure = style.new_figure(columns, 3.9 if columns == 2 else 8.4)
         axes = figure.subplots(2, 2) if columns == 2 else figure.subplots(4, 1).reshape(2, 2)
         for place, (line, own) in enumerate(found.items()):
             subject, index = line[:-1], subjects.index(line[:-1])
