@@ -3,16 +3,18 @@ mean and the standard deviation that it has in the ends, on average."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nid_cli.analysis.catalog import REPAIRS
 from nid_cli.analysis.repair_folding import FOLDS, Correction
 from nid_cli.data.tensors import Data
 from nid_cli.errors import NidError, UsageError, unknown
+from nid_cli.lazy import resolve
 from nid_cli.nets.calls import Batch
 from nid_cli.nets.functional import State, neurons_last, record
 from nid_cli.nets.graph import INPUT, Graph
@@ -76,12 +78,6 @@ class Moments:
         return torch.where(sd <= CONSTANT * self.mean.abs(), 0.0, sd)
 
 
-def check_how(how: str) -> None:
-    """Raises a UsageError for a way to repair that there is not."""
-    if how not in HOWS:
-        raise unknown("repair", how, list(HOWS))
-
-
 @torch.no_grad()
 def repaired(
     graph: Graph,
@@ -110,11 +106,13 @@ def repaired(
         UsageError: another ``how``, weights that do not sum to one, or a training set without samples.
         NidError: pre-activations overflow.
     """
-    check_how(how)
+    if how not in REPAIRS:
+        raise unknown("repair", how, list(REPAIRS))
     if len(ends) != len(weights) or not abs(sum(weights) - 1) < 1e-6:
         raise UsageError("the weights of a repair must be one for each network, and sum to one")
     known = moments_of(graph, ends, data) if known is None else known
-    return HOWS[how](graph, merged, ends, weights, data, known)
+    correct: Callable[..., State] = resolve(REPAIRS[how])
+    return correct(graph, merged, ends, weights, data, known)
 
 
 @torch.no_grad()
@@ -130,7 +128,7 @@ def moments_of(graph: Graph, states: Sequence[State], data: Data) -> dict[str, M
     return found
 
 
-def _closed(
+def closed(
     graph: Graph,
     merged: State,
     ends: Sequence[State],
@@ -138,6 +136,8 @@ def _closed(
     data: Data,
     known: Mapping[str, Moments],
 ) -> State:
+    """By the ends' moments alone: a pre-activation of the merged network is taken as sum_i w_i X_i of the ends' X_i, so
+    that its variance is sum_ij w_i w_j cov(X_i, X_j)."""
     state = dict(merged)
     for point in preactivations(graph).all:
         w = torch.tensor(weights, dtype=torch.float64, device=known[point.name].total.device)
@@ -149,7 +149,7 @@ def _closed(
     return state
 
 
-def _exact(
+def exact(
     graph: Graph,
     merged: State,
     ends: Sequence[State],
@@ -172,9 +172,6 @@ def _exact(
             moments = found[point.name]
             state |= _corrected(point, state, ends, weights, known[point.name], moments.mean[0], moments.deviation[0])
     return state
-
-
-HOWS = {"exact": _exact, "closed": _closed}
 
 
 def _corrected(

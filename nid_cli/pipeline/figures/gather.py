@@ -186,7 +186,8 @@ def _request(analysis: str, selection: Selection, parameters: Parameters, pairs:
 def _lmc_request(selection: Selection, options: Options) -> Request:
     given = options["align"]
     align = usual_alignments(options["pairs"]) if given is None else some_of("alignment", given, ALIGNMENTS)
-    parameters = LmcParameters(align=tuple(align), points=options["points"], bn_reset=options["bn_reset"])
+    variant = {name: options[name] for name in ("points", "bn_reset", "repair")}
+    parameters = LmcParameters(align=tuple(align), **variant)
     return _request("lmc", selection, parameters, options["pairs"])
 
 
