@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
-from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SINCE, SOLVERS
+from nid_cli.analysis.catalog import METHODS, REPAIRS, SIMILARITIES, SINCE, SOLVERS
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import SITES, Graph
+from nid_cli.nets.preactivations import preactivations
 from nid_cli.specs import ALIGNMENTS, Canonical
+from nid_cli.specs.canonical import later
 from nid_cli.specs.selection import PATHS
 
 # What determines one result, beside its models: JSON-able values by name.
@@ -150,18 +152,23 @@ def usual_alignments(pairs: str) -> tuple[str, ...]:
 @dataclass(frozen=True, kw_only=True)
 class LmcParameters(Parameters):
     """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation.
-
+    ``repair``: of groups with hidden layers, the variant whose pre-activations are corrected, in one of ``REPAIRS``.
     ``anatomy``: the variant that measures what the barrier is made of; ``per_sample``: of each sample too.
     """
 
     align: tuple[str, ...] = ("none", "activation")
     points: int = 9
     bn_reset: bool = False
-    anatomy: bool = False
-    per_sample: bool = False
+    repair: str | None = later(None)
+    anatomy: bool = later(False)
+    per_sample: bool = later(False)
 
     def __post_init__(self) -> None:
         _known("alignment", self.align, list(ALIGNMENTS))
+        if self.repair is not None:
+            _known("repair", [self.repair], list(REPAIRS))
+            if self.bn_reset:
+                raise UsageError("--repair resets the statistics of batch norms too", "leave --bn-reset out")
         if not 2 <= self.points <= 10_001:
             raise UsageError(f"points must lie between 2 and 10001, not {self.points}")
         if self.per_sample and not self.anatomy:
@@ -169,16 +176,19 @@ class LmcParameters(Parameters):
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
-        chosen = {"bn_reset": bool(self.bn_reset and graph.statistics)}
-        chosen |= {"anatomy": self.anatomy, "per_sample": self.per_sample}
-        # At their defaults they stay out of keys: what was recorded before stays found.
-        variant = {name: True for name, asked in chosen.items() if asked}
-        common = self.common("align", *chosen) | variant
+        # What is not asked for stays out of keys: what was recorded before stays found.
+        variant: Key = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
+        if self.repair is not None and preactivations(graph).all:
+            variant["repair"] = self.repair
+        variant |= {name: True for name in ("anatomy", "per_sample") if getattr(self, name)}
+        common = self.common("align", "bn_reset", "repair", "anatomy", "per_sample") | variant
         for name in self.align:
             yield {"align": name, **common, **ALIGNMENTS[name].parameters.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
-        """Some group must have batch norms where they are to be reset."""
+        """Some group must have batch norms where they are to be reset, and pre-activations to be repaired."""
+        if self.repair is not None and not any(preactivations(graph).all for graph in graphs):
+            raise UsageError("no selected group has a layer before a norm or an activation to repair", "leave it out")
         if self.bn_reset and not any(graph.statistics for graph in graphs):
             raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
 

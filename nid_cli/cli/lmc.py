@@ -26,6 +26,7 @@ EXAMPLES = options.examples(
     "nid lmc --arch mlp --export results.json",
     "nid lmc --symmetry w --kappa 1 --epochs all --align none",
     "nid lmc --group mlp-digits-w-k1 --pairs 1-2,1-3 --points 37 --json",
+    "nid lmc --align none,activation,weight --repair exact",
     "nid lmc --symmetry w --pairs epochs --epochs 0,5,30",
     "nid lmc --symmetry standard --symmetry w --anatomy",
 )
@@ -47,6 +48,7 @@ def lmc(
     ] = None,
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = USUAL.points,
     bn_reset: options.BnReset = False,
+    repair: options.Repair = None,
     anatomy: options.Anatomy = False,
     per_sample: Annotated[
         bool, typer.Option("--per-sample", help="With --anatomy: gain and cost of each sample too, for exports.")
@@ -56,9 +58,8 @@ def lmc(
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     chosen_align = usual_alignments(pairs) if align is None else tuple(some_of("alignment", align, ALIGNMENTS))
-    parameters = LmcParameters(
-        align=chosen_align, points=points, bn_reset=bn_reset, anatomy=anatomy, per_sample=per_sample
-    )
+    variant: dict[str, Any] = {"bn_reset": bn_reset, "repair": repair, "anatomy": anatomy, "per_sample": per_sample}
+    parameters = LmcParameters(align=chosen_align, points=points, **variant)
     how.run("lmc", parameters, _table, matrices=per_sample and how.in_full, selection=chosen, pairs=pairs)
 
 
@@ -74,8 +75,8 @@ def _table(records: Sequence[Row]) -> None:
     if worst:
         shown = ("train_loss_barrier", "train_calibrated_loss_barrier")
     rows: list[tuple[Any, ...]] = []
-    for (*cell, reset), own in summary.cells(records, *keys, "bn_reset").items():
-        cell[-1] += ", bn reset" if reset else ""
+    for (*cell, reset, repair), own in summary.cells(records, *keys, "bn_reset", "repair").items():
+        cell[-1] += ", bn reset" if reset else f", {repair} repair" if repair else ""
         measured = [r for r in own if r["status"] == "ok"]
         if measured:
             layers = (_worst(measured, name) for name in worst)

@@ -21,15 +21,17 @@ OVER_LAMBDA = {"ensemble_gain": "ensemble gain (nats)", "merging_cost": "merging
 BARRIERS = ("loss_barrier", "calibrated_loss_barrier")
 # One for each alignment, in the order of their table.
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
-# What tells lines apart.
-LINE = ("group", "epoch_a", "epoch", "align")
+# How the markers of unrepaired and repaired networks are filled, in the order in which they come.
+FILLS = ("full", "none", "left")
+# What tells lines apart: the first three, those of other models.
+LINE = ("group", "epoch_a", "epoch", "align", "repair")
 
 
 def table(records: Sequence[Row], split: str = "test") -> list[Drawn]:
     """What is drawn: for each group, epoch (or two of one model) and alignment a row of the whole networks (``layer``
     None: gain and cost at each lambda, barriers), one for each layer (its values at 1/2); mean and sd over pairs."""
     rows = []
-    usable = [r for r in records if r["status"] == "ok"]
+    usable = [{"repair": None, **r} for r in records if r["status"] == "ok"]
     for own in cells(usable, *LINE).values():
         about = head(own) | {name: own[0][name] for name in LINE} | {"split": split}
         whole = spreads(own, *(f"{split}_{name}" for name in (*OVER_LAMBDA, *BARRIERS)))
@@ -46,7 +48,7 @@ def table(records: Sequence[Row], split: str = "test") -> list[Drawn]:
 def draw(records: Sequence[Row], split: str = "test", columns: int | None = None) -> Figure:
     """Layers over depth above gain and cost over lambda; means over pairs, bars and bands of one sd.
 
-    The gain of merging logits is the same under every alignment: it is drawn once for each group.
+    The gain of merging logits is the same under every alignment and repair: it is drawn once for each group.
 
     Args:
         records: ``nid.lmc/1`` records with an anatomy; those that are not applicable are left out.
@@ -56,29 +58,33 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
     labels = style.group_labels(records)
     layers = list(dict.fromkeys(row["layer"] for row in rows if row["layer"] is not None))
     found = cells(rows, *LINE)
-    subjects = list(dict.fromkeys(line[:-1] for line in found))
-    align = [name for name in ALIGNMENTS if any(line[-1] == name for line in found)]
+    subjects = list(dict.fromkeys(line[:3] for line in found))
+    align = [name for name in ALIGNMENTS if any(line[3] == name for line in found)]
+    repairs = list(dict.fromkeys(line[4] for line in found))
     dashes = dict(zip(ALIGNMENTS, DASHES * len(ALIGNMENTS), strict=False))
     handles: dict[str, Any] = {}
     with style.styled():
         figure = style.new_figure(columns, 3.9 if columns == 2 else 8.4)
         axes = figure.subplots(2, 2) if columns == 2 else figure.subplots(4, 1).reshape(2, 2)
         for place, (line, own) in enumerate(found.items()):
-            subject, index = line[:-1], subjects.index(line[:-1])
+            subject, index = line[:3], subjects.index(line[:3])
             look = {"color": style.look(own[0])["color"], "marker": style.MARKERS[index % len(style.MARKERS)]}
             handles[_label(labels, subject, subjects)] = style.key_line(linestyle="", **look)
             shift = (place - (len(found) - 1) / 2) * min(0.08, 0.5 / len(found))
-            look["linestyle"] = dashes[line[-1]]
+            look |= {"linestyle": dashes[line[3]], "fillstyle": FILLS[repairs.index(line[4]) % len(FILLS)]}
             for axis, name in zip(axes[0], BY_LAYER, strict=True):
                 _by_layer(axis, [(layers.index(row["layer"]) + shift, row) for row in own if row["layer"] is not None],
                           name, look)  # fmt: skip
             [whole] = (row for row in own if row["layer"] is None)
             for axis, name in zip(axes[1], OVER_LAMBDA, strict=True):
-                if name != "ensemble_gain" or line[-1] == next(other[-1] for other in found if other[:-1] == subject):
+                if name != "ensemble_gain" or line == next(other for other in found if other[:3] == subject):
                     lmc.band(axis, whole, f"{split}_{name}", f"_{name}", look)
         _finish(axes, layers, split)
         for name in align if len(align) > 1 or align != ["none"] else ():
             handles[ALIGNMENTS[name].label] = style.key_line(color=style.GREY, linestyle=dashes[name])
+        for repair, fill in zip(repairs, FILLS, strict=False) if repairs != [None] else ():
+            text = f"{repair} repair" if repair else "not repaired"
+            handles[text] = style.key_line(color=style.GREY, linestyle="", marker="o", fillstyle=fill)
         style.legend(figure, handles | style.spread_key(rows, "pairs", band=True))
     return figure
 

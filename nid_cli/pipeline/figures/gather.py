@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nid_cli.analysis.catalog import METHODS
+from nid_cli.analysis.catalog import METHODS, REPAIRS
 from nid_cli.analysis.parameters import (
     CoherenceParameters,
     CostParameters,
@@ -53,9 +53,11 @@ def lmc(context: Context, selection: Selection, options: Options, compute: bool)
 def anatomy(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     """What barriers are made of."""
     own = {"split": one_of("split", options["split"], SPLITS)}
-    [records] = recorded(context, [_lmc_request(selection, options, anatomy=True)], compute=compute)
-    _need_applicable(records)
-    return records, own
+    repairs = [None if name == "none" else name for name in some_of("repair", options["repair"], ("none", *REPAIRS))]
+    requests = [_lmc_request(selection, {**options, "repair": repair}, anatomy=True) for repair in repairs]
+    found = {r["result_id"]: r for records in recorded(context, requests, compute=compute) for r in records}
+    _need_applicable(list(found.values()))
+    return list(found.values()), own
 
 
 def barrier(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
@@ -194,9 +196,8 @@ def _request(analysis: str, selection: Selection, parameters: Parameters, pairs:
 def _lmc_request(selection: Selection, options: Options, anatomy: bool = False) -> Request:
     given = options["align"]
     align = usual_alignments(options["pairs"]) if given is None else some_of("alignment", given, ALIGNMENTS)
-    parameters = LmcParameters(
-        align=tuple(align), points=options["points"], bn_reset=options["bn_reset"], anatomy=anatomy
-    )
+    variant = {name: options[name] for name in ("points", "bn_reset", "repair")}
+    parameters = LmcParameters(align=tuple(align), anatomy=anatomy, **variant)
     return _request("lmc", selection, parameters, options["pairs"])
 
 

@@ -42,7 +42,7 @@ class FigureEntry:
 _LMC, _MATCH, _COST = LmcParameters(), MatchParameters(), CostParameters()
 _SIMILARITY = SimilarityParameters()
 # ``align`` None: what the pairs usually take.
-_PAIRS = {"pairs": "all", "align": None, "points": _LMC.points, "bn_reset": _LMC.bn_reset}
+_PAIRS = {"pairs": "all", "align": None, "points": _LMC.points, "bn_reset": _LMC.bn_reset, "repair": _LMC.repair}
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
 _SYNTHETIC: Options = {name: getattr(SyntheticSettings(), name) for name in _SIZE}
 
@@ -57,7 +57,7 @@ FIGURES: dict[str, FigureEntry] = {
         description="where along depth merging breaks (features, variance); ensemble gain and merging cost over lambda",
         needs=("nid lmc --anatomy",),
         gather="nid_cli.pipeline.figures.gather:anatomy",
-        options=_PAIRS | {"split": "test"},
+        options=_PAIRS | {"split": "test", "repair": "none"},
     ),
     "barrier": FigureEntry(
         description="error and loss barrier against kappa, share of fixed weights, epoch or a data parameter",
