@@ -247,6 +247,27 @@ def test_passes_and_networks_that_run_together_change_nothing(kind: str, monkeyp
                         assert value == others[name]
 
 
+@pytest.mark.parametrize("norm", ["layer", "none"])
+def test_repaired_networks_are_measured_as_they_are_repaired(norm: str) -> None:
+    """Cost and gain are of the repaired network's losses; the gain is that of the ends, the variances are whole."""
+    (graph, a), (_, b) = network(1, norm), network(2, norm)
+    a, b, data = double(a), double(b), exact(random_data(300))
+    ends = [Endpoint(b), shuffled(graph, b)]
+    plain = anatomy_of(graph, a, b, ends, data)
+    for found, other in zip(anatomy_of(graph, a, b, ends, data, repair="exact"), plain, strict=True):
+        for split in SPLITS:
+            curve, unrepaired = getattr(found, split), getattr(other, split)
+            assert curve.ensemble_gain == pytest.approx(unrepaired.ensemble_gain, abs=1e-12)
+            assert curve.merging_cost[2] != pytest.approx(unrepaired.merging_cost[2], abs=1e-3)
+            chords = [(1 - w) * curve.loss[0] + w * curve.loss[-1] for w in WEIGHTS]
+            for loss, chord, gain, cost in zip(
+                curve.loss, chords, curve.ensemble_gain, curve.merging_cost, strict=True
+            ):
+                assert cost - gain == pytest.approx(loss - chord, abs=1e-9)
+        np.testing.assert_allclose(found.variance_ratio, 1, rtol=1e-6)
+        assert min(other.variance_ratio_mid) < 0.95
+
+
 def test_the_way_back_is_the_reverse() -> None:
     graph, a, b, data = of_kind("classes")
     [there], [back] = ([f.values() for f in anatomy_of(graph, p, q, [Endpoint(q)], data)] for p, q in ((a, b), (b, a)))

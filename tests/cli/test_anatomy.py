@@ -152,6 +152,14 @@ def test_the_figure_names_what_it_lacks_and_exports_what_it_shows(there: Termina
             place = own[0]["layers"].index(row["layer"])
             mean = np.mean([r["variance_ratio_mid"][place] for r in own])
             assert row["variance_ratio_mean"] == pytest.approx(mean)
+    both = ("plot", "anatomy", "--group", "standard", "--repair", "none,exact", "--align", "none")
+    assert there(*both, "--out", "c.png") == 3
+    assert "nid lmc --group standard --align none --repair exact --anatomy" in there.errors.replace("\n", " ")
+    assert there(*both, "--compute", "--out", "c.png", "--export", "c.json") == 0, there.errors
+    rows = json.loads((there.folder / "c.json").read_text())["records"]
+    ratios = {row["repair"]: row["variance_ratio_mean"] for row in rows if row["layer"] == 1}
+    assert ratios["exact"] == pytest.approx(1, abs=1e-3) and ratios[None] < 0.99
+    assert there(*both[:4], "--repair", "some", "--out", "d.png") == 2 and "exact" in there.errors
     assert there("plot", "anatomy", "--group", "sigma", "--align", "activation", "--compute", "--out", "b.png") == 3
     assert there("plot", "report", *chosen, "--out", "report.html") == 0, there.errors
     page = (there.folder / "report.html").read_text()

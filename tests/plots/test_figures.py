@@ -80,6 +80,10 @@ def of_anatomy(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
     return found
 
 
+def of_repair() -> list[dict]:
+    return of_anatomy() + [r | {"repair": "exact"} for r in of_anatomy() if r["status"] == "ok"]
+
+
 def of_shares() -> list[dict]:
     shares = (0.09375, 0.305254, 0.59375)
     groups = [made.group(num_fixed=[i]) | {"fixed_share": share} for i, share in enumerate(shares)]
@@ -154,6 +158,7 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
     "lmc, three alignments": lambda c: lmc.draw(of_alignments(), "val", columns=c),
     "anatomy": lambda c: anatomy.draw(of_anatomy(), columns=c),
     "anatomy, resnet": lambda c: anatomy.draw(of_anatomy(RESNET), "train", columns=c),
+    "anatomy, repaired": lambda c: anatomy.draw(of_repair(), columns=c),
     "barrier": lambda c: barrier.draw(of_pairs(), columns=c),
     "barrier, max": lambda c: barrier.draw(of_alignments(), split="val", kind="max", columns=c),
     "barrier, mid": lambda c: barrier.draw(of_pairs(), split="val", kind="mid", columns=c),
@@ -284,6 +289,9 @@ def test_an_anatomy_shows_depth_at_the_middle_and_gain_and_cost_over_lambda() ->
     assert y[2] == max(y) == pytest.approx(2 * 0.2) and x[2] == 0.5
     assert max(gain.get_lines()[0].get_ydata()) == pytest.approx(0.04)
     assert {line.get_linestyle() for line in cost.get_lines()} == {"-", "--"}
+    repaired = anatomy.draw(of_repair(), "val").axes
+    assert [len(axis.get_lines()) for axis in repaired[2:]] == [3, 10]
+    assert [line.get_fillstyle() for line in repaired[3].get_lines()].count("none") == 5
     [whole] = [
         r for r in anatomy.table(records, "val") if (r["symmetry"], r["align"], r["layer"]) == ("w", "none", None)
     ]
