@@ -331,7 +331,7 @@ def test_what_cannot_be_corrected_is_named() -> None:
     _, b, _ = taken_in(Odd, (6,), 1)
     own = preactivations(biased(graph))
     assert [point.name for point in own.all] == ["plain", "product"]
-    assert own.left_out == ("made", "wide") and own.without_shift == ("product",)
+    assert own.left_out == ("made.bias", "wide") and own.without_shift == ("product",)
     for how in HOWS:
         found = repaired(graph, merge(graph, (a, b), (0.5, 0.5)), (a, b), (0.5, 0.5), data, how)
         changed = {n for n, own in merge(graph, (a, b), (0.5, 0.5)).items() if not torch.equal(own, found[n])}
