@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from nid_cli.plots import against as x_axis
 from nid_cli.plots import lines, style
-from nid_cli.plots.lmc import correction, inapplicable
+from nid_cli.plots.lmc import correction, inapplicable, repaired
 from nid_cli.plots.rows import Drawn, cells, head, spreads
 from nid_cli.records.base import Row
 from nid_cli.specs import ALIGNMENTS
@@ -29,6 +29,7 @@ def table(records: Sequence[Row], against: str = "kappa", split: str = "train", 
     return [
         head(own)
         | {"series": series[group, epoch], "align": align, "against": against, "x": x_axis.value(own[0], against)}
+        | repaired(own)
         | spreads(own, *names)
         for (group, epoch, align), own in cells(usable, "group", "epoch", "align").items()
     ]

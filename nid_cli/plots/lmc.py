@@ -19,7 +19,7 @@ QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
 
 
 # The fields in which an overlaid row must agree with one of ours.
-ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch_a", "epoch", "align", "split")
+ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch_a", "epoch", "align", "split", "repair")
 
 
 def table(records: Sequence[Row], split: str = "train", overlay: Overlay | None = None) -> list[Drawn]:
@@ -30,6 +30,7 @@ def table(records: Sequence[Row], split: str = "train", overlay: Overlay | None 
         head(own)
         | ({} if epoch_a is None else {"epoch_a": epoch_a})
         | {"align": align, "split": split, "lambdas": own[0]["lambdas"]}
+        | repaired(own)
         | spreads(own, *(f"{split}_{quantity}" for quantity in QUANTITIES))
         for (_, epoch_a, _, align), own in cells(usable, "group", "epoch_a", "epoch", "align").items()
     ]
@@ -75,6 +76,11 @@ def draw(
         handles = style.handles_of(axes.flat) | style.spread_key(rows, "models" if along else "pairs", band=True)
         style.legend(figure, handles | {other["source"]: others.key() for other in published})
     return figure
+
+
+def repaired(records: Sequence[Row]) -> Drawn:
+    """How the networks of a row were repaired, if they were."""
+    return {"repair": how} if (how := records[0].get("repair")) else {}
 
 
 def correction(records: Sequence[Row]) -> str:
