@@ -8,28 +8,33 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from nid_cli.analysis.anatomy import Anatomy
 from nid_cli.analysis.batch_norm import reset_statistics
+from nid_cli.analysis.repair import Moments, moments_of, repaired
 from nid_cli.data.tensors import Data
 from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
 from nid_cli.nets import stacking
 from nid_cli.nets.axes import Axes
-from nid_cli.nets.functional import State, apply, forward, record, size_in_bytes
+from nid_cli.nets.biased import biased
+from nid_cli.nets.functional import State, apply, completed, forward, record, size_in_bytes
 from nid_cli.nets.graph import INPUT, Graph
 from nid_cli.nets.permutation import Permutation, permute
 from nid_cli.nets.stackable import stackable
 from nid_cli.nets.stacking import stack
 from nid_cli.records.lmc import Curve
-from nid_cli.specs import SPLITS
 
 SplitMetrics = dict[str, Metrics]
 
 # Interpolated networks that exist at one time take at most this many bytes (but one at least).
 STATE_BYTES = 2**28
+
+# The splits as a pass over the data takes them: an anatomy fits temperatures on the first.
+PASS = ("val", "train", "test")
 
 # Logits of a permuted network may differ from the original's by rounding: this share of their magnitude.
 SAME_FUNCTION = 1e-4
@@ -45,6 +50,16 @@ class Endpoint:
 
     state: State
     permutation: Permutation | None = None
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What is done to interpolated networks: ``reset`` of the statistics of batch norms, or ``repair`` (``exact`` or
+    ``closed``), with the moments of A and each end that it goes by; or nothing."""
+
+    reset: bool = False
+    repair: str | None = None
+    moments: Sequence[Mapping[str, Moments]] = ()
 
 
 def interpolate(graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> State:
@@ -64,6 +79,8 @@ def segments(
     advance: Callable[[float], None] = lambda samples: None,
     reset: bool = False,
     stacked: bool | None = None,
+    anatomy: Anatomy | None = None,
+    repair: str | None = None,
 ) -> list[list[SplitMetrics]]:
     """Metrics inside the segments from A to each of ``ends``.
 
@@ -77,23 +94,37 @@ def segments(
         reset: estimate the statistics of batch norms anew, of each interpolated network.
         stacked: whether the networks of a pass run together (``nets.stacking``), which differs by rounding; by default
             where they are not on the CPU and can.
+        anatomy: shown the values of all networks, A and B included, on the way.
+        repair: ``exact`` or ``closed``, see :mod:`nid_cli.analysis.repair`; layers that lack a bias are given one.
 
     Returns:
         for each end and weight the metrics by split.
     """
     networks = [(index, weight) for index in range(len(ends)) for weight in weights]
+    correction = Correction(reset)
+    if repair is not None:
+        graph = biased(graph)
+        a, b = completed(graph, a), completed(graph, b)
+        ends = [replace(end, state=completed(graph, end.state)) for end in ends]
+        correction = Correction(False, repair, [moments_of(graph, [a, end.state], data) for end in ends])
     if stacked is None:
         stacked = next(iter(a.values())).device.type != "cpu" and stackable(graph) is None
-    batch = graph.batch(EVALUATION_BATCH)
-    values = 4 * batch * max(graph.sizes.values()) if stacked else 0  # of all that run together they are there at once
-    at_once = max(1, STATE_BYTES // max(size_in_bytes(a), values))
+    batch = max(_batch(graph, anatomy, split) for split in PASS)
+    recorded = anatomy.kept("train") if anatomy else 0
+    values = 4 * batch * (max(graph.sizes.values()) + recorded) if stacked else 0  # of all together they are there
+    held = anatomy.held(len(data.val)) if anatomy else 0
+    at_once = max(1, STATE_BYTES // max(size_in_bytes(a), values, held))
     one_pass = _one_stacked_pass if stacked else _one_pass
     parts = [networks[start : start + at_once] for start in range(0, len(networks), at_once)]
     found: list[SplitMetrics] = []
     for part in parts:
         share = len(part) / len(networks)
-        found += one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), reset)
+        found += one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), correction, anatomy)
     return [found[i * len(weights) : (i + 1) * len(weights)] for i in range(len(ends))]
+
+
+def _batch(graph: Graph, anatomy: Anatomy | None, split: str) -> int:
+    return graph.batch(EVALUATION_BATCH, anatomy.kept(split) if anatomy else 0)
 
 
 def _tell(advance: Callable[[float], None], share: float, samples: float) -> None:
@@ -108,20 +139,28 @@ def _one_pass(
     networks: Sequence[tuple[int, float]],
     data: Data,
     advance: Callable[[float], None],
-    reset: bool,
+    correction: Correction,
+    anatomy: Anatomy | None,
 ) -> list[SplitMetrics]:
     """Metrics of some interpolated networks, each an end (by its place among ``ends``) and a weight, in one pass."""
-    states = _interpolated(graph, a, ends, networks, data, reset)
+    states = _interpolated(graph, a, ends, networks, data, correction)
     found: list[SplitMetrics] = [{} for _ in networks]
     wanted = {index for index, _ in networks}
-    for split in SPLITS:
+    for split in PASS:
+        calls = anatomy.calls(split) if anatomy else (graph.output,)
         tallies = [Tally() for _ in networks]
-        for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
-            entered = _entered(graph, a, b, ends, wanted, x)
+        for x, targets in data.batches(split, _batch(graph, anatomy, split)):
+            known = anatomy.begin(split, x, targets, wanted) if anatomy else {}
+            entered = _entered(graph, a, b, ends, wanted, x, correction, known)
             for (index, weight), state, tally in zip(networks, states, tallies, strict=True):
                 given = {name: torch.lerp(from_a, from_ends[index], weight) for name, from_a, from_ends in entered}
-                tally.add(record(graph, state, given or {INPUT: x}, (graph.output,))[graph.output], targets)
+                values = record(graph, state, given or {INPUT: x}, calls)
+                tally.add(values[graph.output], targets)
+                if anatomy:
+                    anatomy.add((index, weight), values)
             advance(len(targets))
+        if anatomy:
+            anatomy.finish(split)
         for metrics, tally in zip(found, tallies, strict=True):
             metrics[split] = tally.result()
     return found
@@ -135,26 +174,34 @@ def _one_stacked_pass(
     networks: Sequence[tuple[int, float]],
     data: Data,
     advance: Callable[[float], None],
-    reset: bool,
+    correction: Correction,
+    anatomy: Anatomy | None,
 ) -> list[SplitMetrics]:
     """The same, with each call of a function for all networks."""
-    states = _interpolated(graph, a, ends, networks, data, reset)
+    states = _interpolated(graph, a, ends, networks, data, correction)
     mixed = {*graph.parameters, *graph.running}
     stacked = stack([{name: state[name] for name in mixed} for state in states])
     constants = {name: tensor for name, tensor in a.items() if name not in mixed}
     del states
     wanted = sorted({index for index, _ in networks})
     found: list[SplitMetrics] = [{} for _ in networks]
-    for split in SPLITS:
+    for split in PASS:
+        calls = anatomy.calls(split) if anatomy else (graph.output,)
         tally = Tally()
-        for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
+        for x, targets in data.batches(split, _batch(graph, anatomy, split)):
+            known = anatomy.begin(split, x, targets, wanted) if anatomy else {}
             given = {
                 name: _lerp_each(from_a, from_ends, networks)
-                for name, from_a, from_ends in _entered(graph, a, b, ends, wanted, x)
+                for name, from_a, from_ends in _entered(graph, a, b, ends, wanted, x, correction, known)
             }
-            values = stacking.record(graph, stacked, constants, given or {INPUT: x}, (graph.output,), own=bool(given))
+            values = stacking.record(graph, stacked, constants, given or {INPUT: x}, calls, own=bool(given))
             tally.add_each(values[graph.output], targets.expand(len(networks), *targets.shape))
+            if anatomy:
+                for place, network in enumerate(networks):
+                    anatomy.add(network, {name: value[place] for name, value in values.items()})
             advance(len(targets))
+        if anatomy:
+            anatomy.finish(split)
         for metrics, own in zip(found, tally.results(len(networks)), strict=True):
             metrics[split] = own
     return found
@@ -170,21 +217,47 @@ def _lerp_each(from_a: Tensor, from_ends: Mapping[int, Tensor], networks: Sequen
 
 
 def _interpolated(
-    graph: Graph, a: State, ends: Sequence[Endpoint], networks: Sequence[tuple[int, float]], data: Data, reset: bool
+    graph: Graph,
+    a: State,
+    ends: Sequence[Endpoint],
+    networks: Sequence[tuple[int, float]],
+    data: Data,
+    correction: Correction,
 ) -> list[State]:
     states = [interpolate(graph, a, ends[index].state, weight) for index, weight in networks]
-    return [reset_statistics(graph, state, data) for state in states] if reset else states
+    if correction.repair is not None:
+        return [
+            repaired(
+                graph,
+                state,
+                (a, ends[index].state),
+                (1 - weight, weight),
+                data,
+                correction.repair,
+                correction.moments[index],
+            )
+            for (index, weight), state in zip(networks, states, strict=True)
+        ]
+    return [reset_statistics(graph, state, data) for state in states] if correction.reset else states
 
 
 def _entered(
-    graph: Graph, a: State, b: State, ends: Sequence[Endpoint], wanted: Collection[int], x: Tensor
+    graph: Graph,
+    a: State,
+    b: State,
+    ends: Sequence[Endpoint],
+    wanted: Collection[int],
+    x: Tensor,
+    correction: Correction,
+    known: Mapping[str, tuple[Tensor, Tensor]],
 ) -> list[tuple[str, Tensor, dict[int, Tensor]]]:
     """The first layer's name, and its values on a batch for A and for the ends (by their places among ``ends``), which
-    those in between are interpolated from. Nothing where it is not affine."""
-    if (layer := graph.entry) is None:
+    those in between are interpolated from. Nothing where it is not affine, or is repaired. ``known``: A's and B's, as
+    far as they are."""
+    if correction.repair is not None or (layer := graph.entry) is None:
         return []
     name, axes = layer.name, cast(Axes, graph.symmetries.value_axes[layer.name])
-    from_a, from_b = apply(graph, layer, a, x), apply(graph, layer, b, x)
+    from_a, from_b = known.get(name) or (apply(graph, layer, a, x), apply(graph, layer, b, x))
 
     def reordered(moved: Permutation | None) -> Tensor:
         return from_b if moved is None else permute({name: axes}, {name: from_b}, moved)[name]
@@ -245,7 +318,7 @@ def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequenc
         weights: from 0 to 1; ``losses`` and ``accuracies`` (percent) are those there, ``middle`` the metrics at 1/2.
             Where a loss is not a number, neither are the barriers of the losses.
     """
-    barriers = {}
+    barriers: dict[str, Any] = {}
     errors = [100 - accuracy for accuracy in accuracies]
     for name, values, mid in (("loss", losses, middle.loss), ("error", errors, 100 - middle.accuracy)):
         chords = [(1 - w) * values[0] + w * values[-1] for w in weights]

@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
-from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SINCE, SOLVERS
+from nid_cli.analysis.catalog import METHODS, REPAIRS, SIMILARITIES, SINCE, SOLVERS
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import SITES, Graph
+from nid_cli.nets.preactivations import preactivations
 from nid_cli.specs import ALIGNMENTS, SPLITS, Canonical
+from nid_cli.specs.canonical import later
 from nid_cli.specs.selection import PATHS
 
 # What determines one result, beside its models: JSON-able values by name.
@@ -166,29 +168,47 @@ def _learning(align: Sequence[str], steps: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LmcParameters(Parameters):
-    """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation."""
+    """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation.
+    ``repair``: of groups with hidden layers, the variant whose pre-activations are corrected, in one of ``REPAIRS``.
+    ``anatomy``: the variant that measures what the barrier is made of; ``per_sample``: of each sample too.
+    """
 
     align: tuple[str, ...] = ("none", "activation")
     points: int = 9
     bn_reset: bool = False
     learn_steps: int = LEARN_STEPS
+    repair: str | None = later(None)
+    anatomy: bool = later(False)
+    per_sample: bool = later(False)
 
     def __post_init__(self) -> None:
         _known("alignment", self.align, list(ALIGNMENTS))
         _learning(self.align, self.learn_steps)
+        if self.repair is not None:
+            _known("repair", [self.repair], list(REPAIRS))
+            if self.bn_reset:
+                raise UsageError("--repair resets the statistics of batch norms too", "leave --bn-reset out")
         if not 2 <= self.points <= 10_001:
             raise UsageError(f"points must lie between 2 and 10001, not {self.points}")
+        if self.per_sample and not self.anatomy:
+            raise UsageError("--per-sample goes with --anatomy", "add --anatomy")
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
-        variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
-        common = self.common("align", "bn_reset", "learn_steps") | variant
+        # What is not asked for stays out of keys: what was recorded before stays found.
+        variant: Key = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
+        if self.repair is not None and preactivations(graph).all:
+            variant["repair"] = self.repair
+        variant |= {name: True for name in ("anatomy", "per_sample") if getattr(self, name)}
+        common = self.common("align", "bn_reset", "learn_steps", "repair", "anatomy", "per_sample") | variant
         for name in self.align:
             own = ALIGNMENTS[name].parameters_of({"learn_steps": self.learn_steps})
             yield {"align": name, **common, **own.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
-        """Some group must have batch norms where they are to be reset."""
+        """Some group must have batch norms where they are to be reset, and pre-activations to be repaired."""
+        if self.repair is not None and not any(preactivations(graph).all for graph in graphs):
+            raise UsageError("no selected group has a layer before a norm or an activation to repair", "leave it out")
         if self.bn_reset and not any(graph.statistics for graph in graphs):
             raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
 

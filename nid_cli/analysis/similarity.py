@@ -45,6 +45,13 @@ def layers_at(graph: Graph, at: str) -> list[Unit]:
     return [unit for unit in units if any(sites.get(leaf.space) == unit.site for leaf in leaves(unit.tree))]
 
 
+def label_of(graph: Graph, unit: Unit) -> int | str:
+    """What records call a unit: by its space, or all of its spaces."""
+    labels = {space.name: space.label for space in graph.spaces}
+    own = [labels[space] for space in dict.fromkeys(leaf.space for leaf in leaves(unit.tree))]
+    return own[0] if len(own) == 1 else "+".join(map(str, own))
+
+
 @torch.no_grad()
 def measure(
     graph: Graph,

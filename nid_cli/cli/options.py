@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nid_cli.analysis.catalog import REPAIRS
 from nid_cli.cli import render
 from nid_cli.errors import NidError, UsageError
 from nid_cli.pipeline.context import Context
@@ -142,6 +143,20 @@ ExplainedVariance = Annotated[
 BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
 LearnSteps = Annotated[
     int, typer.Option("--learn-steps", metavar="N", help="Of the alignment learned: steps of its training.")
+]
+Anatomy = Annotated[
+    bool,
+    typer.Option("--anatomy", help="What barriers are made of: ensemble gain, merging cost, layers, calibration."),
+]
+Repair = Annotated[
+    str | None,
+    typer.Option(
+        "--repair",
+        metavar="exact|closed",
+        help="Means and deviations of pre-activations corrected after interpolation: measured anew layer by layer, or "
+        "by the ends' covariances.",
+        autocompletion=among(REPAIRS),
+    ),
 ]
 Model = Annotated[
     str | None,

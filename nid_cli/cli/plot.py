@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SINCE
+from nid_cli.analysis.catalog import METHODS, REPAIRS, SIMILARITIES, SINCE
 from nid_cli.analysis.parameters import LmcParameters
 from nid_cli.cli import options, output, render, report
 from nid_cli.cli.commands import COMMANDS, App, CommandGroup
@@ -96,6 +96,7 @@ AGAINST = "kappa|fixed|epoch|PARAMETER"
 OWN: dict[str, Any] = {
     "pairs": options.Pairs,
     "lmc.pairs": options.PairsOrEpochs,
+    "anatomy.pairs": options.PairsOrEpochs,
     "align": Annotated[
         str | None,
         typer.Option(
@@ -107,6 +108,10 @@ OWN: dict[str, Any] = {
     ],
     "bn_reset": options.BnReset,
     "learn_steps": options.LearnSteps,
+    "repair": options.Repair,
+    "anatomy.repair": _text(
+        "--repair", ",".join(("none", *REPAIRS)), "Side by side, as measured.", options.several(("none", *REPAIRS))
+    ),
     "points": _whole("--points", "Points on each segment, as they were measured."),
     "split": _text("--split", "|".join(SPLITS), "Which split.", options.among(SPLITS)),
     "training.split": _text("--split", ",".join(SPLITS), "Columns of panels, left to right.", options.several(SPLITS)),
@@ -178,6 +183,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "nid plot lmc --dataset mnist --split test --out lmc.png",
         "nid plot lmc --symmetry w --pairs epochs --out path.pdf",
         "nid plot lmc --dataset mnist --points 37 --overlay paper --out lmc.pdf",
+    ),
+    "anatomy": (
+        "nid plot anatomy --symmetry standard --symmetry w --out anatomy.pdf",
+        "nid plot anatomy --symmetry standard --repair none,exact --compute --out anatomy.pdf",
+        "nid plot anatomy --arch resnet --align none,activation,weight --compute --out anatomy.png",
     ),
     "barrier": (
         "nid plot barrier --symmetry w --out barrier.pdf",

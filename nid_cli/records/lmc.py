@@ -36,6 +36,27 @@ class Curve:
         title="greatest rise",
         default=None,
     )
+    ensemble_gain: list[float] | None = column(
+        "With `--anatomy`: how far the loss of the interpolated logits lies below the chord, at each lambda",
+        "nats",
+        default=None,
+    )
+    merging_cost: list[float] | None = column(
+        "With `--anatomy`: the loss of the interpolated weights minus that of the interpolated logits, at each lambda",
+        "nats",
+        default=None,
+    )
+    calibrated_loss: list[float] | None = column(
+        "With `--anatomy`: mean loss at each lambda, logits divided by the temperature that fits there",
+        "nats",
+        default=None,
+    )
+    calibrated_loss_barrier: float | None = column(
+        "Greatest rise of the calibrated loss above the chord between the ends",
+        "nats",
+        title="calibrated loss barrier",
+        default=None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +72,22 @@ class Lmc(Record):
     )
     align: str = column("How the second model was aligned with the first, by its name in `--align`")
     bn_reset: bool = column("Whether batch-norm statistics were estimated anew after interpolation")
+    anatomy: bool = column(
+        "Whether the anatomy of the barrier was measured: the columns below that name it", default=False
+    )
+    repair: str | None = column(
+        "How the interpolated networks were repaired, by its name in `--repair`; None where they were not", default=None
+    )
+    not_repaired: list[str] | None = column(
+        "Layers before norms or activations that repair left as they are: their weight is no stored matrix of theirs "
+        "alone",
+        default=None,
+    )
+    not_shifted: list[str] | None = column(
+        "Layers of which repair corrected the standard deviations and not the means: they can have no bias of their "
+        "own",
+        default=None,
+    )
     status: str = column("ok, or not_applicable")
     reason: str | None = column("Why the alignment does not apply", default=None)
     lambdas: list[float] | None = column(
@@ -61,6 +98,41 @@ class Lmc(Record):
     test: Curve | None = nested(Curve, prefix="test_", words="test", title="test {}", default=None)
     distance: float | None = column("L2 distance of the trained effective parameters", default=None)
     normalized_distance: float | None = column("The distance over the root of their number", default=None)
+    inverse_temperature: list[float] | None = column(
+        "With `--anatomy`: 1 over the temperature fitted on the validation split, at each lambda", default=None
+    )
+    layers: list[int | str] | None = column(
+        "With `--anatomy`: the hidden layers, as `nid similarity` calls them", default=None
+    )
+    feature_connectivity: list[list[float | None]] | None = column(
+        "With `--anatomy`: for each layer, at each lambda, 1 minus the mean cosine of the merged network's features "
+        "with the interpolation of the ends' features, over the training split (Zhou et al. 2023); None where the "
+        "features are zero",
+        default=None,
+    )
+    feature_connectivity_mid: list[float | None] | None = column("The same of each layer at lambda 1/2", default=None)
+    variance_ratio: list[list[float | None]] | None = column(
+        "With `--anatomy`: for each layer, at each lambda, the mean over its neurons of the standard deviation before "
+        "norm and activation, over the interpolation of those of the ends (Jordan et al. 2023); neurons that are "
+        "constant in both ends are left out",
+        default=None,
+    )
+    variance_ratio_mid: list[float | None] | None = column("The same of each layer at lambda 1/2", default=None)
+    ensemble_gain_by_sample: Mapping[str, Any] | None = column(
+        "With `--per-sample`: for each split the gain of each answer (a sample, label or counted position, in order) "
+        "at each lambda (lambdas x answers)",
+        "nats",
+        kind="dict[str, list[list[float]]] | None",
+        large=True,
+        default=None,
+    )
+    merging_cost_by_sample: Mapping[str, Any] | None = column(
+        "The same of the cost of merging; cost minus gain is the answer's loss above its chord",
+        "nats",
+        kind="dict[str, list[list[float]]] | None",
+        large=True,
+        default=None,
+    )
     permutation: Mapping[str, Any] | None = column(
         "The alignment: for each hidden layer the neuron of the second model that takes each place",
         kind="dict[str, list[int]] | None",

@@ -66,6 +66,20 @@ def similarity(
     return record
 
 
+def anatomy(of: Record, height: float, align: str = "none", layers: tuple[Any, ...] = (0, 1)) -> Record:
+    """An ``nid.lmc/1`` record with an anatomy: the cost bends by ``height``, the gain by a tenth of it; along depth
+    layers drift from their chord by ``height`` more each, and lose as much of their variance."""
+    record = pair(of, height, align) | {"epoch_a": None, "anatomy": True, "layers": list(layers)}
+    bend = np.array(record["train_loss"])
+    for split, times in SPLITS.items():
+        record |= {f"{split}_merging_cost": (times * bend).tolist()}
+        record |= {f"{split}_ensemble_gain": (times * bend / 10).tolist()}
+        record[f"{split}_calibrated_loss_barrier"] = times * height / 20
+    record["feature_connectivity_mid"] = [0.01 * height * (1 + i) for i in range(len(layers))]
+    record["variance_ratio_mid"] = [1 - 0.02 * height * (1 + i) for i in range(len(layers))]
+    return record
+
+
 def cost(of: Record, layer: Any, swap: np.ndarray, method: str = "mahalanobis", model: int = 1) -> Record:
     """An ``nid.cost/1`` record; the ridge estimate has the other one beside it, twice as large."""
     record = of | {

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from nid_cli.plots import (
+    anatomy,
     barrier,
     coherence,
     cost,
@@ -67,6 +68,22 @@ def of_similarity(layers: tuple[Any, ...] = (0, 1), align: Sequence[str] = ("non
         if of["symmetry"] == "sigma":
             found.append(dict.fromkeys(found[0]) | of | {"align": "activation", "status": "not_applicable"})
     return found
+
+
+def of_anatomy(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
+    """Two pairs of three groups, unaligned and aligned, which helps by half; it does not apply to the last."""
+    found = []
+    for of in (made.group(), made.group("standard", None), made.group("sigma", None)):
+        for height in (1.0, 3.0):
+            found.append(made.anatomy(of, height, layers=layers))
+            aligned = made.anatomy(of, height / 2, "activation", layers)
+            refused = dict.fromkeys(aligned) | of | {"align": "activation", "status": "not_applicable"}
+            found.append(refused if of["symmetry"] == "sigma" else aligned)
+    return found
+
+
+def of_repair() -> list[dict]:
+    return of_anatomy() + [r | {"repair": "exact"} for r in of_anatomy() if r["status"] == "ok"]
 
 
 def of_shares() -> list[dict]:
@@ -148,6 +165,9 @@ def of_layers(layers: tuple[Any, ...]) -> list[dict]:
 FIGURES: dict[str, Callable[[int], Figure]] = {
     "lmc": lambda c: lmc.draw(of_pairs(), columns=c),
     "lmc, all alignments": lambda c: lmc.draw(of_alignments(), "val", columns=c),
+    "anatomy": lambda c: anatomy.draw(of_anatomy(), columns=c),
+    "anatomy, resnet": lambda c: anatomy.draw(of_anatomy(RESNET), "train", columns=c),
+    "anatomy, repaired": lambda c: anatomy.draw(of_repair(), columns=c),
     "barrier": lambda c: barrier.draw(of_pairs(), columns=c),
     "barrier, max": lambda c: barrier.draw(of_alignments(), split="val", kind="max", columns=c),
     "barrier, mid": lambda c: barrier.draw(of_pairs(), split="val", kind="mid", columns=c),
@@ -259,6 +279,34 @@ def test_a_similarity_without_values_is_left_out() -> None:
     lacking = [r | {"update_cosine": None, "cka": [None, 0.5]} for r in of_similarity()[:1]]
     by_layer, _, updated = similarity.draw(lacking).axes
     assert not updated.containers and len(by_layer.containers[0].lines[0].get_ydata()) == 1
+
+
+def test_an_anatomy_shows_depth_at_the_middle_and_gain_and_cost_over_lambda() -> None:
+    records = of_anatomy()
+    records[0]["variance_ratio_mid"] = [None, 0.5]  # a layer that is constant in both ends of this pair
+    apart, left, gain, cost = anatomy.draw(records, "val").axes
+
+    def drawn(axis: Any, name: str) -> list[list[float]]:
+        return [c.lines[0].get_ydata().tolist() for c in axis.containers if c.get_label() == f"_{name}"]
+
+    assert [t.get_text() for t in apart.get_xticklabels()] == ["1", "2"]
+    unaligned, aligned = [0.02, 0.04], [0.01, 0.02]
+    np.testing.assert_allclose(
+        drawn(apart, "feature_connectivity"), [unaligned, aligned, unaligned, aligned, unaligned]
+    )
+    np.testing.assert_allclose(drawn(left, "variance_ratio")[0], [0.94, (0.5 + 0.88) / 2])
+    assert [len(axis.get_lines()) for axis in (gain, cost)] == [3, 5]  # aligning does not change the gain
+    x, y = cost.get_lines()[0].get_data()
+    assert y[2] == max(y) == pytest.approx(2 * 0.2) and x[2] == 0.5
+    assert max(gain.get_lines()[0].get_ydata()) == pytest.approx(0.04)
+    assert {line.get_linestyle() for line in cost.get_lines()} == {"-", "--"}
+    repaired = anatomy.draw(of_repair(), "val").axes
+    assert [len(axis.get_lines()) for axis in repaired[2:]] == [3, 10]
+    assert [line.get_fillstyle() for line in repaired[3].get_lines()].count("none") == 5
+    [whole] = [
+        r for r in anatomy.table(records, "val") if (r["symmetry"], r["align"], r["layer"]) == ("w", "none", None)
+    ]
+    assert whole["val_calibrated_loss_barrier_mean"] == pytest.approx(0.2) and whole["count"] == 2
 
 
 def test_swap_costs_share_one_signed_scale_a_row() -> None:

@@ -39,7 +39,7 @@ def test_parts_are_flattened_and_empty_records_have_every_key() -> None:
     empty = Lmc(align="none", bn_reset=False, status="not_applicable", reason="why")
     assert list(full.values()) == list(empty.values())
     assert {full.values()[f"{split}_accuracy_mid"] for split in SPLITS} == {8.0}
-    measured = empty.values().keys() - {"align", "bn_reset", "status", "reason"}
+    measured = empty.values().keys() - {"align", "bn_reset", "anatomy", "status", "reason"}
     assert all(empty.values()[name] is None for name in measured)
     assert list(empty.values()) == [c.name for c in Lmc.columns() if c not in Lmc.about][:-1]
 
@@ -92,4 +92,4 @@ def test_a_csv_has_its_columns_in_the_declared_order(lab: Path, tmp_path: Path) 
     shutil.copytree(lab / ".nid", tmp_path / ".nid")
     assert records(execute(tmp_path, "lmc", "--symmetry", "sigma", "--points", "3", "--export", str(target), "--json"))
     header = target.read_text().splitlines()[0].split(",")
-    assert header == [c.name for c in Lmc.columns() if c.name != "permutation"]
+    assert header == [c.name for c in Lmc.columns() if not c.large]

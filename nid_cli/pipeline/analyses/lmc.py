@@ -9,14 +9,18 @@ import numpy as np
 import torch
 
 from nid_cli.analysis import lmc as analysis
+from nid_cli.analysis.anatomy import Anatomy
 from nid_cli.analysis.lmc import Endpoint, FunctionChanged, SplitMetrics, check_function, curve_of
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.data.tensors import Data
 from nid_cli.errors import IntegrityError
 from nid_cli.lazy import resolve
 from nid_cli.metrics import evaluate
+from nid_cli.nets.biased import biased
 from nid_cli.nets.functional import State
+from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import Permutation, permute
+from nid_cli.nets.preactivations import preactivations
 from nid_cli.pipeline.analyses.batches import in_batches
 from nid_cli.pipeline.analyses.lab import Lab
 from nid_cli.records.lmc import Lmc
@@ -77,7 +81,11 @@ def _pair(
         advance(seen / total)
 
     reset = batch[0].parameters.get("bn_reset", False)
-    measured = iter(zip(targets, analysis.segments(graph, a, b, targets, inner, data, count, reset), strict=True))
+    repair = batch[0].parameters.get("repair")
+    asked = batch[0].parameters
+    anatomy = Anatomy(graph, a, b, targets, "per_sample" in asked) if "anatomy" in asked else None
+    curves = analysis.segments(graph, a, b, targets, inner, data, count, reset, repair=repair, anatomy=anatomy)
+    measured = iter(enumerate(zip(targets, curves, strict=True)))
     trained = lab.trainable(group)
     labels = {space.name: str(space.label) for space in graph.spaces}
     gated = GATED.format(group.symmetry)
@@ -85,35 +93,45 @@ def _pair(
     for key, applicable in zip(batch, applies, strict=True):
         align = key.parameters["align"]
         empty = Lmc(epoch_a=key.epoch_a, align=align, bn_reset=reset, status="not_applicable", reason=gated)
+        empty = replace(empty, anatomy=anatomy is not None)
+        if repair is not None:
+            left, unshifted = limits_of(graph)
+            empty = replace(empty, repair=repair, not_repaired=left, not_shifted=unshifted)
         if not applicable:
             records.append(empty)
             continue
-        end, curve = next(measured)
+        place, (end, curve) = next(measured)
         by_weight = dict(zip(inner, curve, strict=True)) | {0.0: ends[0], 1.0: ends[1]}
         metrics = [by_weight[weight] for weight in weights]
         path = key.epoch_a is not None
         # An aligned network is compared as the plain network of its effective weights: all of them count.
         distance, normalized = analysis.distances(graph, a, end.state, trained if end.permutation is None else {})
-        records.append(
-            replace(
-                empty,
-                status="ok",
-                reason=None,
-                lambdas=weights,
-                train=curve_of("train", weights, metrics, by_weight[0.5], path),
-                val=curve_of("val", weights, metrics, by_weight[0.5], path),
-                test=curve_of("test", weights, metrics, by_weight[0.5], path),
-                distance=distance,
-                normalized_distance=normalized,
-                permutation=_arrays(end.permutation, labels),
-            )
+        found = replace(
+            empty,
+            status="ok",
+            reason=None,
+            lambdas=weights,
+            train=curve_of("train", weights, metrics, by_weight[0.5], path),
+            val=curve_of("val", weights, metrics, by_weight[0.5], path),
+            test=curve_of("test", weights, metrics, by_weight[0.5], path),
+            distance=distance,
+            normalized_distance=normalized,
+            permutation=_arrays(end.permutation, labels),
         )
+        records.append(found if anatomy is None else anatomy.complete(found, place))
     return records
 
 
 def _arrays(permutation: Permutation | None, labels: Mapping[str, str]) -> Mapping[str, np.ndarray] | None:
     """By the labels of the layers; None where nothing was aligned."""
     return None if permutation is None else {labels[n]: index.cpu().numpy() for n, index in permutation.items()}
+
+
+def limits_of(graph: Graph) -> tuple[list[str] | None, list[str] | None]:
+    """The layers that repair leaves as they are, and those that it does not shift; None for none."""
+    labels = {layer.name: str(layer.label) for layer in graph.weighted}
+    left, unshifted = preactivations(graph).left_out, preactivations(biased(graph)).without_shift
+    return [labels.get(name, name) for name in left] or None, [labels.get(name, name) for name in unshifted] or None
 
 
 def aligns(key: ResultKey) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from nid_cli.analysis.moments import Unit
 from nid_cli.analysis.parameters import Parameters
-from nid_cli.analysis.similarity import Measured, Own, layers_at, measure, place
+from nid_cli.analysis.similarity import Measured, Own, label_of, layers_at, measure, place
 from nid_cli.analysis.updates import Step, update_cosines
 from nid_cli.data.tensors import Data
-from nid_cli.nets.axes import leaves
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
 from nid_cli.pipeline.analyses.batches import in_batches
@@ -85,7 +83,6 @@ def _record(
     empty = Similarity(**about, status="not_applicable", reason=GATED.format(group.symmetry))
     if measured is None or not _applies(key, graph):
         return empty
-    labels = {space.name: space.label for space in graph.spaces}
     units = layers_at(graph, own["at"])
     values = [measured.layers.get(place(unit), (None, None)) for unit in units]
     found = replace(
@@ -95,7 +92,7 @@ def _record(
         train=measured.predictions["train"],
         val=measured.predictions["val"],
         test=measured.predictions["test"],
-        layers=[_label(unit, labels) for unit in units],
+        layers=[label_of(graph, unit) for unit in units],
         sites=[unit.site for unit in units],
         cka=[streamed for streamed, _ in values],
         cka_debiased=[debiased for _, debiased in values],
@@ -110,9 +107,3 @@ def _record(
         update_cosine=cosines.whole,
         update_cosine_by_parameter=cosines.by_parameter,
     )
-
-
-def _label(unit: Unit, labels: Mapping[str, int | str]) -> int | str:
-    """What records call a unit: by its space, or all of its spaces."""
-    own = [labels[space] for space in dict.fromkeys(leaf.space for leaf in leaves(unit.tree))]
-    return own[0] if len(own) == 1 else "+".join(map(str, own))

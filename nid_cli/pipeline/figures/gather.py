@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nid_cli.analysis.catalog import METHODS
+from nid_cli.analysis.catalog import METHODS, REPAIRS
 from nid_cli.analysis.correlation import LEAST
 from nid_cli.analysis.parameters import (
     CoherenceParameters,
@@ -52,6 +52,16 @@ def lmc(context: Context, selection: Selection, options: Options, compute: bool)
     [records] = recorded(context, [_lmc_request(selection, options)], compute=compute)
     _need_applicable(records)
     return records, own
+
+
+def anatomy(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
+    """What barriers are made of."""
+    own = {"split": one_of("split", options["split"], SPLITS)}
+    repairs = [None if name == "none" else name for name in some_of("repair", options["repair"], ("none", *REPAIRS))]
+    requests = [_lmc_request(selection, {**options, "repair": repair}, anatomy=True) for repair in repairs]
+    found = {r["result_id"]: r for records in recorded(context, requests, compute=compute) for r in records}
+    _need_applicable(list(found.values()))
+    return list(found.values()), own
 
 
 def barrier(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
@@ -219,11 +229,11 @@ def _request(analysis: str, selection: Selection, parameters: Parameters, pairs:
     return Request(analysis=analysis, selection=selection, parameters=parameters, pairs=pairs)
 
 
-def _lmc_request(selection: Selection, options: Options) -> Request:
+def _lmc_request(selection: Selection, options: Options, anatomy: bool = False) -> Request:
     given = options["align"]
     align = usual_alignments(options["pairs"]) if given is None else some_of("alignment", given, ALIGNMENTS)
-    own = {name: options[name] for name in ("points", "bn_reset", "learn_steps")}
-    parameters = LmcParameters(align=tuple(align), **own)
+    variant = {name: options[name] for name in ("points", "bn_reset", "learn_steps", "repair")}
+    parameters = LmcParameters(align=tuple(align), anatomy=anatomy, **variant)
     return _request("lmc", selection, parameters, options["pairs"])
 
 

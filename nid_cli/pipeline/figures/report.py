@@ -56,6 +56,14 @@ PARTS = (
         asked=("points",),
     ),
     Part(
+        key="anatomy",
+        title="Anatomy",
+        figure="anatomy",
+        description="Where along depth merging breaks: how far merged features are from the chord of the ends', "
+        "and how much of their deviation is left; below, what merging logits gains and merging weights costs.",
+        asked=("points",),
+    ),
+    Part(
         key="barrier",
         title="Barriers",
         figure="barrier",

@@ -49,6 +49,7 @@ _PAIRS = {
     "points": _LMC.points,
     "bn_reset": _LMC.bn_reset,
     "learn_steps": _LMC.learn_steps,
+    "repair": _LMC.repair,
 }
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
 _SYNTHETIC: Options = {name: getattr(SyntheticSettings(), name) for name in _SIZE}
@@ -59,6 +60,12 @@ FIGURES: dict[str, FigureEntry] = {
         needs=("nid lmc",),
         gather="nid_cli.pipeline.figures.gather:lmc",
         options=_PAIRS | {"split": "train", "overlay": None},
+    ),
+    "anatomy": FigureEntry(
+        description="where along depth merging breaks (features, variance); ensemble gain and merging cost over lambda",
+        needs=("nid lmc --anatomy",),
+        gather="nid_cli.pipeline.figures.gather:anatomy",
+        options=_PAIRS | {"split": "test", "repair": "none"},
     ),
     "barrier": FigureEntry(
         description="error and loss barrier against kappa, share of fixed weights, epoch or a data parameter",
