@@ -69,6 +69,8 @@ def table(
         int, typer.Option(metavar="N", help="Of lmc: points on each segment, as they were measured.")
     ] = LMC.points,
     bn_reset: options.BnReset = False,
+    repair: options.Repair = None,
+    anatomy: options.Anatomy = False,
     at: Annotated[
         str,
         typer.Option(
@@ -105,6 +107,8 @@ def table(
     variant = {
         "points": points,
         "bn_reset": bn_reset,
+        "repair": repair,
+        "anatomy": anatomy,
         "at": (one_of("recording point", at, SITES),),
         "similarity": (one_of("similarity", similarity, SIMILARITIES),),
         "explained_variance": explained_variance,

@@ -37,7 +37,7 @@ def _alike(*names: str) -> dict[str, tuple[str, ...]]:
     return {name: (name,) for name in names}
 
 
-_CURVE = [declared.name for declared in fields(Curve) if declared.type == "float"]
+_CURVE = [declared.name for declared in fields(Curve) if declared.type == "float"] + ["calibrated_loss_barrier"]
 _PREDICTED = ("agreement", "jensen_shannon", "logit_cosine", "error_overlap")
 
 SOURCES: dict[str, Source] = {
