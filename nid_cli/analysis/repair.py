@@ -58,7 +58,8 @@ class Moments:
             shifted = rows - self.shift
             self.samples += rows.shape[1]
             self.total += shifted.sum(1)
-            self.products += torch.bmm(shifted.permute(2, 0, 1), shifted.permute(2, 1, 0))
+            for i, own in enumerate(shifted):
+                self.products[:, i, :] += (own * shifted).sum(1).T
 
     @property
     def mean(self) -> Tensor:
@@ -200,7 +201,9 @@ def _add(found: dict[str, Moments], points: Collection[Preactivation], values: S
     for point in points:
         for name, axis in point.measured:
             rows = torch.stack([neurons_last(own[name], axis % own[name].ndim) for own in values])
-            found.setdefault(point.name, Moments.start(rows)).add(rows)
+            if point.name not in found:
+                found[point.name] = Moments.start(rows)
+            found[point.name].add(rows)
 
 
 def _check(found: Mapping[str, Moments], points: Collection[Preactivation]) -> None:

@@ -71,7 +71,9 @@ def test_the_table_and_figures_say_it(there: Terminal, tmp_path: Path) -> None:
 def test_bad_requests_are_one_sentence(there: Terminal, tmp_path: Path) -> None:
     assert there("lmc", "--repair", "exakt") == 2 and "did you mean exact" in there.errors.lower()
     assert there("lmc", "--repair", "exact", "--bn-reset") == 2 and "leave --bn-reset out" in there.errors
-    (tmp_path / "flat.py").write_text("import torch\n\n\ndef build():\n    return torch.nn.Linear(64, 10)\n")
+    (tmp_path / "flat.py").write_text(
+        "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
     train = ("train", "--arch", "flat.py:build", "--symmetry", "standard", "--epochs", "1", "--name", "flat")
     assert there(*train) == 0, there.errors
     assert there("lmc", "--group", "flat", "--repair", "exact") == 2 and "to repair" in there.errors
