@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "files": {"errors"},
     "specs": {"errors"},
-    "records": set(),
+    "records": {"specs"},
     "data": {"specs", "errors", "files", "lazy"},
     "nets": {"specs", "errors", "lazy"},
     "graphs": {"specs", "errors", "data", "nets"},
@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"specs", "errors", "files", "stopping", "version", "records", "nets", "graphs"},
     "pipeline": {"specs", "errors", "files", "lazy", "stopping", "records", "data", "nets", "graphs"}
     | {"metrics", "training", "analysis", "plots", "registry", "recipes"},
-    "notebook": {"specs", "errors", "nets", "registry", "pipeline"},
+    "notebook": {"specs", "errors", "records", "nets", "registry", "pipeline"},
     "cli": {"specs", "errors", "files", "stopping", "version", "records", "recipes", "data", "nets"}
     | {"analysis", "pipeline", "registry"},
 }

@@ -1,23 +1,22 @@
-"""Linear mode connectivity (docs/science.md, 3): metrics along the segment between two networks, and their barriers
-(Frankle et al. 2020; Entezari et al. 2022)."""
+"""Linear mode connectivity (docs/science.md, 3): metrics along the segment between two networks (Frankle et al. 2020;
+Entezari et al. 2022)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from nid_cli.analysis.anatomy import Anatomy
 from nid_cli.analysis.batch_norm import reset_statistics
+from nid_cli.analysis.curves import SplitMetrics
 from nid_cli.analysis.repair import Moments, moments_of, repaired
 from nid_cli.data.tensors import Data
-from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
+from nid_cli.metrics import EVALUATION_BATCH, Tally
 from nid_cli.nets import stacking
 from nid_cli.nets.axes import Axes
 from nid_cli.nets.biased import biased
@@ -26,9 +25,6 @@ from nid_cli.nets.graph import INPUT, Graph
 from nid_cli.nets.permutation import Permutation, permute
 from nid_cli.nets.stackable import stackable
 from nid_cli.nets.stacking import stack
-from nid_cli.records.lmc import Curve
-
-SplitMetrics = dict[str, Metrics]
 
 # Interpolated networks that exist at one time take at most this many bytes (but one at least).
 STATE_BYTES = 2**28
@@ -309,47 +305,3 @@ def distances(
 def inner_product(graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """sum <A, B> over all parameters."""
     return sum(float((a[name].double() * b[name].double()).sum()) for name in graph.parameters)
-
-
-def curve(weights: Sequence[float], losses: Sequence[float], accuracies: Sequence[float], middle: Metrics) -> Curve:
-    """A split's curve with every barrier that the literature uses, each by its own name (docs/science.md, 3).
-
-    Args:
-        weights: from 0 to 1; ``losses`` and ``accuracies`` (percent) are those there, ``middle`` the metrics at 1/2.
-            Where a loss is not a number, neither are the barriers of the losses.
-    """
-    barriers: dict[str, Any] = {}
-    errors = [100 - accuracy for accuracy in accuracies]
-    for name, values, mid in (("loss", losses, middle.loss), ("error", errors, 100 - middle.accuracy)):
-        chords = [(1 - w) * values[0] + w * values[-1] for w in weights]
-        barriers[f"{name}_barrier"] = _greatest([v - chord for v, chord in zip(values, chords, strict=True)])
-        barriers[f"{name}_barrier_max"] = _greatest(values) - max(values[0], values[-1])
-        barriers[f"{name}_barrier_mid"] = mid - (values[0] + values[-1]) / 2
-    best_end = max(accuracies[0], accuracies[-1])
-    return Curve(
-        loss=list(losses),
-        accuracy=list(accuracies),
-        **barriers,
-        relative_accuracy_drop=100 * (min(accuracies) - best_end) / best_end if best_end > 0 else 0.0,
-        accuracy_mid=middle.accuracy,
-    )
-
-
-def greatest_rise(losses: Sequence[float]) -> float:
-    """max over i <= j of losses[j] - losses[i]: 0 where the loss never rises on the way (Goodfellow et al. 2015); not a
-    number where one of them is none."""
-    return _greatest([loss - least for loss, least in zip(losses, accumulate(losses, min), strict=True)])
-
-
-def _greatest(values: Sequence[float]) -> float:
-    """The greatest value; Python's ``max`` would pass over one that is not a number."""
-    return math.nan if any(map(math.isnan, values)) else max(values)
-
-
-def curve_of(
-    split: str, weights: Sequence[float], metrics: Sequence[SplitMetrics], middle: SplitMetrics, path: bool = False
-) -> Curve:
-    """The curve of one split, from the metrics at ``weights`` and at 1/2; ``path``: of one model's, with its rise."""
-    losses, accuracies = [m[split].loss for m in metrics], [m[split].accuracy for m in metrics]
-    found = curve(weights, losses, accuracies, middle[split])
-    return replace(found, greatest_rise=greatest_rise(losses)) if path else found

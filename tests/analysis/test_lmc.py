@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nid_cli.analysis import lmc
+from nid_cli.analysis import curves, lmc
 from nid_cli.analysis.lmc import (
     Endpoint,
     FunctionChanged,
     check_function,
-    curve_of,
     distances,
     interpolate,
     segments,
@@ -41,8 +40,8 @@ def curve(graph, a, b, data, end=None):
     inner = segments(graph, a, b, [end or Endpoint(b)], WEIGHTS[1:-1], data)[0]
     ends = [{s: evaluate(graph, state, data, s) for s in SPLITS} for state in (a, b)]
     metrics = [ends[0], *inner, ends[1]]
-    curves = {split: curve_of(split, WEIGHTS, metrics, inner[1]) for split in SPLITS}
-    return Lmc(align="none", bn_reset=False, status="ok", **curves).values()
+    found = {split: curves.curve_of(split, WEIGHTS, metrics, inner[1]) for split in SPLITS}
+    return Lmc(align="none", bn_reset=False, status="ok", **found).values()
 
 
 @pytest.mark.parametrize("norm", ["layer", "batch", "none"])
@@ -132,12 +131,12 @@ def test_barrier_is_symmetric() -> None:
             assert there[f"{split}_{name}"] == pytest.approx(back[f"{split}_{name}"], rel=1e-5, abs=1e-6)
 
 
-curves = st.lists(st.floats(0, 100), min_size=5, max_size=5)
+CURVES = st.lists(st.floats(0, 100), min_size=5, max_size=5)
 
 
-@given(curves, curves)
+@given(CURVES, CURVES)
 def test_barriers_by_definition(losses: list[float], accuracies: list[float]) -> None:
-    found = lmc.curve(WEIGHTS, losses, accuracies, Metrics(losses[2], accuracies[2]))
+    found = curves.curve(WEIGHTS, losses, accuracies, Metrics(losses[2], accuracies[2]))
     errors = [100 - a for a in accuracies]
     for name, values in (("loss", losses), ("error", errors)):
         chords = [v - ((1 - w) * values[0] + w * values[-1]) for w, v in zip(WEIGHTS, values, strict=True)]
@@ -161,7 +160,7 @@ def test_the_midpoint_is_measured_whether_or_not_it_is_on_the_grid(
 ) -> None:
     losses, accuracies = (list(values) for values in zip(*points, strict=True))
     weights = torch.linspace(0, 1, len(points), dtype=torch.float64).tolist()
-    found = lmc.curve(weights, losses, accuracies, Metrics(loss, accuracy))
+    found = curves.curve(weights, losses, accuracies, Metrics(loss, accuracy))
     assert found.accuracy_mid == accuracy
     assert found.loss_barrier_mid == pytest.approx(loss - (losses[0] + losses[-1]) / 2, abs=1e-9)
     assert found.error_barrier_mid == pytest.approx((accuracies[0] + accuracies[-1]) / 2 - accuracy, abs=1e-9)
@@ -169,7 +168,7 @@ def test_the_midpoint_is_measured_whether_or_not_it_is_on_the_grid(
 
 @pytest.mark.parametrize("accuracies", [[50.0, 40.0, 80.0], [80.0, 40.0, 50.0]])
 def test_the_relative_drop_refers_to_the_better_end(accuracies: list[float]) -> None:
-    found = lmc.curve([0, 0.5, 1], [1.0, 1.0, 1.0], accuracies, Metrics(1.0, 40.0))
+    found = curves.curve([0, 0.5, 1], [1.0, 1.0, 1.0], accuracies, Metrics(1.0, 40.0))
     assert found.relative_accuracy_drop == -50.0
 
 
@@ -225,20 +224,20 @@ def test_constants_are_no_part_of_a_segment() -> None:
 def test_a_loss_that_is_no_number_is_not_hidden(at: int) -> None:
     losses = [1.0, 1.0, 1.0]
     losses[at] = float("nan")
-    found = lmc.curve([0, 0.5, 1], losses, [50.0] * 3, Metrics(losses[1], 50.0))
+    found = curves.curve([0, 0.5, 1], losses, [50.0] * 3, Metrics(losses[1], 50.0))
     assert math.isnan(found.loss_barrier) and math.isnan(found.loss_barrier_max)
-    assert lmc.curve([0, 0.5, 1], [1, float("inf"), 1], [50.0] * 3, Metrics(1.0, 50.0)).loss_barrier == float("inf")
+    assert curves.curve([0, 0.5, 1], [1, float("inf"), 1], [50.0] * 3, Metrics(1.0, 50.0)).loss_barrier == float("inf")
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=9))
 def test_the_greatest_rise_is_that_of_a_slow_loop_over_all_pairs_of_points(losses: list[float]) -> None:
     slow = max(losses[j] - losses[i] for j in range(len(losses)) for i in range(j + 1))
-    assert lmc.greatest_rise(losses) == slow >= 0
+    assert curves.greatest_rise(losses) == slow >= 0
 
 
 def test_the_greatest_rise_of_a_quadratic_is_known() -> None:
     """Falling all the way to its minimum: 0; past the minimum at 3/4: what it climbs again, not the chord's barrier."""
-    assert lmc.greatest_rise([(1 - w) ** 2 for w in WEIGHTS]) == 0
-    assert lmc.greatest_rise([16 * (0.75 - w) ** 2 for w in WEIGHTS]) == 1.0
-    assert lmc.greatest_rise([w**2 for w in WEIGHTS]) == 1.0
-    assert math.isnan(lmc.greatest_rise([1.0, math.nan, 0.5])) and math.isnan(lmc.greatest_rise([math.inf, 1.0]))
+    assert curves.greatest_rise([(1 - w) ** 2 for w in WEIGHTS]) == 0
+    assert curves.greatest_rise([16 * (0.75 - w) ** 2 for w in WEIGHTS]) == 1.0
+    assert curves.greatest_rise([w**2 for w in WEIGHTS]) == 1.0
+    assert math.isnan(curves.greatest_rise([1.0, math.nan, 0.5])) and math.isnan(curves.greatest_rise([math.inf, 1.0]))

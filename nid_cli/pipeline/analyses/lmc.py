@@ -10,7 +10,8 @@ import torch
 
 from nid_cli.analysis import lmc as analysis
 from nid_cli.analysis.anatomy import Anatomy
-from nid_cli.analysis.lmc import Endpoint, FunctionChanged, SplitMetrics, check_function, curve_of
+from nid_cli.analysis.curves import SplitMetrics, curve_of
+from nid_cli.analysis.lmc import Endpoint, FunctionChanged, check_function
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.data.tensors import Data
 from nid_cli.errors import IntegrityError
