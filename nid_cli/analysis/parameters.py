@@ -11,7 +11,7 @@ from typing import Any
 from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SINCE, SOLVERS
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import SITES, Graph
-from nid_cli.specs import ALIGNMENTS, Canonical
+from nid_cli.specs import ALIGNMENTS, MERGES, Canonical
 from nid_cli.specs.selection import PATHS
 
 # What determines one result, beside its models: JSON-able values by name.
@@ -141,6 +141,11 @@ def _is_share(explained_variance: float) -> None:
         raise UsageError(f"explained-variance must lie above 0 and not above 1, not {explained_variance}")
 
 
+def _refuse_reset(bn_reset: bool, graphs: Sequence[Graph]) -> None:
+    if bn_reset and not any(graph.statistics for graph in graphs):
+        raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
+
+
 def usual_alignments(pairs: str) -> tuple[str, ...]:
     """Of these pairs where none were chosen: two epochs of one model share the places of its neurons, so that aligning
     them is a question of its own."""
@@ -169,8 +174,7 @@ class LmcParameters(Parameters):
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Some group must have batch norms where they are to be reset."""
-        if self.bn_reset and not any(graph.statistics for graph in graphs):
-            raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
+        _refuse_reset(self.bn_reset, graphs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +255,27 @@ class SimilarityParameters(Parameters):
             raise UsageError(
                 f"no neurons of the selected networks are recorded at {wrong[0]}", f"--at {','.join(known)}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeParameters(Parameters):
+    """``align``: names of ``specs.MERGES``. ``bn_reset``: as in :class:`LmcParameters`."""
+
+    align: tuple[str, ...] = ("none", "first", "many", "cycle")
+    bn_reset: bool = False
+
+    def __post_init__(self) -> None:
+        _known("alignment", self.align, list(MERGES))
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """One result for each alignment."""
+        variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
+        for name in self.align:
+            yield {"align": name, **variant, **MERGES[name].parameters.canonical()}
+
+    def check(self, graphs: Sequence[Graph]) -> None:
+        """Some group must have batch norms where they are to be reset."""
+        _refuse_reset(self.bn_reset, graphs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.merge import Merged
 from nid_cli.records.similarity import Similarity
 from nid_cli.records.synthetic import Synthetic
 
@@ -14,6 +15,7 @@ __all__ = [
     "Lmc",
     "MahalanobisCost",
     "Match",
+    "Merged",
     "Record",
     "RidgeCost",
     "Row",
