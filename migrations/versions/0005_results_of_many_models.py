@@ -22,7 +22,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["result_id"], ["results.id"], name=op.f("fk_result_models_result_id"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_result_models_model_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["model_id"], ["models.id"], name=op.f("fk_result_models_model_id"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("result_id", "place", name=op.f("pk_result_models")),
     )
     op.create_index(op.f("ix_result_models_model_id"), "result_models", ["model_id"], unique=False)

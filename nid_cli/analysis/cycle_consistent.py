@@ -75,7 +75,7 @@ def frank_wolfe(relaxation: Relaxation, start: Sequence[Soft], steps: int, bound
 
 def highest(values: Polynomial) -> float:
     """Where in [0, 1] a polynomial is greatest."""
-    roots = values.deriv().roots()
-    inner = [float(own.real) for own in roots if abs(own.imag) < 1e-9 and 0 < own.real < 1]
-    places = np.array([0.0, 1.0, *inner])
+    roots = np.asarray(values.deriv().roots(), dtype=complex)
+    inner = roots.real[(abs(roots.imag) < 1e-9) & (roots.real > 0) & (roots.real < 1)]
+    places = np.concatenate([[0.0, 1.0], inner])
     return float(places[np.argmax(values(places))])

@@ -62,7 +62,7 @@ class Models:
 
     @cached_property
     def bound(self) -> float:
-        """What no common objective exceeds: by Cauchy and Schwarz that of models of which each has become the others."""
+        """What no common objective exceeds (Cauchy, Schwarz): that of models of which each has become the others."""
         squares = (state[name].double().square().sum() for state in self.states for name in self.graph.parameters)
         return (len(self.states) - 1) * float(sum(squares)) / 2
 

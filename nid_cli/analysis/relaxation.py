@@ -130,6 +130,7 @@ def _degree(trees: Axes) -> int:
 class _Block:
     """One parameter of all models, as its layout sees it; ``degree``: see :func:`_degree`."""
 
+    name: str
     trees: Axes
     values: list[Tensor]
     degree: int
@@ -138,8 +139,8 @@ class _Block:
 class Relaxation:
     """sum over pairs a < b of <X_a(t_a), X_b(t_b)> as a function of each model's :data:`Soft` X.
 
-    Parameters that no permutation moves are left out, as are those with heads and two places inside of them on one axis,
-    of which X would be no linear function: permutations that are found here are for others to judge.
+    Parameters that no permutation moves are left out, as are those with two places inside of one head on one axis, which
+    are no linear function of X: permutations that are found here are for others to judge.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Relaxation:
             terms = [term for tree in layout.trees for term in _terms(tree)]
             if any(terms) and all(map(_is_linear, terms)):
                 values = [layout.see(state[name]).to(dtype) for state in states]
-                self.blocks.append(_Block(layout.trees, values, _degree(layout.trees)))
+                self.blocks.append(_Block(name, layout.trees, values, _degree(layout.trees)))
 
     def gradient(self, at: Sequence[Soft]) -> tuple[float, list[Soft]]:
         """The objective, and its derivatives by the entries of each model's matrices."""
@@ -163,7 +164,7 @@ class Relaxation:
             for block in self.blocks:  # one after the other: what a derivative needs is there for one of them
                 values = [applied(block.trees, own, x) for own, x in zip(block.values, inputs, strict=True)]
                 value = (reduce(torch.add, values).square().sum() - sum(own.square().sum() for own in values)) / 2
-                value.backward()  # type: ignore[no-untyped-call]
+                value.backward()
                 total += float(value.detach())
         zero = torch.zeros_like
         return total, [{n: zero(x) if x.grad is None else x.grad for n, x in each.items()} for each in inputs]
@@ -195,10 +196,12 @@ def _nodes(degree: int) -> list[float]:
 
 @cache
 def _products(degree: int) -> np.ndarray:
-    """The coefficients (nodes x nodes x 2 degree + 1) of the products of two polynomials, each 1 at a node of its own and
-    0 at the others."""
+    """The coefficients (nodes x nodes x 2 degree + 1) of the products of two polynomials, each 1 at a node of its own
+    and 0 at the others."""
     nodes, basis = _nodes(degree), []
-    for place, node in enumerate(nodes):
-        others = nodes[:place] + nodes[place + 1 :]
-        basis.append(reduce(lambda p, o, n=node: np.convolve(p, [-o, 1.0]) / (n - o), others, np.ones(1)))
+    for node in nodes:
+        own = np.ones(1)
+        for other in (n for n in nodes if n != node):
+            own = np.convolve(own, [-other, 1.0]) / (node - other)
+        basis.append(own)
     return np.array([[np.convolve(one, other) for other in basis] for one in basis])

@@ -43,7 +43,9 @@ def merge(
     bn_reset: options.BnReset = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the merge of one group, epoch and alignment: .safetensors, .pt or .pth."),
+        typer.Option(
+            metavar="FILE", help="Write the merge of one group, epoch and alignment: .safetensors, .pt or .pth."
+        ),
     ] = None,
     *,
     how: Measuring,

@@ -58,7 +58,9 @@ def _write(context: Context, key: ResultKey, out: Path) -> None:
         raise UsageError(f"there is no such merge of {group.name}: {record['reason']}", "--align none")
     lab = lab_of(registry, context)
     parts = [lab.model(group, model, at) for model, at in key.sides]
-    state = finished(group.graph, again(group.graph, parts, record.get("permutations")), lab.data(group), key.parameters)
+    state = finished(
+        group.graph, again(group.graph, parts, record.get("permutations")), lab.data(group), key.parameters
+    )
     sha256 = files.write_atomic(out.absolute(), content(dictionary(group.graph, state), out.suffix))
     numbers = ", ".join(str(model.number) for model in key.models)
     context.say(

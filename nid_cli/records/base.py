@@ -154,7 +154,9 @@ MANY = (
     RESULT,
     *GROUP,
     EPOCH,
-    Column("models", "list[int]", "The models' numbers in their group, from 1; the first one's order of neurons is kept."),
+    Column(
+        "models", "list[int]", "The models' numbers in their group, from 1; the first one's order of neurons is kept."
+    ),
 )
 LINEAGE = Column(
     "lineage",

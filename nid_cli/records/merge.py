@@ -29,8 +29,8 @@ class MergeMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Merged(Record):
-    """All chosen models of one group at one epoch in one: the mean of their effective weights, under one alignment; None
-    throughout where the alignment does not apply."""
+    """All chosen models of one group at one epoch in one: the mean of their effective weights, under one alignment;
+    None throughout where the alignment does not apply."""
 
     schema = "nid.merge/1"
     about = MANY
@@ -40,15 +40,17 @@ class Merged(Record):
     status: str = column("ok, or not_applicable")
     reason: str | None = column("Why the alignment does not apply", default=None)
     train: MergeMetrics | None = nested(MergeMetrics, prefix="train_", words="train", title="train {}", default=None)
-    val: MergeMetrics | None = nested(MergeMetrics, prefix="val_", words="validation", title="validation {}", default=None)
+    val: MergeMetrics | None = nested(
+        MergeMetrics, prefix="val_", words="validation", title="validation {}", default=None
+    )
     test: MergeMetrics | None = nested(MergeMetrics, prefix="test_", words="test", title="test {}", default=None)
     objective: float | None = column(
         "The common objective of all alignments: the sum over pairs of models of the inner product of their parameters",
         default=None,
     )
     pairwise_cycle_error: float | None = column(
-        "Share of neurons that are elsewhere after a -> b -> c -> a, over all triples, where each pair is matched on its "
-        "own; None for two models, and without alignment",
+        "Share of neurons that are elsewhere after a -> b -> c -> a, over all triples, where each pair is matched on "
+        "its own; None for two models, and without alignment",
         default=None,
     )
     permutations: Mapping[str, Any] | None = column(

@@ -96,7 +96,7 @@ def _applies(key: ResultKey, graph: Graph) -> bool:
 
 
 def finished(graph: Graph, state: State, data: Data, parameters: Mapping[str, Any]) -> State:
-    """What a merge becomes under the parameters of its result: with statistics of batch norms estimated anew, or not."""
+    """What a merge becomes under the parameters of its result: batch-norm statistics are estimated anew, or not."""
     return reset_statistics(graph, state, data) if parameters.get("bn_reset") else state
 
 
@@ -117,9 +117,7 @@ def _permuted(key: ResultKey, models: Models, frames: Frames, data: Data) -> lis
 
 def _arrays(graph: Graph, frames: Frames) -> dict[str, np.ndarray]:
     """By the labels of the layers, with a first axis of models."""
-    return {
-        str(space.label): torch.stack([own[space.name] for own in frames]).cpu().numpy() for space in graph.spaces
-    }
+    return {str(space.label): torch.stack([own[space.name] for own in frames]).cpu().numpy() for space in graph.spaces}
 
 
 def again(graph: Graph, parts: Sequence[State], permutations: Mapping[str, np.ndarray] | None) -> State:

@@ -14,6 +14,7 @@ from nid_cli.analysis.parameters import (
     CostParameters,
     LmcParameters,
     MatchParameters,
+    MergeParameters,
     SimilarityParameters,
 )
 from nid_cli.analysis.synthetic_settings import SyntheticSettings
@@ -74,6 +75,15 @@ FIGURES: dict[str, FigureEntry] = {
         gather="nid_cli.pipeline.figures.gather:similarity",
         options={
             "pairs": "all", "align": None, "at": _SIMILARITY.at[0], "since": _SIMILARITY.since, "split": "test",
+        },
+    ),
+    "merge": FigureEntry(
+        description="many models in one: accuracy and loss by alignment, beside the parts and their ensemble, groups "
+        "side by side or over the number of models",
+        needs=("nid merge",),
+        gather="nid_cli.pipeline.figures.gather:merge",
+        options={
+            "align": MergeParameters().align, "bn_reset": MergeParameters().bn_reset, "counts": None, "split": "test",
         },
     ),
     "cost": FigureEntry(
