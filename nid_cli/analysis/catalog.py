@@ -16,6 +16,12 @@ SINCE = ("init", "previous")
 # How realization costs are estimated (docs/science.md, 6 and 7).
 METHODS = ("mahalanobis", "ridge")
 
+# How the statistics of merged networks are known to their repair (docs/science.md, 15): a function each.
+REPAIRS: dict[str, str] = {
+    "exact": "nid_cli.analysis.repair:exact",
+    "closed": "nid_cli.analysis.repair:closed",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from nid_cli.analysis.batch_norm import reset_statistics
+from nid_cli.analysis.repair import Moments, moments_of, repaired
 from nid_cli.data.tensors import Data
 from nid_cli.metrics import EVALUATION_BATCH, Metrics, Tally
 from nid_cli.nets import stacking
 from nid_cli.nets.axes import Axes
-from nid_cli.nets.functional import State, apply, forward, record, size_in_bytes
+from nid_cli.nets.biased import biased
+from nid_cli.nets.functional import State, apply, completed, forward, record, size_in_bytes
 from nid_cli.nets.graph import INPUT, Graph
 from nid_cli.nets.permutation import Permutation, permute
 from nid_cli.nets.stackable import stackable
@@ -47,6 +49,16 @@ class Endpoint:
     permutation: Permutation | None = None
 
 
+@dataclass(frozen=True)
+class Correction:
+    """What is done to interpolated networks: ``reset`` of the statistics of batch norms, or ``repair`` (``exact`` or
+    ``closed``), with the moments of A and each end that it goes by; or nothing."""
+
+    reset: bool = False
+    repair: str | None = None
+    moments: Sequence[Mapping[str, Moments]] = ()
+
+
 def interpolate(graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor], weight: float) -> State:
     """(1 - weight) A + weight B, of every parameter and running statistic; constants, which both share, are A's."""
     mixed = {*graph.parameters, *graph.running}
@@ -64,6 +76,7 @@ def segments(
     advance: Callable[[float], None] = lambda samples: None,
     reset: bool = False,
     stacked: bool | None = None,
+    repair: str | None = None,
 ) -> list[list[SplitMetrics]]:
     """Metrics inside the segments from A to each of ``ends``.
 
@@ -77,11 +90,18 @@ def segments(
         reset: estimate the statistics of batch norms anew, of each interpolated network.
         stacked: whether the networks of a pass run together (``nets.stacking``), which differs by rounding; by default
             where they are not on the CPU and can.
+        repair: ``exact`` or ``closed``, see :mod:`nid_cli.analysis.repair`; layers that lack a bias are given one.
 
     Returns:
         for each end and weight the metrics by split.
     """
     networks = [(index, weight) for index in range(len(ends)) for weight in weights]
+    correction = Correction(reset)
+    if repair is not None:
+        graph = biased(graph)
+        a, b = completed(graph, a), completed(graph, b)
+        ends = [replace(end, state=completed(graph, end.state)) for end in ends]
+        correction = Correction(False, repair, [moments_of(graph, [a, end.state], data) for end in ends])
     if stacked is None:
         stacked = next(iter(a.values())).device.type != "cpu" and stackable(graph) is None
     batch = graph.batch(EVALUATION_BATCH)
@@ -92,7 +112,7 @@ def segments(
     found: list[SplitMetrics] = []
     for part in parts:
         share = len(part) / len(networks)
-        found += one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), reset)
+        found += one_pass(graph, a, b, ends, part, data, partial(_tell, advance, share), correction)
     return [found[i * len(weights) : (i + 1) * len(weights)] for i in range(len(ends))]
 
 
@@ -108,16 +128,16 @@ def _one_pass(
     networks: Sequence[tuple[int, float]],
     data: Data,
     advance: Callable[[float], None],
-    reset: bool,
+    correction: Correction,
 ) -> list[SplitMetrics]:
     """Metrics of some interpolated networks, each an end (by its place among ``ends``) and a weight, in one pass."""
-    states = _interpolated(graph, a, ends, networks, data, reset)
+    states = _interpolated(graph, a, ends, networks, data, correction)
     found: list[SplitMetrics] = [{} for _ in networks]
     wanted = {index for index, _ in networks}
     for split in SPLITS:
         tallies = [Tally() for _ in networks]
         for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
-            entered = _entered(graph, a, b, ends, wanted, x)
+            entered = _entered(graph, a, b, ends, wanted, x, correction)
             for (index, weight), state, tally in zip(networks, states, tallies, strict=True):
                 given = {name: torch.lerp(from_a, from_ends[index], weight) for name, from_a, from_ends in entered}
                 tally.add(record(graph, state, given or {INPUT: x}, (graph.output,))[graph.output], targets)
@@ -135,10 +155,10 @@ def _one_stacked_pass(
     networks: Sequence[tuple[int, float]],
     data: Data,
     advance: Callable[[float], None],
-    reset: bool,
+    correction: Correction,
 ) -> list[SplitMetrics]:
     """The same, with each call of a function for all networks."""
-    states = _interpolated(graph, a, ends, networks, data, reset)
+    states = _interpolated(graph, a, ends, networks, data, correction)
     mixed = {*graph.parameters, *graph.running}
     stacked = stack([{name: state[name] for name in mixed} for state in states])
     constants = {name: tensor for name, tensor in a.items() if name not in mixed}
@@ -150,7 +170,7 @@ def _one_stacked_pass(
         for x, targets in data.batches(split, graph.batch(EVALUATION_BATCH)):
             given = {
                 name: _lerp_each(from_a, from_ends, networks)
-                for name, from_a, from_ends in _entered(graph, a, b, ends, wanted, x)
+                for name, from_a, from_ends in _entered(graph, a, b, ends, wanted, x, correction)
             }
             values = stacking.record(graph, stacked, constants, given or {INPUT: x}, (graph.output,), own=bool(given))
             tally.add_each(values[graph.output], targets.expand(len(networks), *targets.shape))
@@ -170,18 +190,42 @@ def _lerp_each(from_a: Tensor, from_ends: Mapping[int, Tensor], networks: Sequen
 
 
 def _interpolated(
-    graph: Graph, a: State, ends: Sequence[Endpoint], networks: Sequence[tuple[int, float]], data: Data, reset: bool
+    graph: Graph,
+    a: State,
+    ends: Sequence[Endpoint],
+    networks: Sequence[tuple[int, float]],
+    data: Data,
+    correction: Correction,
 ) -> list[State]:
     states = [interpolate(graph, a, ends[index].state, weight) for index, weight in networks]
-    return [reset_statistics(graph, state, data) for state in states] if reset else states
+    if correction.repair is not None:
+        return [
+            repaired(
+                graph,
+                state,
+                (a, ends[index].state),
+                (1 - weight, weight),
+                data,
+                correction.repair,
+                correction.moments[index],
+            )
+            for (index, weight), state in zip(networks, states, strict=True)
+        ]
+    return [reset_statistics(graph, state, data) for state in states] if correction.reset else states
 
 
 def _entered(
-    graph: Graph, a: State, b: State, ends: Sequence[Endpoint], wanted: Collection[int], x: Tensor
+    graph: Graph,
+    a: State,
+    b: State,
+    ends: Sequence[Endpoint],
+    wanted: Collection[int],
+    x: Tensor,
+    correction: Correction,
 ) -> list[tuple[str, Tensor, dict[int, Tensor]]]:
     """The first layer's name, and its values on a batch for A and for the ends (by their places among ``ends``), which
-    those in between are interpolated from. Nothing where it is not affine."""
-    if (layer := graph.entry) is None:
+    those in between are interpolated from. Nothing where it is not affine, or is repaired."""
+    if correction.repair is not None or (layer := graph.entry) is None:
         return []
     name, axes = layer.name, cast(Axes, graph.symmetries.value_axes[layer.name])
     from_a, from_b = apply(graph, layer, a, x), apply(graph, layer, b, x)

@@ -21,13 +21,14 @@ from nid_cli.specs import SPLITS
 def measure(
     graph: Graph,
     parts: Sequence[State],
-    merges: Sequence[State],
+    merges: Sequence[tuple[Graph, State]],
     data: Data,
     advance: Callable[[float], None] = lambda samples: None,
 ) -> list[dict[str, MergeMetrics]]:
     """For each merge of the same parts its metrics by split.
 
     Args:
+        merges: each with its network, which a repair may have given more biases.
         advance: told the samples done.
     """
     found: list[dict[str, MergeMetrics]] = [{} for _ in merges]
@@ -38,8 +39,8 @@ def measure(
             for own, tally in zip(logits, of_parts, strict=True):
                 tally.add(own, targets)
             ensemble.add(ensemble_logits(logits, targets.is_floating_point()), targets)
-            for state, tally in zip(merges, of_merges, strict=True):
-                tally.add(forward(graph, state, x), targets)
+            for (network, state), tally in zip(merges, of_merges, strict=True):
+                tally.add(forward(network, state, x), targets)
             advance(len(targets))
         own_parts, together = [tally.result() for tally in of_parts], ensemble.result()
         for metrics, tally in zip(found, of_merges, strict=True):

@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
-from nid_cli.analysis.catalog import METHODS, SIMILARITIES, SINCE, SOLVERS
+from nid_cli.analysis.catalog import METHODS, REPAIRS, SIMILARITIES, SINCE, SOLVERS
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import SITES, Graph
+from nid_cli.nets.preactivations import preactivations
 from nid_cli.specs import ALIGNMENTS, MERGES, Canonical
+from nid_cli.specs.canonical import later
 from nid_cli.specs.selection import PATHS
 
 # What determines one result, beside its models: JSON-able values by name.
@@ -141,7 +143,22 @@ def _is_share(explained_variance: float) -> None:
         raise UsageError(f"explained-variance must lie above 0 and not above 1, not {explained_variance}")
 
 
-def _refuse_reset(bn_reset: bool, graphs: Sequence[Graph]) -> None:
+def _know_repair(bn_reset: bool, repair: str | None) -> None:
+    if repair is not None:
+        _known("repair", [repair], list(REPAIRS))
+        if bn_reset:
+            raise UsageError("--repair resets the statistics of batch norms too", "leave --bn-reset out")
+
+
+def _corrections(bn_reset: bool, repair: str | None, graph: Graph) -> Key:
+    """What is done to networks that were averaged, where this one has anything to correct."""
+    found: Key = {"bn_reset": True} if bn_reset and graph.statistics else {}
+    return found | ({"repair": repair} if repair is not None and preactivations(graph).all else {})
+
+
+def _refuse_corrections(bn_reset: bool, repair: str | None, graphs: Sequence[Graph]) -> None:
+    if repair is not None and not any(preactivations(graph).all for graph in graphs):
+        raise UsageError("no selected group has a layer before a norm or an activation to repair", "leave it out")
     if bn_reset and not any(graph.statistics for graph in graphs):
         raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
 
@@ -154,27 +171,29 @@ def usual_alignments(pairs: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class LmcParameters(Parameters):
-    """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation."""
+    """``bn_reset``: of groups with batch norms, the variant whose statistics are estimated anew after interpolation.
+    ``repair``: of groups with hidden layers, the variant whose pre-activations are corrected, in one of ``REPAIRS``."""
 
     align: tuple[str, ...] = ("none", "activation")
     points: int = 9
     bn_reset: bool = False
+    repair: str | None = later(None)
 
     def __post_init__(self) -> None:
         _known("alignment", self.align, list(ALIGNMENTS))
+        _know_repair(self.bn_reset, self.repair)
         if not 2 <= self.points <= 10_001:
             raise UsageError(f"points must lie between 2 and 10001, not {self.points}")
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
-        variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
-        common = self.common("align", "bn_reset") | variant
+        common = self.common("align", "bn_reset", "repair") | _corrections(self.bn_reset, self.repair, graph)
         for name in self.align:
             yield {"align": name, **common, **ALIGNMENTS[name].parameters.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
-        """Some group must have batch norms where they are to be reset."""
-        _refuse_reset(self.bn_reset, graphs)
+        """Some group must have batch norms where they are to be reset, and pre-activations to be repaired."""
+        _refuse_corrections(self.bn_reset, self.repair, graphs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,23 +278,25 @@ class SimilarityParameters(Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class MergeParameters(Parameters):
-    """``align``: names of ``specs.MERGES``. ``bn_reset``: as in :class:`LmcParameters`."""
+    """``align``: names of ``specs.MERGES``. ``bn_reset`` and ``repair``: as in :class:`LmcParameters`."""
 
     align: tuple[str, ...] = ("none", "first", "many", "cycle")
     bn_reset: bool = False
+    repair: str | None = None
 
     def __post_init__(self) -> None:
         _known("alignment", self.align, list(MERGES))
+        _know_repair(self.bn_reset, self.repair)
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
-        variant = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
         for name in self.align:
+            variant = _corrections(self.bn_reset, self.repair, graph)
             yield {"align": name, **variant, **MERGES[name].parameters.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
-        """Some group must have batch norms where they are to be reset."""
-        _refuse_reset(self.bn_reset, graphs)
+        """Some group must have batch norms where they are to be reset, and pre-activations to be repaired."""
+        _refuse_corrections(self.bn_reset, self.repair, graphs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,8 +139,8 @@ class _Block:
 class Relaxation:
     """sum over pairs a < b of <X_a(t_a), X_b(t_b)> as a function of each model's :data:`Soft` X.
 
-    Parameters that no permutation moves are left out, as are those with two places inside of one head on one axis, which
-    are no linear function of X: permutations that are found here are for others to judge.
+    Parameters that no permutation moves are left out, as are those with two places inside of one head on one axis,
+    which are no linear function of X: permutations that are found here are for others to judge.
     """
 
     def __init__(

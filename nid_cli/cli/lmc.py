@@ -21,6 +21,7 @@ EXAMPLES = options.examples(
     "nid lmc --arch mlp --export results.json",
     "nid lmc --symmetry w --kappa 1 --epochs all --align none",
     "nid lmc --group mlp-digits-w-k1 --pairs 1-2,1-3 --points 37 --json",
+    "nid lmc --align none,activation,weight --repair exact",
     "nid lmc --symmetry w --pairs epochs --epochs 0,5,30",
 )
 
@@ -41,12 +42,13 @@ def lmc(
     ] = None,
     points: Annotated[int, typer.Option(metavar="N", help="Points on each segment, ends included.")] = USUAL.points,
     bn_reset: options.BnReset = False,
+    repair: options.Repair = None,
     *,
     how: Measuring,
 ) -> None:
     """Measure linear mode connectivity: loss and accuracy between models, with and without alignment."""
     chosen_align = usual_alignments(pairs) if align is None else tuple(some_of("alignment", align, ALIGNMENTS))
-    parameters = LmcParameters(align=chosen_align, points=points, bn_reset=bn_reset)
+    parameters = LmcParameters(align=chosen_align, points=points, bn_reset=bn_reset, repair=repair)
     how.run("lmc", parameters, _table, selection=chosen, pairs=pairs)
 
 
@@ -58,8 +60,8 @@ def _table(records: Sequence[Row]) -> None:
     if along:
         shown = ("train_greatest_rise", "test_greatest_rise", "train_loss_barrier", "train_error_barrier")
     rows: list[tuple[Any, ...]] = []
-    for (*cell, reset), own in summary.cells(records, *keys, "bn_reset").items():
-        cell[-1] += ", bn reset" if reset else ""
+    for (*cell, reset, repair), own in summary.cells(records, *keys, "bn_reset", "repair").items():
+        cell[-1] += ", bn reset" if reset else f", {repair} repair" if repair else ""
         measured = [r for r in own if r["status"] == "ok"]
         if measured:
             rows.append((*cell, len(measured), *(summary.spread(measured, name) for name in shown)))

@@ -23,7 +23,7 @@ USUAL = MergeParameters()
 EXAMPLES = options.examples(
     "nid merge --dataset digits --symmetry standard --symmetry w",
     "nid merge --group mlp-digits-w-k1 --models 1-4 --align none,cycle --export merge.json",
-    "nid merge --group resnet-digits-standard --bn-reset",
+    "nid merge --arch mlp --models 1-8 --repair exact",
     "nid merge --group mlp-digits-standard --align cycle --out merged.safetensors",
 )
 
@@ -41,6 +41,7 @@ def merge(
         ),
     ] = ",".join(USUAL.align),
     bn_reset: options.BnReset = False,
+    repair: options.Repair = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -51,7 +52,7 @@ def merge(
     how: Measuring,
 ) -> None:
     """Merge many models into one: the mean of all chosen models of each group, in one frame."""
-    parameters = MergeParameters(align=tuple(some_of("alignment", align, MERGES)), bn_reset=bn_reset)
+    parameters = MergeParameters(align=tuple(some_of("alignment", align, MERGES)), bn_reset=bn_reset, repair=repair)
     around = None if out is None else partial(merging.writing, out=out)
     how.run("merge", parameters, _table, selection=chosen, around=around)
 
@@ -61,7 +62,7 @@ def _table(records: Sequence[Row]) -> None:
     shown = ("train_accuracy", "test_accuracy", "test_parts_accuracy", "test_best_accuracy", "test_ensemble_accuracy")
     rows: list[tuple[Any, ...]] = []
     for r in records:
-        align = r["align"] + (", bn reset" if r["bn_reset"] else "")
+        align = r["align"] + (", bn reset" if r["bn_reset"] else f", {r['repair']} repair" if r["repair"] else "")
         about = (r["group"], r["epoch"], len(r["models"]), align)
         if r["status"] == "ok":
             rows.append((*about, *(r[name] for name in shown), r["objective"], r["pairwise_cycle_error"]))

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nid_cli.analysis.catalog import REPAIRS
 from nid_cli.cli import render
 from nid_cli.errors import NidError, UsageError
 from nid_cli.pipeline.context import Context
@@ -140,6 +141,16 @@ ExplainedVariance = Annotated[
     float, typer.Option("--explained-variance", metavar="P", help="Share of the inputs' variance in the subspace.")
 ]
 BnReset = Annotated[bool, typer.Option("--bn-reset", help="Batch-norm statistics estimated anew after interpolation.")]
+Repair = Annotated[
+    str | None,
+    typer.Option(
+        "--repair",
+        metavar="exact|closed",
+        help="Means and deviations of pre-activations corrected after interpolation: measured anew layer by layer, or "
+        "by the ends' covariances.",
+        autocompletion=among(REPAIRS),
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

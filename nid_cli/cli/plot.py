@@ -111,6 +111,7 @@ OWN: dict[str, Any] = {
         ),
     ],
     "bn_reset": options.BnReset,
+    "repair": options.Repair,
     "points": _whole("--points", "Points on each segment, as they were measured."),
     "split": _text("--split", "|".join(SPLITS), "Which split.", options.among(SPLITS)),
     "training.split": _text("--split", ",".join(SPLITS), "Columns of panels, left to right.", options.several(SPLITS)),

@@ -38,6 +38,13 @@ def size_in_bytes(state: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
 
 
+def completed(graph: Graph, state: Mapping[str, Tensor]) -> State:
+    """The state with zeros for the parameters that it lacks: the biases that ``nets.biased`` adds."""
+    like = next(state[name] for name in graph.parameters if name in state)
+    added = {name: like.new_zeros(shape) for name, shape in graph.parameters.items() if name not in state}
+    return dict(state) | added
+
+
 def apply(graph: Graph, layer: Layer, state: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """The output of the first layer (eval mode) for the network's input ``x``."""
     return record(graph, state, {INPUT: x}, (layer.name,))[layer.name]

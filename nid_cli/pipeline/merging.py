@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nid_cli import files
 from nid_cli.errors import UsageError
+from nid_cli.nets.biased import biased
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.state_files import FORMATS, check_path, content, dictionary
@@ -25,6 +26,7 @@ def writing(context: Context, request: Request, out: Path) -> Iterator[None]:
     """
     check_path("--out", out, FORMATS)
     key = _only(request.keys(context))
+    _refuse_added(key)
     yield
     _write(context, key, out)
 
@@ -44,9 +46,20 @@ def _only(keys: list[ResultKey]) -> ResultKey:
     )
 
 
+def _refuse_added(key: ResultKey) -> None:
+    group, _ = key.of_group
+    if "repair" in key.parameters and biased(group.graph) is not group.graph:
+        added = biased(group.graph).parameters.keys() - group.graph.parameters.keys()
+        raise UsageError(
+            f"repair gives layers of {group.name} biases that its network lacks ({min(added)} and others): "
+            "no module of that network could load the file",
+            "--bn-reset needs none" if group.graph.statistics else "leave --repair out",
+        )
+
+
 def _write(context: Context, key: ResultKey, out: Path) -> None:
     from nid_cli.pipeline.analyses.lab import lab_of
-    from nid_cli.pipeline.analyses.merge import again, finished
+    from nid_cli.pipeline.analyses.merge import finished, in_frame
     from nid_cli.pipeline.analyses.run import with_matrices
 
     registry = open_for_reading(context.registry)
@@ -58,9 +71,8 @@ def _write(context: Context, key: ResultKey, out: Path) -> None:
         raise UsageError(f"there is no such merge of {group.name}: {record['reason']}", "--align none")
     lab = lab_of(registry, context)
     parts = [lab.model(group, model, at) for model, at in key.sides]
-    state = finished(
-        group.graph, again(group.graph, parts, record.get("permutations")), lab.data(group), key.parameters
-    )
+    moved = in_frame(group.graph, parts, record.get("permutations"))
+    _, state = finished(group.graph, moved, lab.data(group), key.parameters)
     sha256 = files.write_atomic(out.absolute(), content(dictionary(group.graph, state), out.suffix))
     numbers = ", ".join(str(model.number) for model in key.models)
     context.say(

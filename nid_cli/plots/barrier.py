@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from nid_cli.plots import against as x_axis
 from nid_cli.plots import lines, style
-from nid_cli.plots.lmc import inapplicable
+from nid_cli.plots.lmc import correction, inapplicable, repaired
 from nid_cli.plots.rows import Drawn, cells, head, spreads
 from nid_cli.records.base import Row
 from nid_cli.specs import ALIGNMENTS
@@ -29,6 +29,7 @@ def table(records: Sequence[Row], against: str = "kappa", split: str = "train", 
     return [
         head(own)
         | {"series": series[group, epoch], "align": align, "against": against, "x": x_axis.value(own[0], against)}
+        | repaired(own)
         | spreads(own, *names)
         for (group, epoch, align), own in cells(usable, "group", "epoch", "align").items()
     ]
@@ -65,8 +66,9 @@ def draw(
             axis.set_ylabel(f"{style.SPLITS[split]} {title}\n{WORDS[kind]} {unit}".strip())
         if columns == 1:
             axes[0].set_xlabel("")
-        words = {a: ALIGNMENTS[a].label + _except(inapplicable(records, a)) for a in alignments}
-        style.legend(figure, lines.handles(rows, looks, words))
+        how = f", {words}" if (words := correction(records)) else ""
+        labels = {a: ALIGNMENTS[a].label + how + _except(inapplicable(records, a)) for a in alignments}
+        style.legend(figure, lines.handles(rows, looks, labels))
     return figure
 
 

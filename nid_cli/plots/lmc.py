@@ -19,7 +19,7 @@ QUANTITIES = {"accuracy": "accuracy (%)", "loss": "loss"}
 
 
 # The fields in which an overlaid row must agree with one of ours.
-ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch_a", "epoch", "align", "split")
+ALIKE = ("arch", "dataset", "symmetry", "kappa", "epoch_a", "epoch", "align", "split", "repair")
 
 
 def table(records: Sequence[Row], split: str = "train", overlay: Overlay | None = None) -> list[Drawn]:
@@ -30,6 +30,7 @@ def table(records: Sequence[Row], split: str = "train", overlay: Overlay | None 
         head(own)
         | ({} if epoch_a is None else {"epoch_a": epoch_a})
         | {"align": align, "split": split, "lambdas": own[0]["lambdas"]}
+        | repaired(own)
         | spreads(own, *(f"{split}_{quantity}" for quantity in QUANTITIES))
         for (_, epoch_a, _, align), own in cells(usable, "group", "epoch_a", "epoch", "align").items()
     ]
@@ -49,7 +50,7 @@ def draw(
     """
     rows = table(records, split)
     alignments = lines.present(ALIGNMENTS, (row["align"] for row in rows))
-    reset = ",\nbatch-norm statistics reset" if any(r.get("bn_reset") for r in records) else ""
+    how = f",\n{words}" if (words := correction(records)) else ""
     along = any("epoch_a" in row for row in rows)
     columns = columns or (2 if len(alignments) > 1 else 1)
     across = columns == 2 or len(alignments) < 3
@@ -68,13 +69,26 @@ def draw(
             for axis in row[:1] if across else row:
                 axis.set_ylabel(f"{style.SPLITS[split]}\n{QUANTITIES[quantity]}")
         for axis, align in zip(axes[0], alignments, strict=True):
-            axis.set_title(ALIGNMENTS[align].label + reset)
+            axis.set_title(ALIGNMENTS[align].label + how)
             say_inapplicable(axis, records, align)
         for axis in axes[-1] if across else axes[:, -1]:
             axis.set_xlabel(r"$\lambda$ from earlier to later epoch" if along else r"interpolation $\lambda$")
         handles = style.handles_of(axes.flat) | style.spread_key(rows, "models" if along else "pairs", band=True)
         style.legend(figure, handles | {other["source"]: others.key() for other in published})
     return figure
+
+
+def repaired(records: Sequence[Row]) -> Drawn:
+    """How the networks of a row were repaired, if they were."""
+    return {"repair": how} if (how := records[0].get("repair")) else {}
+
+
+def correction(records: Sequence[Row]) -> str:
+    """What was done to the interpolated networks, in words; empty for nothing."""
+    if any(r.get("bn_reset") for r in records):
+        return "batch-norm statistics reset"
+    repairs = dict.fromkeys(r["repair"] for r in records if r.get("repair"))
+    return f"{' or '.join(repairs)} repair" if repairs else ""
 
 
 def inapplicable(records: Sequence[Row], align: str) -> str:

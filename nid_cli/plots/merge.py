@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nid_cli.plots import style
+from nid_cli.plots.lmc import correction
 from nid_cli.plots.rows import Drawn, cells, head
 from nid_cli.records.base import Row
 from nid_cli.specs import MERGES
@@ -37,7 +38,12 @@ def table(records: Sequence[Row], split: str = "test") -> list[Drawn]:
     rows = []
     for own in (r for r in records if r["status"] == "ok"):
         names = [f"{part}{value}" for part in ("", *(f"{name}_" for name in BESIDE)) for value in VALUES]
-        about = head([own]) | {"align": own["align"], "bn_reset": own["bn_reset"], "models": len(own["models"])}
+        about = head([own]) | {
+            "align": own["align"],
+            "bn_reset": own["bn_reset"],
+            "repair": own["repair"],
+            "models": len(own["models"]),
+        }
         values = {name: own[f"{split}_{name}"] for name in names}
         shared = {name: own[name] for name in ("objective", "pairwise_cycle_error")}
         rows.append(about | {"split": split} | values | shared)
@@ -62,7 +68,8 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
         arranged = _over_models if over_models else _side_by_side
         figure = arranged(list(places.values()), names, looks, columns)
         for name in align:
-            handles[MERGES[name].label] = style.key_line(color=style.GREY, linestyle="", **looks[name])
+            text = ", ".join(filter(None, (MERGES[name].label, correction(records))))
+            handles[text] = style.key_line(color=style.GREY, linestyle="", **looks[name])
         for text, dash in BESIDE.values():
             handles[text] = style.key_line(color=style.GREY, linestyle=dash, linewidth=1)
         style.legend(figure, handles)

@@ -51,6 +51,19 @@ class Lmc(Record):
     )
     align: str = column("How the second model was aligned with the first, by its name in `--align`")
     bn_reset: bool = column("Whether batch-norm statistics were estimated anew after interpolation")
+    repair: str | None = column(
+        "How the interpolated networks were repaired, by its name in `--repair`; None where they were not", default=None
+    )
+    not_repaired: list[str] | None = column(
+        "Layers before norms or activations that repair left as they are: their weight is no stored matrix of theirs "
+        "alone",
+        default=None,
+    )
+    not_shifted: list[str] | None = column(
+        "Layers of which repair corrected the standard deviations and not the means: they can have no bias of their "
+        "own",
+        default=None,
+    )
     status: str = column("ok, or not_applicable")
     reason: str | None = column("Why the alignment does not apply", default=None)
     lambdas: list[float] | None = column(

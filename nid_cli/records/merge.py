@@ -37,6 +37,9 @@ class Merged(Record):
 
     align: str = column("How the models were brought into one frame, by its name in `--align`")
     bn_reset: bool = column("Whether batch-norm statistics were estimated anew after the merge")
+    repair: str | None = column(
+        "How the merge was repaired, by its name in `--repair`; None where it was not", default=None
+    )
     status: str = column("ok, or not_applicable")
     reason: str | None = column("Why the alignment does not apply", default=None)
     train: MergeMetrics | None = nested(MergeMetrics, prefix="train_", words="train", title="train {}", default=None)

@@ -246,11 +246,13 @@ def test_the_mean_of_parameters_and_statistics_by_numpy() -> None:
 def test_metrics_by_loops_over_samples() -> None:
     models = different("mlp", 3)
     data = test_match.random_data(60)
-    merges = [merged(models.graph, models.states), models.states[1]]
+    merges = [(models.graph, state) for state in (merged(models.graph, models.states), models.states[1])]
     found = measure(models.graph, models.states, merges, data)
     for split in SPLITS:
         x, y = data.split(split).inputs, data.split(split).targets
-        logits = [forward(models.graph, state, x).double().numpy() for state in (*models.states, *merges)]
+        logits = [
+            forward(models.graph, state, x).double().numpy() for state in (*models.states, *(m for _, m in merges))
+        ]
         losses, hits, joint = np.zeros(5), np.zeros(5), np.zeros(2)
         for n, target in enumerate(y.tolist()):
             each = [np.exp(own[n] - own[n].max()) for own in logits]
@@ -286,7 +288,7 @@ def test_an_ensemble_over_positions() -> None:
     part = Split(x, y)
     data = exported.Given(part, part, part)
     assert isinstance(data, Data)
-    [found] = measure(graph, [state, other], [state], data)
+    [found] = measure(graph, [state, other], [(graph, state)], data)
     mean = sum(forward(graph, own, x).double().softmax(-1) for own in (state, other)) / 2
     kept = y != -100
     right = 100 * float((mean.argmax(-1) == y)[kept].double().mean())

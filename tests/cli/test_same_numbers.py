@@ -64,6 +64,7 @@ NATIVE = {
     "Resnet": ("--arch", "resnet", "--norm", "batch", "--data", "train-size=200"),
 }
 RESET = ("lmc", "--align", "none,activation", "--points", "3", "--bn-reset")
+REPAIR = ("lmc", "--align", "none,activation", "--points", "3", "--repair", "exact")
 MEASURED = {
     "Mlp": (
         ("lmc", "--align", "none,activation,weight", "--points", "5"),
@@ -75,6 +76,7 @@ MEASURED = {
     "Resnet": (
         ("lmc", "--align", "none,activation,weight", "--points", "3"),
         RESET,
+        REPAIR,
         ("match", "--at", "post_linear,post_norm,post_activation"),
         ("cost", "--models", "1"),
         ("coherence", "--models", "1"),

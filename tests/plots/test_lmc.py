@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nid_cli.plots.lmc import draw
+from nid_cli.plots.lmc import draw, table
 from nid_cli.plots.style import group_labels, look
 
 
@@ -30,6 +30,13 @@ def test_the_figure_shows_means_over_pairs_in_words_and_mathematics() -> None:
     band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
     np.testing.assert_allclose([band.min(), band.max()], [97 - 2**0.5, 100])
     assert figure.axes[1].get_lines()[0].get_color() == w.get_color()
+
+
+def test_titles_say_that_networks_were_repaired() -> None:
+    records = [{**record("a", "w", 1.0, "none", 2.0), "repair": "closed"}]
+    assert draw(records).axes[0].get_title() == "no alignment,\nclosed repair"
+    assert [row["repair"] for row in table(records)] == ["closed"]
+    assert "repair" not in table([record("a", "w", 1.0, "none", 2.0)])[0]
 
 
 def test_groups_of_equal_settings_stay_apart_in_the_legend() -> None:

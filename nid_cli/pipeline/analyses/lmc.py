@@ -15,8 +15,11 @@ from nid_cli.data.tensors import Data
 from nid_cli.errors import IntegrityError
 from nid_cli.lazy import resolve
 from nid_cli.metrics import evaluate
+from nid_cli.nets.biased import biased
 from nid_cli.nets.functional import State
+from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import Permutation, permute
+from nid_cli.nets.preactivations import preactivations
 from nid_cli.pipeline.analyses.batches import in_batches
 from nid_cli.pipeline.analyses.lab import Lab
 from nid_cli.records.lmc import Lmc
@@ -77,7 +80,9 @@ def _pair(
         advance(seen / total)
 
     reset = batch[0].parameters.get("bn_reset", False)
-    measured = iter(zip(targets, analysis.segments(graph, a, b, targets, inner, data, count, reset), strict=True))
+    repair = batch[0].parameters.get("repair")
+    curves = analysis.segments(graph, a, b, targets, inner, data, count, reset, repair=repair)
+    measured = iter(zip(targets, curves, strict=True))
     trained = lab.trainable(group)
     labels = {space.name: str(space.label) for space in graph.spaces}
     gated = GATED.format(group.symmetry)
@@ -85,6 +90,9 @@ def _pair(
     for key, applicable in zip(batch, applies, strict=True):
         align = key.parameters["align"]
         empty = Lmc(epoch_a=key.epoch_a, align=align, bn_reset=reset, status="not_applicable", reason=gated)
+        if repair is not None:
+            left, unshifted = limits_of(graph)
+            empty = replace(empty, repair=repair, not_repaired=left, not_shifted=unshifted)
         if not applicable:
             records.append(empty)
             continue
@@ -114,6 +122,13 @@ def _pair(
 def _arrays(permutation: Permutation | None, labels: Mapping[str, str]) -> Mapping[str, np.ndarray] | None:
     """By the labels of the layers; None where nothing was aligned."""
     return None if permutation is None else {labels[n]: index.cpu().numpy() for n, index in permutation.items()}
+
+
+def limits_of(graph: Graph) -> tuple[list[str] | None, list[str] | None]:
+    """The layers that repair leaves as they are, and those that it does not shift; None for none."""
+    labels = {layer.name: str(layer.label) for layer in graph.weighted}
+    left, unshifted = preactivations(graph).left_out, preactivations(biased(graph)).without_shift
+    return [labels.get(name, name) for name in left] or None, [labels.get(name, name) for name in unshifted] or None
 
 
 def aligns(key: ResultKey) -> str | None:

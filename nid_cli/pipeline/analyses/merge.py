@@ -13,9 +13,11 @@ from nid_cli.analysis.lmc import FunctionChanged, check_function
 from nid_cli.analysis.merge_metrics import measure
 from nid_cli.analysis.merging import Frames, Models, common_objective, merged, pairwise_cycle_error
 from nid_cli.analysis.parameters import Parameters
+from nid_cli.analysis.repair import repaired
 from nid_cli.data.tensors import Data
 from nid_cli.errors import IntegrityError
-from nid_cli.nets.functional import State
+from nid_cli.nets.biased import biased
+from nid_cli.nets.functional import State, completed
 from nid_cli.nets.graph import Graph
 from nid_cli.nets.permutation import permute
 from nid_cli.pipeline.analyses.batches import in_batches
@@ -58,7 +60,7 @@ def _records(lab: Lab, batch: Sequence[ResultKey], advance: Callable[[float], No
         align = key.parameters["align"]
         frames = models.frames(align)
         permuted = _permuted(key, models, frames, data)
-        merges.append(finished(graph, merged(graph, permuted), data, key.parameters))
+        merges.append(finished(graph, permuted, data, key.parameters))
         error = None if MERGES[align].function is None else pairwise_cycle_error(models)
         shown.append((frames, common_objective(graph, permuted), error))
         advance(ALIGNING * (place + 1) / len(applicable))
@@ -88,16 +90,22 @@ def _records(lab: Lab, batch: Sequence[ResultKey], advance: Callable[[float], No
 
 
 def _said(key: ResultKey) -> dict[str, Any]:
-    return {"align": key.parameters["align"], "bn_reset": key.parameters.get("bn_reset", False)}
+    own = key.parameters
+    return {"align": own["align"], "bn_reset": own.get("bn_reset", False), "repair": own.get("repair")}
 
 
 def _applies(key: ResultKey, graph: Graph) -> bool:
     return MERGES[key.parameters["align"]].function is None or not graph.gated
 
 
-def finished(graph: Graph, state: State, data: Data, parameters: Mapping[str, Any]) -> State:
-    """What a merge becomes under the parameters of its result: batch-norm statistics are estimated anew, or not."""
-    return reset_statistics(graph, state, data) if parameters.get("bn_reset") else state
+def finished(graph: Graph, parts: Sequence[State], data: Data, parameters: Mapping[str, Any]) -> tuple[Graph, State]:
+    """The mean of networks in one frame, corrected as the parameters of a result say, and its network."""
+    if (how := parameters.get("repair")) is not None:
+        graph = biased(graph)
+        ends = [completed(graph, state) for state in parts]
+        return graph, repaired(graph, merged(graph, ends), ends, [1 / len(ends)] * len(ends), data, how)
+    state = merged(graph, parts)
+    return graph, reset_statistics(graph, state, data) if parameters.get("bn_reset") else state
 
 
 def _permuted(key: ResultKey, models: Models, frames: Frames, data: Data) -> list[State]:
@@ -120,14 +128,13 @@ def _arrays(graph: Graph, frames: Frames) -> dict[str, np.ndarray]:
     return {str(space.label): torch.stack([own[space.name] for own in frames]).cpu().numpy() for space in graph.spaces}
 
 
-def again(graph: Graph, parts: Sequence[State], permutations: Mapping[str, np.ndarray] | None) -> State:
-    """The mean of models by the recorded permutations (None: as they are)."""
+def in_frame(graph: Graph, parts: Sequence[State], permutations: Mapping[str, np.ndarray] | None) -> Sequence[State]:
+    """Models by the permutations that a result keeps (None: as they are)."""
     if permutations is None:
-        return merged(graph, parts)
+        return parts
     names = {str(space.label): space.name for space in graph.spaces}
     axes = graph.symmetries.axes
-    moved = [
+    return [
         permute(axes, state, {names[label]: torch.from_numpy(own[place]) for label, own in permutations.items()})
         for place, state in enumerate(parts)
     ]
-    return merged(graph, moved)

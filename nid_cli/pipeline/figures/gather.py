@@ -90,9 +90,8 @@ def similarity(context: Context, selection: Selection, options: Options, compute
 def merge(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
     """Merges of all chosen models, or of the first few of them, as many as each of ``counts`` says."""
     own = {"split": one_of("split", options["split"], SPLITS)}
-    parameters = MergeParameters(
-        align=tuple(some_of("alignment", ",".join(options["align"]), MERGES)), bn_reset=options["bn_reset"]
-    )
+    align = tuple(some_of("alignment", ",".join(options["align"]), MERGES))
+    parameters = MergeParameters(align=align, bn_reset=options["bn_reset"], repair=options["repair"])
     selections = [selection] if options["counts"] is None else _first_few(selection, options["counts"])
     requests = [_request("merge", chosen, parameters) for chosen in selections]
     records = [record for found in recorded(context, requests, compute=compute) for record in found]
@@ -215,7 +214,8 @@ def _request(analysis: str, selection: Selection, parameters: Parameters, pairs:
 def _lmc_request(selection: Selection, options: Options) -> Request:
     given = options["align"]
     align = usual_alignments(options["pairs"]) if given is None else some_of("alignment", given, ALIGNMENTS)
-    parameters = LmcParameters(align=tuple(align), points=options["points"], bn_reset=options["bn_reset"])
+    variant = {name: options[name] for name in ("points", "bn_reset", "repair")}
+    parameters = LmcParameters(align=tuple(align), **variant)
     return _request("lmc", selection, parameters, options["pairs"])
 
 

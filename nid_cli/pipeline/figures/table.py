@@ -43,7 +43,7 @@ class FigureEntry:
 _LMC, _MATCH, _COST = LmcParameters(), MatchParameters(), CostParameters()
 _SIMILARITY = SimilarityParameters()
 # ``align`` None: what the pairs usually take.
-_PAIRS = {"pairs": "all", "align": None, "points": _LMC.points, "bn_reset": _LMC.bn_reset}
+_PAIRS = {"pairs": "all", "align": None, "points": _LMC.points, "bn_reset": _LMC.bn_reset, "repair": _LMC.repair}
 _SIZE = ("copies", "width", "density", "outer_seeds", "num_pairs", "epochs", "points")
 _SYNTHETIC: Options = {name: getattr(SyntheticSettings(), name) for name in _SIZE}
 
@@ -83,7 +83,7 @@ FIGURES: dict[str, FigureEntry] = {
         needs=("nid merge",),
         gather="nid_cli.pipeline.figures.gather:merge",
         options={
-            "align": MergeParameters().align, "bn_reset": MergeParameters().bn_reset, "counts": None, "split": "test",
+            "align": MergeParameters().align, "bn_reset": False, "repair": None, "counts": None, "split": "test",
         },
     ),
     "cost": FigureEntry(
