@@ -51,7 +51,10 @@ def merge(
     *,
     how: Measuring,
 ) -> None:
-    """Merge many models into one: the mean of all chosen models of each group, in one frame."""
+    """Merge many models into one, with and without alignment, and measure it beside its parts.
+
+    Each selected group is merged on its own: all of its models, or those that --models chooses.
+    """
     parameters = MergeParameters(align=tuple(some_of("alignment", align, MERGES)), bn_reset=bn_reset, repair=repair)
     around = None if out is None else partial(merging.writing, out=out)
     how.run("merge", parameters, _table, selection=chosen, around=around)

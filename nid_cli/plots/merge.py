@@ -78,8 +78,11 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
 
 def _side_by_side(groups: Sequence[Sequence[Drawn]], names: Sequence[str], looks: Any, columns: int) -> Figure:
     """A place for each group: its alignments next to each other, level lines across."""
-    figure = style.new_figure(columns, 2.2 if columns == 2 else 4.2)
-    axes = figure.subplots(*((1, 2) if columns == 2 else (2, 1)))
+    panels = (1, 2) if columns == 2 else (2, 1)
+    longest = max(map(style.inches, names))
+    upright = longest > (style.WIDTHS[columns] / panels[1] - 0.5) / len(names)
+    figure = style.new_figure(columns, panels[0] * (2.1 + (longest if upright else 0)))
+    axes = figure.subplots(*panels)
     for axis, value in zip(axes, VALUES, strict=True):
         for place, own in enumerate(groups):
             colour = style.look(own[0])["color"]
@@ -94,8 +97,6 @@ def _side_by_side(groups: Sequence[Sequence[Drawn]], names: Sequence[str], looks
                     label=f"_{row['align']}", **looks[row["align"]],
                 )  # fmt: skip
         _finish(axis, value, groups[0][0]["split"])
-        room = (2.9 if columns == 2 else 2.7) / len(names)
-        upright = not all(style.fitting((name, ""), room) for name in names)
         axis.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
         axis.set_xlim(-0.55, len(names) - 0.45)
     return figure
