@@ -12,7 +12,7 @@ from nid_cli.analysis.catalog import METHODS, REPAIRS, SIMILARITIES, SINCE, SOLV
 from nid_cli.errors import UsageError, unknown
 from nid_cli.nets.graph import SITES, Graph
 from nid_cli.nets.preactivations import preactivations
-from nid_cli.specs import ALIGNMENTS, SPLITS, Canonical
+from nid_cli.specs import ALIGNMENTS, MERGES, SPLITS, Canonical
 from nid_cli.specs.canonical import later
 from nid_cli.specs.selection import PATHS
 
@@ -150,6 +150,26 @@ def _is_share(explained_variance: float) -> None:
         raise UsageError(f"explained-variance must lie above 0 and not above 1, not {explained_variance}")
 
 
+def _know_repair(bn_reset: bool, repair: str | None) -> None:
+    if repair is not None:
+        _known("repair", [repair], list(REPAIRS))
+        if bn_reset:
+            raise UsageError("--repair resets the statistics of batch norms too", "leave --bn-reset out")
+
+
+def _corrections(bn_reset: bool, repair: str | None, graph: Graph) -> Key:
+    """What is done to networks that were averaged, where this one has anything to correct."""
+    found: Key = {"bn_reset": True} if bn_reset and graph.statistics else {}
+    return found | ({"repair": repair} if repair is not None and preactivations(graph).all else {})
+
+
+def _refuse_corrections(bn_reset: bool, repair: str | None, graphs: Sequence[Graph]) -> None:
+    if repair is not None and not any(preactivations(graph).all for graph in graphs):
+        raise UsageError("no selected group has a layer before a norm or an activation to repair", "leave it out")
+    if bn_reset and not any(graph.statistics for graph in graphs):
+        raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
+
+
 def usual_alignments(pairs: str) -> tuple[str, ...]:
     """Of these pairs where none were chosen: two epochs of one model share the places of its neurons, so that aligning
     them is a question of its own."""
@@ -184,10 +204,7 @@ class LmcParameters(Parameters):
     def __post_init__(self) -> None:
         _known("alignment", self.align, list(ALIGNMENTS))
         _learning(self.align, self.learn_steps)
-        if self.repair is not None:
-            _known("repair", [self.repair], list(REPAIRS))
-            if self.bn_reset:
-                raise UsageError("--repair resets the statistics of batch norms too", "leave --bn-reset out")
+        _know_repair(self.bn_reset, self.repair)
         if not 2 <= self.points <= 10_001:
             raise UsageError(f"points must lie between 2 and 10001, not {self.points}")
         if self.per_sample and not self.anatomy:
@@ -195,10 +212,7 @@ class LmcParameters(Parameters):
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
-        # What is not asked for stays out of keys: what was recorded before stays found.
-        variant: Key = {"bn_reset": True} if self.bn_reset and graph.statistics else {}
-        if self.repair is not None and preactivations(graph).all:
-            variant["repair"] = self.repair
+        variant = _corrections(self.bn_reset, self.repair, graph)
         variant |= {name: True for name in ("anatomy", "per_sample") if getattr(self, name)}
         common = self.common("align", "bn_reset", "learn_steps", "repair", "anatomy", "per_sample") | variant
         for name in self.align:
@@ -207,10 +221,7 @@ class LmcParameters(Parameters):
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Some group must have batch norms where they are to be reset, and pre-activations to be repaired."""
-        if self.repair is not None and not any(preactivations(graph).all for graph in graphs):
-            raise UsageError("no selected group has a layer before a norm or an activation to repair", "leave it out")
-        if self.bn_reset and not any(graph.statistics for graph in graphs):
-            raise UsageError("no selected group has batch norms, so --bn-reset has nothing to reset", "leave it out")
+        _refuse_corrections(self.bn_reset, self.repair, graphs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +308,29 @@ class SimilarityParameters(Parameters):
             raise UsageError(
                 f"no neurons of the selected networks are recorded at {wrong[0]}", f"--at {','.join(known)}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeParameters(Parameters):
+    """``align``: names of ``specs.MERGES``. ``bn_reset`` and ``repair``: as in :class:`LmcParameters`."""
+
+    align: tuple[str, ...] = ("none", "first", "many", "cycle")
+    bn_reset: bool = False
+    repair: str | None = None
+
+    def __post_init__(self) -> None:
+        _known("alignment", self.align, list(MERGES))
+        _know_repair(self.bn_reset, self.repair)
+
+    def of_each(self, graph: Graph) -> Iterator[Key]:
+        """One result for each alignment."""
+        for name in self.align:
+            variant = _corrections(self.bn_reset, self.repair, graph)
+            yield {"align": name, **variant, **MERGES[name].parameters.canonical()}
+
+    def check(self, graphs: Sequence[Graph]) -> None:
+        """Some group must have batch norms where they are to be reset, and pre-activations to be repaired."""
+        _refuse_corrections(self.bn_reset, self.repair, graphs)
 
 
 @dataclass(frozen=True, kw_only=True)

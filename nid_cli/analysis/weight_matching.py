@@ -68,7 +68,7 @@ def align_by_weights(
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """How a tensor is seen: axes that decide of each other are one; ``order`` of its axes before, ``shape`` after."""
 
     trees: Axes
@@ -76,7 +76,7 @@ class _Layout:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, trees: Axes, shape: tuple[int, ...]) -> _Layout:
+    def of(cls, trees: Axes, shape: tuple[int, ...]) -> Layout:
         """The layout of a tensor: a space that depends on one of another axis is brought next to it."""
         groups = [[at] for at in range(len(trees))]
         for at, tree in enumerate(trees):
@@ -102,7 +102,7 @@ class _Problem:
 
     def __init__(self, graph: Graph, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
         axes = graph.symmetries.axes
-        self.layouts = {name: _Layout.of(axes[name], shape) for name, shape in graph.parameters.items()}
+        self.layouts = {name: Layout.of(axes[name], shape) for name, shape in graph.parameters.items()}
         self.spaces, self.families = graph.spaces, families(graph.spaces)
         self.a, self.b = a, b
         self.places = {family.names[0]: list(self._places(family)) for family in self.families}

@@ -74,6 +74,11 @@ COMMANDS: dict[str, Entry] = {
         panel=MEASURE,
         summary="Measure how similar two models are: their predictions, their layers (CKA), and what training changed.",
     ),
+    "merge": Entry(
+        module="nid_cli.cli.merge",
+        panel=MEASURE,
+        summary="Merge many models into one, with and without alignment, and measure it beside its parts.",
+    ),
     "cost": Entry(
         module="nid_cli.cli.cost",
         panel=MEASURE,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nid_cli.analysis.parameters import Parameters
 from nid_cli.cli import options, output, render
@@ -17,6 +18,9 @@ from nid_cli.pipeline.context import Context
 from nid_cli.pipeline.sweeps.parts import Engines, Part
 from nid_cli.records import Record, Row
 from nid_cli.specs import Selection
+
+if TYPE_CHECKING:
+    from nid_cli.pipeline.analyses.requests import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class Measuring:
         *,
         kind: type[Record] | None = None,
         matrices: bool = False,
+        around: Callable[[Context, Request], AbstractContextManager[None]] | None = None,
         **about: Any,
     ) -> None:
         """Gives the results of an analysis, computed where they are not recorded.
@@ -53,6 +58,7 @@ class Measuring:
             table: prints them for people.
             kind: of the records, where the analysis has several.
             matrices: whether the records have their large fields.
+            around: what is done before and after the results are made.
             about: the selection and pairs of the :class:`Request`.
 
         Raises:
@@ -70,15 +76,17 @@ class Measuring:
             return Request(analysis=analysis, parameters=parameters, selection=chosen or Selection(), **about)
 
         def compute(context: Context, chosen: Selection | None, engines: Engines) -> list[dict[str, Any]]:
-            return pipeline.run(
-                context,
-                request(chosen),
-                force=self.force,
-                matrices=matrices,
-                columns=names,
-                engine=engines.name,
-                place=engines.place,
-            )
+            asked = request(chosen)
+            with around(context, asked) if around is not None else nullcontext():
+                return pipeline.run(
+                    context,
+                    asked,
+                    force=self.force,
+                    matrices=matrices,
+                    columns=names,
+                    engine=engines.name,
+                    place=engines.place,
+                )
 
         def only_export(context: Context, chosen: Selection | None, engines: Engines) -> None:
             records = compute(context, chosen, engines)
@@ -92,7 +100,7 @@ class Measuring:
             run=only_export,
             request=request,
             target=None if self.export is None else Path(self.export),
-            leaves_file=self.export is not None or self.force,
+            leaves_file=self.export is not None or around is not None or self.force,
         )
         if hand_over(part):
             return

@@ -22,7 +22,7 @@ from nid_cli.pipeline.figures.table import FIGURES, REPORT, REPORT_NEEDS, Figure
 from nid_cli.pipeline.sweeps.parts import Engines, Part
 from nid_cli.records.figures import FigureFile, FigureListing
 from nid_cli.records.table import Joined
-from nid_cli.specs import ALIGNMENTS, SPLITS, Selection
+from nid_cli.specs import ALIGNMENTS, MERGES, SPLITS, Selection
 
 app = App(
     cls=CommandGroup,
@@ -104,6 +104,13 @@ OWN: dict[str, Any] = {
             metavar=",".join(ALIGNMENTS),
             help=f"Which alignments [{','.join(LmcParameters().align)}; of two epochs of one model none].",
             autocompletion=options.several(ALIGNMENTS),
+        ),
+    ],
+    "merge.align": _text("--align", ",".join(MERGES), "Which alignments.", options.several(MERGES)),
+    "counts": Annotated[
+        str | None,
+        typer.Option(
+            "--counts", metavar="N[,N..]", help="Merges of the first so many of the chosen models [all of them]."
         ),
     ],
     "bn_reset": options.BnReset,
@@ -200,6 +207,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "similarity": (
         "nid plot similarity --symmetry w --symmetry standard --out similarity.pdf",
         "nid plot similarity --group mlp-digits-w-k1 --epochs 10,30 --split train --out similarity.pdf",
+    ),
+    "merge": (
+        "nid plot merge --dataset digits --symmetry standard --symmetry w --out merge.pdf",
+        "nid plot merge --group mlp-digits-standard --counts 2,4,8 --compute --out merge.pdf",
     ),
     "cost": (
         "nid plot cost --dataset mnist --layers 0,1,2 --out cost.pdf",

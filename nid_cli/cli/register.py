@@ -58,7 +58,7 @@ def register(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Add the files to this group, whose network is known: no code is imported.",
+            help="Files of the network of this group, which they join unless nid trained it: no code is imported.",
             autocompletion=options.complete_groups,
         ),
     ] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from nid_cli import files
 from nid_cli.errors import IntegrityError, UsageError, unknown
 from nid_cli.lazy import resolve
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.state_files import FORMATS, check_path, content, dictionary
 from nid_cli.records.align import Aligned
 from nid_cli.registry import invocations
 from nid_cli.registry.opening import open_for_writing
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from nid_cli.nets.graph import Graph
     from nid_cli.nets.permutation import Permutation
 
-FORMATS = (".safetensors", ".pt", ".pth")
 SCHEMA = "nid.permutation/1"
 
 
@@ -60,12 +59,8 @@ class Order:
             ("--permutation", self.permutation, (".json",)),
         )
         for option, path, suffixes in endings:
-            if path is None:
-                continue
-            if path.suffix not in suffixes:
-                raise UsageError(f"{option} {str(path)!r} must end in {' or '.join(suffixes)}")
-            if not path.absolute().parent.is_dir():
-                raise UsageError(f"the folder of {option} {str(path)!r} does not exist", "make it first")
+            if path is not None:
+                check_path(option, path, suffixes)
 
     def parameters(self) -> Any:
         """Those of the alignment, with what was chosen.
@@ -109,7 +104,7 @@ def align(context: Context, order: Order) -> dict[str, Any]:
     permutation: Permutation = resolve(str(alignment.function))(graph, a, b, data, order.parameters())
     aligned = permute(graph.symmetries.axes, b, permutation)
     _check(graph, b, aligned, f"{group.name}, model {order.models[1]}")
-    sha256 = files.write_atomic(order.out.absolute(), _content(_dictionary(graph, aligned), order.out.suffix))
+    sha256 = files.write_atomic(order.out.absolute(), content(dictionary(graph, aligned), order.out.suffix))
     record = Aligned(
         models=order.models,
         align=order.align,
@@ -146,26 +141,6 @@ def _check(graph: Graph, before: State, after: State, name: str) -> None:
         check_outputs(graph, before, after, x.to(device))
     except FunctionChanged as error:
         raise IntegrityError(f"permuting {name} changed its function: {error}", "please report this") from None
-
-
-def _dictionary(graph: Graph, state: State) -> State:
-    """What the network's own module would save: its parameters under all their names, and its buffers."""
-    described = graph.description
-    names = [*graph.parameters, *(name for name in graph.buffers if described.buffers[name].persistent)]
-    found = {name: state[name].detach().cpu().contiguous() for name in names}
-    return found | {name: found[first] for name, first in described.tied.items()}
-
-
-def _content(state: State, suffix: str) -> bytes:
-    import torch
-
-    from nid_cli.nets.storage import to_bytes
-
-    if suffix == ".safetensors":  # where each name has bytes of its own
-        return to_bytes({name: tensor.clone() for name, tensor in state.items()})
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.getvalue()
 
 
 def _moved(permutation: Permutation) -> float:

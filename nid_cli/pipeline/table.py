@@ -21,7 +21,7 @@ from nid_cli.registry.columns import columns_of
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import Selected, matching_groups, select_models
-from nid_cli.specs import ALIGNMENTS, Selection
+from nid_cli.specs import Selection
 
 # What may take the place of an analysis's usual parameters, for each analysis that has a parameter of this name.
 Variant = Mapping[str, Any]
@@ -97,7 +97,7 @@ def _parameters(analysis: str, names: Sequence[str], variant: Variant | None) ->
     own = {name: value for name, value in (variant or {}).items() if hasattr(usual, name) and value is not None}
     if SOURCES[analysis].aligned:
         wanted = {PLACES[name].align for name in names}
-        own["align"] = tuple(name for name in ALIGNMENTS if name in wanted)
+        own["align"] = tuple(name for name in SOURCES[analysis].aligned if name in wanted)
     changed: Parameters = replace(usual, **own)
     return changed
 

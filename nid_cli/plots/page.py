@@ -39,6 +39,15 @@ NUMBERS: Mapping[str, Mapping[str, str]] = {
         "test Jensen-Shannon divergence (nats)": "test_jensen_shannon",
         "update cosine": "update_cosine",
     },
+    "merge": {
+        "alignment": "align",
+        "train accuracy (%)": "train_accuracy",
+        "test accuracy (%)": "test_accuracy",
+        "parts, test accuracy (%)": "test_parts_accuracy",
+        "ensemble, test accuracy (%)": "test_ensemble_accuracy",
+        "objective": "objective",
+        "pairwise cycle error": "pairwise_cycle_error",
+    },
     "cost": {
         "layer": "layer",
         "estimate": "method",
@@ -60,11 +69,23 @@ CURVES: Mapping[str, Mapping[str, str]] = {
     "similarity": {"CKA by layer": "cka", "debiased CKA by layer": "cka_debiased"},
 }
 # What the tables do not show as numbers: it stands in the page elsewhere, or beside them.
-ELSEWHERE = (*IDENTITY, "result_id", "model", "model_a", "model_b", "analysis", "fixed_share", "origin", "part")
+ELSEWHERE = (
+    *IDENTITY,
+    "result_id",
+    "model",
+    "model_a",
+    "model_b",
+    "models",
+    "analysis",
+    "fixed_share",
+    "origin",
+    "part",
+)
 TITLES = {
     "lmc": "Linear mode connectivity",
     "match": "Matching of neurons",
     "similarity": "Similarity of predictions, layers and updates",
+    "merge": "Many models in one",
     "cost": "Costs of realizing another neuron",
     "coherence": "Coherence of the layers' inputs",
 }

@@ -124,8 +124,13 @@ def layer_title(name: int | str, width: float) -> str:
 
 def fitting(texts: Sequence[str], width: float) -> str:
     """The first of several ways to say something whose lines fit into ``width`` inches, else the last."""
-    fits = (text for text in texts if max(map(_letters, text.split("\n"))) * LETTER <= width)
+    fits = (text for text in texts if inches(text) <= width)
     return next(fits, texts[-1])
+
+
+def inches(text: str) -> float:
+    """About how wide the longest line of a label is."""
+    return max(map(_letters, text.split("\n"))) * LETTER
 
 
 def look(record: Row) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.merge import Merged
 from nid_cli.records.ntk import Ntk, NtkPair
 from nid_cli.records.similarity import Similarity
 from nid_cli.records.synthetic import Synthetic
@@ -15,6 +16,7 @@ __all__ = [
     "Lmc",
     "MahalanobisCost",
     "Match",
+    "Merged",
     "Ntk",
     "NtkPair",
     "Record",

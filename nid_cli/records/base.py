@@ -150,6 +150,14 @@ PAIR = (
     Column("model_a", "int", "The first model's number in its group, from 1."),
     Column("model_b", "int", "The second model's number in its group, from 1."),
 )
+MANY = (
+    RESULT,
+    *GROUP,
+    EPOCH,
+    Column(
+        "models", "list[int]", "The models' numbers in their group, from 1; the first one's order of neurons is kept."
+    ),
+)
 LINEAGE = Column(
     "lineage",
     "dict",

@@ -23,6 +23,7 @@ from nid_cli.records.housekeeping import (
 )
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.merge import Merged
 from nid_cli.records.ntk import Ntk, NtkPair
 from nid_cli.records.similarity import Similarity
 from nid_cli.records.sweep import ShippedSweep, SweepPart
@@ -37,6 +38,7 @@ KINDS: dict[str, tuple[type[Record], ...]] = {
     "nid lmc": (Lmc,),
     "nid match": (Match,),
     "nid similarity": (Similarity,),
+    "nid merge": (Merged,),
     "nid cost": (MahalanobisCost, RidgeCost),
     "nid coherence": (Coherence,),
     "nid coherence synthetic": (Synthetic,),

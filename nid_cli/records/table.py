@@ -6,16 +6,19 @@ What joins is data: one :class:`Source` for each analysis. A new analysis is one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from nid_cli.records.base import GROUP, Column, Record, column
 from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost
 from nid_cli.records.lmc import Curve, Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.merge import Merged
 from nid_cli.records.ntk import Ntk, NtkPair
 from nid_cli.records.similarity import Similarity
-from nid_cli.specs import ALIGNMENTS, SPLITS
+from nid_cli.specs import ALIGNMENTS, MERGES, SPLITS
+from nid_cli.specs.alignments import Alignment
+from nid_cli.specs.merges import Merge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +26,13 @@ class Source:
     """What the table takes of one analysis: the mean of each field over its results of a group and epoch.
 
     ``fields``: by the column's name the field, or two of which it is the ratio. ``aligned``: there is a column for each
-    alignment, ``COLUMN_ALIGNMENT`` (that of no alignment has the name alone). ``layers``: the results are of layers, of
+    of these alignments, ``COLUMN_ALIGNMENT`` (that of no alignment has the name alone). ``layers``: the results are of layers, of
     which the one that gives the network's outputs is left out.
     """
 
     record: type[Record]
     fields: Mapping[str, tuple[str, ...]]
-    aligned: bool = False
+    aligned: Mapping[str, Alignment | Merge] = field(default_factory=dict)
     layers: bool = False
 
 
@@ -44,7 +47,7 @@ SOURCES: dict[str, Source] = {
     "lmc": Source(
         record=Lmc,
         fields=_alike(*(f"{split}_{name}" for split in SPLITS for name in _CURVE), "distance", "normalized_distance"),
-        aligned=True,
+        aligned=ALIGNMENTS,
     ),
     "match": Source(
         record=Match,
@@ -58,6 +61,11 @@ SOURCES: dict[str, Source] = {
     "coherence": Source(
         record=Coherence, fields=_alike("coherence") | {"anisotropy": ("anisotropy_mean",)}, layers=True
     ),
+    "merge": Source(
+        record=Merged,
+        fields={f"merge_{split}_{name}": (f"{split}_{name}",) for split in SPLITS for name in ("loss", "accuracy")},
+        aligned=MERGES,
+    ),
     "ntk": Source(
         record=Ntk,
         fields={f"ntk_{name}": (name,) for name in ("trace", "effective_rank", "init_cka", "init_change")}
@@ -67,7 +75,7 @@ SOURCES: dict[str, Source] = {
     "similarity": Source(
         record=Similarity,
         fields=_alike(*(f"{split}_{name}" for split in SPLITS for name in _PREDICTED), "update_cosine"),
-        aligned=True,
+        aligned=ALIGNMENTS,
     ),
 }
 
@@ -86,7 +94,7 @@ class Place:
 def _places() -> dict[str, Place]:
     found: dict[str, Place] = {}
     for analysis, source in SOURCES.items():
-        for align in ALIGNMENTS if source.aligned else (None,):
+        for align in source.aligned or (None,):
             suffix = f"_{align}" if align not in (None, "none") else ""
             found |= {name + suffix: Place(analysis, fields, align) for name, fields in source.fields.items()}
     return found
@@ -99,7 +107,7 @@ def _declared(name: str, place: Place) -> Column:
     columns = {own.name: own for own in SOURCES[place.analysis].record.columns()}
     first = columns[place.fields[0]]
     meaning = RATIOS[name] if len(place.fields) > 1 else first.meaning
-    said = "" if place.align is None else f" ({ALIGNMENTS[place.align].label})"
+    said = "" if place.align is None else f" ({SOURCES[place.analysis].aligned[place.align].label})"
     title = f"{first.title or first.name}, {place.align}" if place.align not in (None, "none") and first.title else ""
     title = title or (first.title if len(place.fields) == 1 else "")
     return Column(name, "float | None", meaning[:-1] + said + ".", first.unit, title)

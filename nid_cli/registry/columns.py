@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, false, func, null, select
 
-from nid_cli.registry.results import about, sides
+from nid_cli.registry.results import about, members, sides
 from nid_cli.registry.tables import groups, results
 from nid_cli.specs import Selection
 
@@ -29,7 +29,10 @@ STORED: dict[str, Any] = {
     "model": _A.c.number,
     "model_a": _A.c.number,
     "model_b": _B.c.number,
+    "models": members("number"),
 }
+# Those of them that hold JSON.
+ENCODED = ("kappa", "models")
 
 
 def read_columns(
@@ -97,9 +100,9 @@ def _read(
     """The keys of the rows of :func:`_query`, and by column their values."""
     stored, fields = _split(names)
     found = {name: [row[place] for row in rows] for place, name in enumerate(stored, 2)}
-    if "kappa" in found:
-        known = {text: json.loads(text) for text in set(found["kappa"]) if text is not None}
-        found["kappa"] = [known.get(text) for text in found["kappa"]]
+    for name in found.keys() & set(ENCODED):
+        known = {text: json.loads(text) for text in set(found[name]) if text is not None}
+        found[name] = [known.get(text) for text in found[name]]
     records = [None if row[1] is None else json.loads(row[1]) for row in rows] if fields else []
     for place, name in enumerate(fields, 2 + len(stored)):
         usual = defaults.get(name)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from nid_cli.registry.groups import Group, matching
 from nid_cli.registry.invocations import now
 from nid_cli.registry.runs import Model
 from nid_cli.registry.sweeps import said_of
-from nid_cli.registry.tables import figures, groups, invocations, models, results, sweeps
+from nid_cli.registry.tables import figures, groups, invocations, models, result_models, results, sweeps
 from nid_cli.specs import Selection, canonical_json, stable_hash
 
 # Where a record's matrices lie: (path, SHA-256), until the pipeline has put them in their place.
@@ -24,10 +24,11 @@ ARTIFACT = "artifact"
 
 @dataclass(frozen=True)
 class ResultKey:
-    """What determines one result: an analysis of a model, or a pair, of a group at an epoch, under its parameters.
+    """What determines one result: an analysis of one or more models of a group at an epoch, under its parameters.
 
     Experiments of their own (synthetic ones) have no group, epoch or models. ``epoch_a``: the first model's epoch,
-    where it is another than the second's. ``also``: further epochs of its models whose checkpoints it is made of.
+    where it is another than the others'. ``also``: further epochs of its models whose checkpoints it is made of.
+    ``many``: whether it is about any number of models, which its record lists.
     """
 
     analysis: str
@@ -38,6 +39,7 @@ class ResultKey:
     version: int = 1
     epoch_a: int | None = None
     also: tuple[int, ...] = ()
+    many: bool = False
 
     @property
     def of_group(self) -> tuple[Group, int]:
@@ -48,7 +50,7 @@ class ResultKey:
     @property
     def sides(self) -> list[tuple[Model, int]]:
         """Each model with its epoch."""
-        own = [self.epoch if self.epoch_a is None else self.epoch_a, self.epoch]
+        own = [self.epoch if self.epoch_a is None else self.epoch_a, *(self.epoch for _ in self.models[1:])]
         return [(model, epoch) for model, epoch in zip(self.models, own, strict=False) if epoch is not None]
 
     @property
@@ -95,14 +97,15 @@ def record(
     Args:
         artifact: path and SHA-256 of the file that holds its matrices, safe on disk already.
     """
+    one, other = (None, None) if key.many else (*(model.id for model in key.models), None, None)[:2]
     row = {
         "key": key.text,
         "result_id": key.text[:16],
         "kind": key.analysis,
         "group_id": key.group.id if key.group else None,
         "epoch": key.epoch,
-        "model_a": key.models[0].id if key.models else None,
-        "model_b": key.models[1].id if len(key.models) > 1 else None,
+        "model_a": one,
+        "model_b": other,
         "parameters": canonical_json(dict(key.parameters)),
         "checkpoints": json.dumps(key.checkpoints),
         "data_fingerprint": data_fingerprint,
@@ -113,6 +116,11 @@ def record(
         "created_at": now(),
     }
     connection.execute(insert(results).values(row).on_conflict_do_update(index_elements=["key"], set_=row))
+    if key.many:
+        own = connection.execute(select(results.c.id).where(results.c.key == key.text)).scalar_one()
+        connection.execute(result_models.delete().where(result_models.c.result_id == own))
+        links = [{"result_id": own, "place": at, "model_id": model.id} for at, model in enumerate(key.models)]
+        connection.execute(result_models.insert(), links)
 
 
 def known(connection: Connection, keys: Sequence[str]) -> set[str]:
@@ -129,6 +137,24 @@ def sides() -> tuple[Any, Any]:
     return models.alias("a"), models.alias("b")
 
 
+def members(*names: str) -> Any:
+    """As a column: what the models of a result about many are (``names`` of their columns), as a JSON list in order;
+    null of other results."""
+    values = [models.c[name] for name in names]
+    value = values[0] if len(values) == 1 else func.json_array(*values)
+    listed = (
+        select(value.label("value"))
+        .select_from(result_models.join(models, models.c.id == result_models.c.model_id))
+        .where(result_models.c.result_id == results.c.id)
+        .order_by(result_models.c.place)
+        .correlate(results)
+        .subquery()
+    )
+    kind = listed.c.value if len(values) == 1 else func.json(listed.c.value)
+    found = select(func.json_group_array(kind)).scalar_subquery()
+    return case((results.c.model_a.is_(None), func.nullif(found, "[]")))
+
+
 def about(selection: Selection | None) -> ColumnElement[bool]:
     """Results about the groups of a selection; None: those that are about no group."""
     if selection is None:
@@ -141,6 +167,7 @@ _sides = ((_a, "a"), (_b, "b"))
 _columns = [model.c[name].label(f"{name}_{x}") for model, x in _sides for name in ("number", "init_seed", "order_seed")]
 _joined = (
     select(results, groups.c.name, groups.c.arch, groups.c.dataset, groups.c.symmetry, groups.c.kappa, *_columns)
+    .add_columns(members("number", "init_seed", "order_seed").label("members"))
     .add_columns(invocations.c.versions, invocations.c.argv, invocations.c.git_commit)
     .add_columns(sweeps.c.name.label("sweep"), sweeps.c.hash.label("sweep_hash"))
     .outerjoin(groups, groups.c.id == results.c.group_id)
@@ -177,14 +204,12 @@ def of_kind(
 
 
 def _full(row: Row[Any], complete: Complete) -> dict[str, Any]:
-    sides = [x for x in ("a", "b") if getattr(row, f"number_{x}") is not None]
-    names = {1: ["model"], 2: ["model_a", "model_b"]}.get(len(sides), [])
-    seeds = [{"init": getattr(row, f"init_seed_{x}"), "order": getattr(row, f"order_seed_{x}")} for x in sides]
+    about, seeds = _about(row)
     return {
         "result_id": row.result_id,
         **(_identity(row) if row.name else {}),
-        **({"epoch": row.epoch} if sides else {}),
-        **{name: getattr(row, f"number_{x}") for name, x in zip(names, sides, strict=True)},
+        **({"epoch": row.epoch} if about else {}),
+        **about,
         **complete(json.loads(row.record)),
         **({ARTIFACT: (row.artifact_path, row.artifact_sha256)} if row.artifact_path else {}),
         "lineage": {
@@ -199,6 +224,17 @@ def _full(row: Row[Any], complete: Complete) -> dict[str, Any]:
             "sweep": said_of(row),
         },
     }
+
+
+def _about(row: Row[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The numbers of a result's models as its record says them, and their seeds."""
+    if row.members is not None:
+        listed = json.loads(row.members)
+        return {"models": [own[0] for own in listed]}, [{"init": init, "order": order} for _, init, order in listed]
+    sides = [x for x in ("a", "b") if getattr(row, f"number_{x}") is not None]
+    names = {1: ["model"], 2: ["model_a", "model_b"]}.get(len(sides), [])
+    seeds = [{"init": getattr(row, f"init_seed_{x}"), "order": getattr(row, f"order_seed_{x}")} for x in sides]
+    return {name: getattr(row, f"number_{x}") for name, x in zip(names, sides, strict=True)}, seeds
 
 
 def _identity(row: Row[Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def inserted_id(inserted: CursorResult[Any]) -> int:
 
 
 # The Alembic revision that these tables are; a test holds it against migrations/.
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 VERSION_TABLE = "nid_version"
 
 metadata = MetaData(
@@ -204,6 +204,15 @@ results = Table(
     Column("created_at", Text, nullable=False, index=True),
 )
 Index("ix_results_kind_group_id", results.c.kind, results.c.group_id)
+
+# The models of a result that is about any number of them, in order from 0; `model_a` and `model_b` are null there.
+result_models = Table(
+    "result_models",
+    metadata,
+    Column("result_id", ForeignKey("results.id", ondelete="CASCADE"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), nullable=False, index=True),
+)
 
 figures = Table(
     "figures",

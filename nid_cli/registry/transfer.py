@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
+from sqlalchemy.dialects.sqlite import insert as insert_or_not
 
 from nid_cli.errors import IntegrityError
 from nid_cli.registry import artifacts
@@ -23,6 +24,7 @@ from nid_cli.registry.tables import (
     inserted_id,
     invocations,
     models,
+    result_models,
     results,
     runs,
     sweep_groups,
@@ -47,6 +49,7 @@ class GroupRows:
     epochs: list[Row]
     checkpoints: list[Row]
     results: list[Row]
+    result_models: list[Row]
     invocations: list[Row]
     sweeps: list[Row]
     sweep_ids: list[int]
@@ -98,6 +101,7 @@ def collect(connection: Connection, group_id: int) -> GroupRows:
         _rows(connection, epochs, epochs.c.model_id, ids),
         _rows(connection, checkpoints, checkpoints.c.model_id, ids),
         own_results,
+        _rows(connection, result_models, result_models.c.result_id, [row["id"] for row in own_results]),
         calls,
         own_sweeps,
         sweep_ids,
@@ -245,10 +249,16 @@ def insert(connection: Connection, planned: Plan, name: str) -> tuple[str, list[
     for row in rows.checkpoints:
         model_id = model_ids[row["model_id"]]
         put.put(checkpoints, row, {"model_id": model_id, "epoch": row["epoch"]}, model_id=model_id)
+    result_ids = {}
     for row in rows.results:
         changes = {side: row[side] and model_ids[row[side]] for side in ("model_a", "model_b")}
         call = calls[row["invocation_id"]]
-        put.put(results, row, {"key": row["key"]}, group_id=group_id, invocation_id=call, **changes)
+        result_ids[row["id"]] = put.put(
+            results, row, {"key": row["key"]}, group_id=group_id, invocation_id=call, **changes
+        )
+    for row in rows.result_models:
+        link = row | {"result_id": result_ids[row["result_id"]], "model_id": model_ids[row["model_id"]]}
+        connection.execute(insert_or_not(result_models).values(link).on_conflict_do_nothing())
     group = group_rows.by_id(connection, group_id)
     query = select(models.c.number).where(models.c.id.in_(model_ids.values())).order_by(models.c.number)
     return group.name, list(connection.execute(query).scalars()), put.new

@@ -6,6 +6,7 @@ from nid_cli.specs.inputs import InputText, parse_input
 from nid_cli.specs.kappa import Kappa
 from nid_cli.specs.layers import by_layer, parse_by_layer
 from nid_cli.specs.measures import Measures
+from nid_cli.specs.merges import MERGES
 from nid_cli.specs.run import (
     ACTIVATIONS,
     EXTERNAL,
@@ -30,6 +31,7 @@ __all__ = [
     "ALIGNMENTS",
     "EXTERNAL",
     "FIELDS",
+    "MERGES",
     "NORMS",
     "OPTIMIZERS",
     "SCHEDULES",

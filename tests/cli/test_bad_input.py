@@ -62,6 +62,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("ntk",): (*SELECTORS, "--samples", "--split", "--device"),
     ("plot", "lmc"): (*SELECTORS, "--out", "--split", "--points", "--align", "--columns"),
     ("plot", "match"): (*SELECTORS, "--out", "--against", "--similarity", "--at"),
+    ("merge",): (*SELECTORS, "--align", "--out", "--repair", "--device"),
+    ("plot", "merge"): (*SELECTORS, "--out", "--align", "--counts", "--split", "--repair"),
     ("plot", "similarity"): (*SELECTORS, "--out", "--align", "--at", "--since", "--split"),
     ("plot", "barrier"): (*SELECTORS, "--out", "--against", "--split"),
     ("plot", "cost"): (*SELECTORS, "--out", "--kind", "--across", "--layers", "--method", "--neurons"),

@@ -26,6 +26,7 @@ WORDS = [
     "lmc",
     "match",
     "similarity",
+    "merge",
     "cost",
     "coherence",
     "ntk",

@@ -23,6 +23,7 @@ CALLS = {
     "barrier": "--symmetry w --align none,weight --pairs 1-2 --points 3",
     "match": "--group mlp-digits-w-k1 --pairs 1-2 --at post_linear --against epoch",
     "similarity": "--symmetry w --symmetry sigma --align none --since previous --split val",
+    "merge": "--symmetry w --symmetry sigma --align none,first --counts 2,3",
     "cost": "--kind scatter --symmetry w --kappa 1 --models 1 --layers 0 --neurons 3",
     "coherence": "--group mlp-digits-w-k1 --epochs 0,4",
     "synthetic": SYNTHETIC,

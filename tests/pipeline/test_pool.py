@@ -73,6 +73,7 @@ def test_what_goes_forward_is_sent_again_as_often_as_it_takes(
         (("lmc", "--points", "3"), 1),
         (("match", "--epochs", "all"), 0),
         (("similarity", "--since", "previous"), 1),
+        (("merge", "--align", "none,first", "--epochs", "all"), 1),
         (("cost",), 1),
         (("coherence",), 1),
     ],

@@ -49,6 +49,18 @@ def match(of: Record, layer: Any, optimal: float, identity: float, neurons: int 
     }  # fmt: skip
 
 
+def merge(of: Record, value: float, align: str = "none", models: int = 4) -> Record:
+    """An ``nid.merge/1`` record; each kind of value is another multiple of ``value``."""
+    record = of | {
+        "result_id": f"{of['group']}{value}{align}{models}", "models": list(range(1, models + 1)), "align": align,
+        "bn_reset": False, "repair": None, "status": "ok", "objective": 10 * value, "pairwise_cycle_error": 0.5,
+    }  # fmt: skip
+    for split, times in SPLITS.items():
+        for part, share in {"": 10, "parts_": 20, "best_": 25, "ensemble_": 30}.items():
+            record |= {f"{split}_{part}accuracy": times * share * value, f"{split}_{part}loss": 1 / (times * value)}
+    return record
+
+
 def similarity(
     of: Record, value: float, align: str = "none", layers: tuple[Any, ...] = (0, 1), pair: int = 2
 ) -> Record:

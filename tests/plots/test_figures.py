@@ -21,6 +21,7 @@ from nid_cli.plots import (
     cost_matrix,
     lmc,
     match,
+    merge,
     ntk,
     similarity,
     style,
@@ -29,7 +30,7 @@ from nid_cli.plots import (
     synthetic,
     training,
 )
-from nid_cli.specs import ALIGNMENTS
+from nid_cli.specs import ALIGNMENTS, MERGES
 from tests.plots import made
 
 KAPPAS = (0.0, 0.1, 1.0)
@@ -84,6 +85,20 @@ def of_anatomy(layers: tuple[Any, ...] = (0, 1)) -> list[dict]:
 
 def of_repair() -> list[dict]:
     return of_anatomy() + [r | {"repair": "exact"} for r in of_anatomy() if r["status"] == "ok"]
+
+
+def of_merges(counts: tuple[int, ...] = (4,), **settings: Any) -> list[dict]:
+    """Merges of three groups; only the models as they are of the last."""
+    found = []
+    for of, align in (
+        (made.group("standard", None, **settings), list(MERGES)),
+        (made.group(**settings), list(MERGES)),
+        (made.group("sigma", None, **settings), ["none"]),
+    ):
+        for count in counts:
+            found += [made.merge(of, 0.5 + 0.1 * place, name, count) for place, name in enumerate(align)]
+    refused = dict.fromkeys(found[0]) | made.group("sigma", None, **settings)
+    return [*found, refused | {"align": "many", "status": "not_applicable"}]
 
 
 def of_shares() -> list[dict]:
@@ -177,6 +192,9 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
     "match, resnet": lambda c: match.draw(of_matching(("stream.1", "stage1.block0", "stream.2")), columns=c),
     "similarity": lambda c: similarity.draw(of_similarity(), columns=c),
     "similarity, all alignments": lambda c: similarity.draw(of_similarity(align=tuple(ALIGNMENTS)), columns=c),
+    "merge": lambda c: merge.draw(of_merges(), columns=c),
+    "merge, many groups": lambda c: merge.draw([r for k in (0, 1) for r in of_merges(depth=k + 2)], columns=c),
+    "merge, over models": lambda c: merge.draw(of_merges((2, 4, 8)), "train", columns=c),
     "similarity, resnet": lambda c: similarity.draw(of_similarity(RESNET), "train", columns=c),
     "matrix": lambda c: cost.draw(of_costs() + of_costs("ridge"), across="k", columns=c),
     "distribution": lambda c: cost.draw(of_costs(), kind="distribution", across="k", columns=c),
@@ -273,6 +291,30 @@ def test_similarity_shows_layers_predictions_and_each_alignment() -> None:
         (symmetry, align) for symmetry in ("w", "standard", "sigma") for align in ("none", "activation")
     } - {("sigma", "activation")}
     assert rows[0]["update_cosine_sd"] == pytest.approx(0.2 * np.std([0.4, 0.8], ddof=1)) and rows[0]["count"] == 2
+
+
+def test_a_merge_stands_beside_its_parts_and_their_ensemble() -> None:
+    accuracy, loss = merge.draw(of_merges(), "val").axes
+    assert accuracy.get_xticklabels()[0].get_text() == "MLP"
+    for axis, share in ((accuracy, 2 * 10), (loss, None)):
+        points = {line.get_label(): line.get_ydata()[0] for line in axis.get_lines()[: 3 + len(MERGES)]}
+        for place, name in enumerate(MERGES):
+            value = 0.5 + 0.1 * place
+            assert points[f"_{name}"] == pytest.approx(share * value if share else 1 / (2 * value))
+    levels = [line.get_ydata()[0] for line in accuracy.get_lines()[:3]]
+    assert levels == pytest.approx([2 * 20 * 0.5, 2 * 25 * 0.5, 2 * 30 * 0.5])
+    rows = merge.table(of_merges(), "val")
+    assert [(r["symmetry"], r["align"]) for r in rows] == [
+        *((symmetry, name) for symmetry in ("standard", "w") for name in MERGES), ("sigma", "none"),
+    ]  # fmt: skip
+    assert rows[0]["models"] == 4 and rows[0]["ensemble_accuracy"] == 30 and rows[0]["pairwise_cycle_error"] == 0.5
+
+
+def test_merges_of_more_and_more_models_are_lines() -> None:
+    figure = merge.draw(of_merges((8, 2, 4)))
+    assert len(figure.axes) == 6 and {axis.get_xlabel() for axis in figure.axes[3:]} == {"number of models"}
+    [line] = [line for line in figure.axes[0].get_lines() if line.get_label() == "_cycle"]
+    assert list(line.get_xdata()) == [2, 4, 8] and set(np.round(line.get_ydata(), 9)) == {24.0}
 
 
 def test_a_similarity_without_values_is_left_out() -> None:

@@ -48,6 +48,7 @@ CALLS = {
     "nid lmc": ("lmc", "--points", "3", "--align", "none,activation,weight"),
     "nid match": ("match",),
     "nid similarity": ("similarity",),
+    "nid merge": ("merge", "--align", "none,first"),
     "nid cost": ("cost", "--models", "1", "--layers", "0"),
     "nid coherence": ("coherence", "--models", "1"),
     "nid coherence synthetic": (

@@ -16,6 +16,7 @@ from nid_cli.analysis.parameters import (
     KernelParameters,
     LmcParameters,
     MatchParameters,
+    MergeParameters,
     NtkParameters,
     Parameters,
     SimilarityParameters,
@@ -26,12 +27,13 @@ from nid_cli.records.coherence import Coherence
 from nid_cli.records.cost import MahalanobisCost, RidgeCost
 from nid_cli.records.lmc import Lmc
 from nid_cli.records.match import Match
+from nid_cli.records.merge import Merged
 from nid_cli.records.ntk import Ntk, NtkPair
 from nid_cli.records.similarity import Similarity
 from nid_cli.records.synthetic import Synthetic
 
-# What one result is about, and how many models that takes.
-SCOPES = {"pair": 2, "model": 1, "none": 0}
+# What one result is about, and how many models that takes at least.
+SCOPES = {"many": 2, "pair": 2, "model": 1, "none": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,14 @@ ANALYSES: dict[str, Analysis] = {
             records=(Similarity,),
             scope="pair",
             compute="nid_cli.pipeline.analyses.similarity:compute",
+        ),
+        Analysis(
+            name="merge",
+            command="merge",
+            parameters=MergeParameters,
+            records=(Merged,),
+            scope="many",
+            compute="nid_cli.pipeline.analyses.merge:compute",
         ),
         Analysis(
             name="cost",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ NO_NETWORK = Graph(Description(inputs=(), calls=(), parameters={}, output=""))
 
 
 class Subject(NamedTuple):
-    """What one result is about: one model or two, the epoch, and that of the first where it is another."""
+    """What one result is about: one or more models, the epoch, and that of the first where it is another."""
 
     models: tuple[Model, ...] = ()
     epoch: int | None = None
@@ -73,6 +73,11 @@ class Request:
             self.parameters.check_not_empty([selected.group.graph for selected in chosen])
         if not found and self._paths and chosen:
             self._refuse_one_epoch()
+        if not found and self.what.scope == "many" and self.selection.models is not None:
+            raise UsageError(
+                f"a merge is of two models or more, and --models {self.selection.models} chooses one",
+                "--models 1,2, or none for all of a group",
+            )
         if not found:
             several = models > 1
             raise NotFoundError(
@@ -104,8 +109,13 @@ class Request:
         """The models, or pairs of them, at each epoch; or one model's pairs of epochs."""
         if self._paths:
             return [Subject((model, model), last, epoch) for model, epoch, last in selected.paths(self._ends_alone)]
-        members = selected.pairs(self.pairs) if self.what.scope == "pair" else [(m,) for m in selected.models]
-        return [Subject(models, epoch) for epoch in selected.epochs for models in members]
+        members: dict[str, Callable[[], Sequence[tuple[Model, ...]]]] = {
+            "pair": lambda: selected.pairs(self.pairs),
+            "model": lambda: [(model,) for model in selected.models],
+            "many": lambda: [tuple(selected.models)],
+        }
+        chosen = members[self.what.scope]()
+        return [Subject(models, epoch) for epoch in selected.epochs for models in chosen]
 
     def keys_of(self, selected: Selected) -> Iterator[ResultKey]:
         """The results of one group's models, not held against its network."""
@@ -119,7 +129,15 @@ class Request:
         self, group: Group | None, own: Mapping[str, Any], about: Subject, also: tuple[int, ...] = ()
     ) -> ResultKey:
         return ResultKey(
-            self.what.name, group, about.epoch, about.models, own, self.what.version, epoch_a=about.epoch_a, also=also
+            self.what.name,
+            group,
+            about.epoch,
+            about.models,
+            own,
+            self.what.version,
+            epoch_a=about.epoch_a,
+            also=also,
+            many=self.what.scope == "many",
         )
 
     def _also(self, about: Subject) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from nid_cli.analysis.parameters import (
     CostParameters,
     LmcParameters,
     MatchParameters,
+    MergeParameters,
     NtkParameters,
     Parameters,
     SimilarityParameters,
@@ -32,7 +33,7 @@ from nid_cli.pipeline.table import correlate, join
 from nid_cli.registry import runs
 from nid_cli.registry.opening import open_for_reading
 from nid_cli.registry.selection import matching_groups, select_models
-from nid_cli.specs import ALIGNMENTS, SPLITS, Selection
+from nid_cli.specs import ALIGNMENTS, MERGES, SPLITS, Selection
 from nid_cli.specs.selection import PATHS, parse_numbers
 
 AGAINST = ("kappa", "fixed", "epoch")
@@ -100,6 +101,33 @@ def similarity(context: Context, selection: Selection, options: Options, compute
     [records] = recorded(context, [_request("similarity", selection, parameters, options["pairs"])], compute=compute)
     _need_applicable(records)
     return records, own
+
+
+def merge(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:
+    """Merges of all chosen models, or of the first few of them, as many as each of ``counts`` says."""
+    own = {"split": one_of("split", options["split"], SPLITS)}
+    align = tuple(some_of("alignment", ",".join(options["align"]), MERGES))
+    parameters = MergeParameters(align=align, bn_reset=options["bn_reset"], repair=options["repair"])
+    selections = [selection] if options["counts"] is None else _first_few(selection, options["counts"])
+    requests = [_request("merge", chosen, parameters) for chosen in selections]
+    records = [record for found in recorded(context, requests, compute=compute) for record in found]
+    _need_applicable(records)
+    return records, own
+
+
+def _first_few(selection: Selection, counts: str) -> list[Selection]:
+    """The first so many of the chosen models, for each of several numbers."""
+    found = []
+    for count in parse_numbers(counts, "counts"):
+        if count < 2:
+            raise UsageError(
+                f"a merge is of two models or more, and --counts {counts} asks for {count}", "--counts 2,4,8"
+            )
+        models = parse_numbers(selection.models, "models") if selection.models else list(range(1, count + 1))
+        if len(models) < count:
+            raise UsageError(f"--counts {counts} asks for {count} models, and --models chooses {len(models)}")
+        found.append(replace(selection, models=",".join(map(str, models[:count]))))
+    return found
 
 
 def cost(context: Context, selection: Selection, options: Options, compute: bool) -> Gathered:

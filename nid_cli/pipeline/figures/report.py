@@ -78,6 +78,12 @@ PARTS = (
         "kappa, layer by layer.",
     ),
     Part(
+        key="merge",
+        title="Merging",
+        figure="merge",
+        description="Test accuracy and loss of all models in one, by alignment, beside the parts and their ensemble.",
+    ),
+    Part(
         key="cost",
         title="Swap costs",
         figure="cost",

@@ -14,6 +14,7 @@ from nid_cli.analysis.parameters import (
     CostParameters,
     LmcParameters,
     MatchParameters,
+    MergeParameters,
     NtkParameters,
     SimilarityParameters,
 )
@@ -89,6 +90,15 @@ FIGURES: dict[str, FigureEntry] = {
         options={
             "pairs": "all", "align": None, "at": _SIMILARITY.at[0], "since": _SIMILARITY.since, "split": "test",
             "learn_steps": _SIMILARITY.learn_steps,
+        },
+    ),
+    "merge": FigureEntry(
+        description="many models in one: accuracy and loss by alignment, beside the parts and their ensemble, groups "
+        "side by side or over the number of models",
+        needs=("nid merge",),
+        gather="nid_cli.pipeline.figures.gather:merge",
+        options={
+            "align": MergeParameters().align, "bn_reset": False, "repair": None, "counts": None, "split": "test",
         },
     ),
     "cost": FigureEntry(

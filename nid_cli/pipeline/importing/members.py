@@ -184,7 +184,11 @@ def _spec(arch: str, graph: Graph, data: DataSpec) -> RunSpec:
 
 
 def _of_group(context: Context, name: str) -> _Target:
-    """A group that is there already: no code of the user's is needed."""
+    """A group that is there already: no code of the user's is needed.
+
+    Files join a group that was registered. What nid trained itself it trained by settings that files do not have: they
+    make a group of their own, of plain networks like these (a merge, an aligned model).
+    """
     from nid_cli.nets.bounds import check
     from nid_cli.nets.storage import from_bytes
 
@@ -192,10 +196,10 @@ def _of_group(context: Context, name: str) -> _Target:
     with registry.read() as connection:
         group = groups.by_name(connection, name)
         members = runs.models_of(connection, group_id=group.id)
-    if group.spec.network.graph is None or group.spec.symmetry.name != "standard":
+    if group.graph.gated or group.graph.constants:
         raise UsageError(
-            f"{name} is a group of nid's own training: files cannot join it",
-            "give --model and --dataset, and they make a group of their own",
+            f"networks of {name} compute with tensors beside their weights, which no file of a state dictionary has",
+            "give --model and --dataset, and the files make a group of their own",
         )
     check(group.graph.description)
     wanted = [known for known, buffer in group.graph.description.buffers.items() if not buffer.persistent]
@@ -204,7 +208,12 @@ def _of_group(context: Context, name: str) -> _Target:
         first = next(checkpoint for member in members for checkpoint in member.checkpoints.values())
         kept = from_bytes(artifacts.read_verified(registry.file(first.path), first.sha256))
         constants = {known: kept[known] for known in wanted}
-    return _Target(group.spec, group.graph, constants, {"group": name})
+    source = {"group": name}
+    if group.spec.optimizer.name == EXTERNAL:
+        return _Target(group.spec, group.graph, constants, source)
+    context.say(f"{name} is a group of nid's own training: the files make a group of their own, of its network")
+    graph = Graph(group.graph.description)
+    return _Target(_spec(group.spec.network.arch, graph, group.spec.data), graph, constants, source)
 
 
 def _read(
