@@ -26,8 +26,8 @@ class Source:
     """What the table takes of one analysis: the mean of each field over its results of a group and epoch.
 
     ``fields``: by the column's name the field, or two of which it is the ratio. ``aligned``: there is a column for each
-    of these alignments, ``COLUMN_ALIGNMENT`` (that of no alignment has the name alone). ``layers``: the results are of layers, of
-    which the one that gives the network's outputs is left out.
+    of these alignments, ``COLUMN_ALIGNMENT`` (that of no alignment has the name alone). ``layers``: the results are of
+    layers, of which the one that gives the network's outputs is left out.
     """
 
     record: type[Record]
