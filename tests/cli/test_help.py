@@ -30,6 +30,7 @@ WORDS = [
     "coherence",
     "align",
     "plot",
+    "ui",
     "db",
 ]
 WORDS += ["doctor"]
