@@ -92,13 +92,13 @@ def commands_at_work(connection: Connection) -> tuple[list[Command], list[Comman
 
 
 def cut_off(connection: Connection) -> list[Command]:
-    """The last commands that were interrupted or failed, the latest first, whose words were not run to the end since."""
+    """The last commands that were interrupted or failed, the latest first, and have not been run to the end since."""
     query = _commands.where(invocations.c.status.in_(("interrupted", "failed"))).order_by(invocations.c.id.desc())
     rows = connection.execute(query.limit(LAST)).all()
     ended = select(invocations.c.argv, func.max(invocations.c.id)).where(
         invocations.c.argv.in_({row.argv for row in rows}), invocations.c.status.in_(("done", "running"))
     )
-    since = {argv: last for argv, last in connection.execute(ended.group_by(invocations.c.argv))}
+    since = {row[0]: row[1] for row in connection.execute(ended.group_by(invocations.c.argv))}
     latest: dict[str, Command] = {}
     for row in rows:
         if since.get(row.argv, 0) < row.id:

@@ -19,7 +19,7 @@ from nid_cli.registry.database import only_reading
 from nid_cli.web import drawing, rendering
 from nid_cli.web.desk import Desk
 from nid_cli.web.guard import Guard, Rules
-from nid_cli.web.links import Words
+from nid_cli.web.links import Words, last
 from nid_cli.web.pages import compare, figure, group, groups, result, running
 
 # What an error of the command line is to a browser.
@@ -31,6 +31,9 @@ STATIC: Mapping[str, str] = {
 }
 # Matplotlib writes styles into an SVG; where it is opened alone, these and nothing else work.
 SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+# Of what has another address as soon as it changes.
+FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 
 Show = Callable[[Desk, Mapping[str, str], Words], dict[str, Any]]
 
@@ -92,7 +95,7 @@ class Site:
         self._static = {name: (files("nid_cli.web") / "static" / name).read_bytes() for name in STATIC}
         self.stamp = hashlib.sha256(b"".join(self._static.values())).hexdigest()[:10]
         self.templates = rendering.environment(self.stamp)
-        self._drawing: anyio.CapacityLimiter | None = None
+        self._drawing: anyio.Semaphore | None = None
 
     def page(self, page: Page, path: Mapping[str, str], words: Words) -> Answer:
         """A page as text."""
@@ -115,15 +118,25 @@ class Site:
         found = drawing.find(self.desk, drawing.asked(figure_name, words))
         content = drawing.file_of(self.desk, found, dot + ending)
         headers = {} if ending in ("svg", "png") else {"content-disposition": f'attachment; filename="{name}"'}
-        headers |= {"content-security-policy": SVG_POLICY} if ending == "svg" else {}
-        return Answer(content=content, media=media, tag=f"{found.key}{ending}", headers=headers)
+        return self._picture(content, media, ending, found.key, headers)
+
+    def kept(self, name: str, words: Words) -> Answer | None:
+        """A figure by its key, if it was drawn before: nothing is read for it."""
+        _, dot, ending = name.rpartition(".")
+        key, media = last(words, "key"), drawing.PICTURES.get(dot + ending)
+        content = self.desk.kept.get(key + dot + ending) if key and media else None
+        return self._picture(content, str(media), ending, key, FOREVER) if content is not None else None
+
+    @staticmethod
+    def _picture(content: bytes, media: str, ending: str, key: str, headers: Mapping[str, str]) -> Answer:
+        safe = {"content-security-policy": SVG_POLICY} if ending == "svg" else {}
+        return Answer(content=content, media=media, tag=f"{key}{ending}", headers={**headers, **safe})
 
     def static(self, name: str) -> Answer:
         """A file of this package; its address changes with it."""
         if name not in STATIC:
             raise NotFoundError(f"there is no file {name!r}")
-        headers = {"cache-control": "public, max-age=31536000, immutable"}
-        return Answer(content=self._static[name], media=STATIC[name], headers=headers)
+        return Answer(content=self._static[name], media=STATIC[name], headers=FOREVER)
 
     def refusal(self, error: NidError) -> Answer:
         """An error as a page: a sentence and its hint."""
@@ -140,9 +153,17 @@ class Site:
                 except NidError as error:
                     return self.refusal(error)
 
+        if not draws:
+            return self._response(request, await anyio.to_thread.run_sync(safely))
         if self._drawing is None:
-            self._drawing = anyio.CapacityLimiter(1)
-        made = await anyio.to_thread.run_sync(safely, limiter=self._drawing if draws else None)
+            self._drawing = anyio.Semaphore(1)
+        async with self._drawing:
+            if await request.is_disconnected():  # nobody waits for it any more
+                return Response(status_code=499)
+            return self._response(request, await anyio.to_thread.run_sync(safely))
+
+    @staticmethod
+    def _response(request: Request, made: Answer) -> Response:
         headers = {"cache-control": "no-cache", **made.headers}
         if made.tag is not None and made.status == 200:
             headers["etag"] = f'"{made.tag}"'
@@ -167,7 +188,8 @@ def application(desk: Desk, rules: Rules) -> Guard:
 
     async def draw(request: Request) -> Response:
         name, own = request.path_params["name"], words(request)
-        return await site.answer(request, lambda: site.draw(name, own), draws=True)
+        kept = site.kept(name, own)
+        return await site.answer(request, lambda: kept or site.draw(name, own), draws=kept is None)
 
     async def static(request: Request) -> Response:
         name = request.path_params["name"]

@@ -58,8 +58,9 @@ class Asked:
 
     @property
     def part(self) -> Part | None:
-        """The part of a report that it is, if it is one."""
-        return next((own for own in all_parts() if own.figure == self.name and texts(own) == self.options), None)
+        """The part of a report that it is most like, if there is one: whose options it has."""
+        alike = [own for own in all_parts() if own.figure == self.name and texts(own).items() <= self.options.items()]
+        return max(alike, key=lambda own: len(own.options), default=None)
 
 
 def all_parts() -> tuple[Part, ...]:

@@ -14,19 +14,19 @@ def environment(stamp: str) -> Environment:
     """The templates of ``templates/``; ``stamp`` changes with the files of ``static/``.
 
     Filters beside the report's: ``moment`` (a time in UTC, which the script puts into the reader's zone), ``compact``
-    (a value for one line), ``percent`` (a share).
+    (a value for one line), ``percent`` (a share), ``rate`` (to three digits).
     """
     made = common("web/templates")
-    made.filters |= {"moment": _moment, "compact": _compact, "percent": _percent, "words": _words}
+    made.filters |= {"moment": _moment, "compact": _compact, "percent": _percent, "rate": _rate, "words": _words}
     made.globals["stamp"] = stamp
     return made
 
 
-def _moment(iso: str | None) -> Any:
+def _moment(iso: str | None, seconds: bool = False) -> Any:
     if not iso:
         return None
-    shown = iso[:16].replace("T", " ")
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(iso, shown, shown)
+    shown, exact = iso[: 19 if seconds else 16].replace("T", " "), Markup(" data-seconds" if seconds else "")
+    return Markup('<time datetime="{}" title="{} UTC"{}>{}</time>').format(iso, shown, exact, shown)
 
 
 def _compact(value: Any) -> Any:
@@ -38,6 +38,10 @@ def _compact(value: Any) -> Any:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.3g}"
+
+
+def _rate(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _words(name: str) -> Any:

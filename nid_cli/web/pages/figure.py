@@ -62,7 +62,7 @@ def _picture(desk: Desk, found: Found) -> tuple[dict[str, Any] | None, NidError 
     target = found.asked.at("/draw", ".svg")
     size = {"width": round(width * PIXELS), "height": round(height * PIXELS)}
     # The key in the address: what is shown anew, when results have come, has another address.
-    return {"address": f"{target}{'&' if '?' in target else '?'}key={found.key[:12]}", **size}, found.problem
+    return {"address": f"{target}{'&' if '?' in target else '?'}key={found.key}", **size}, found.problem
 
 
 def _usual(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -85,7 +86,7 @@ def _chips(own: Selection, search: str, more: Mapping[str, Any]) -> list[dict[st
 
 
 def _facet(name: str, values: Mapping[str, int], own: Selection, more: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {str(Kappa.of(_json(text))) if name == "kappa" else text: count for text, count in values.items()}
+    shown = {str(Kappa.of(json.loads(text))) if name == "kappa" else text: count for text, count in values.items()}
     if name == "kappa":
         shown = dict(sorted(shown.items(), key=lambda pair: Kappa.parse(pair[0]).order))
     return _choices(name, shown, own, more)
@@ -97,6 +98,7 @@ def _sweeps(known: Sequence[str], own: Selection, more: Mapping[str, Any]) -> li
 
 def _choices(name: str, values: Mapping[str, int | None], own: Selection, more: Mapping[str, Any]) -> dict[str, Any]:
     there = {str(value) for value in getattr(own, name)}
+    turned = {v: without(own, name, v) if v in there else with_value(own, name, v) for v in values}
     return {
         "name": name,
         "values": [
@@ -104,17 +106,11 @@ def _choices(name: str, values: Mapping[str, int | None], own: Selection, more: 
                 "value": value,
                 "count": count,
                 "chosen": value in there,
-                "address": address("/", without(own, name, value) if value in there else with_value(own, name, value), more),
+                "address": address("/", turned[value], more),
             }
             for value, count in values.items()
         ],
     }  # fmt: skip
-
-
-def _json(text: str) -> Any:
-    import json
-
-    return json.loads(text)
 
 
 def _heading(name: str, sort: str, own: Selection, more: Mapping[str, Any]) -> dict[str, Any]:

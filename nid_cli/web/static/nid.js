@@ -12,7 +12,7 @@ function localTimes(within) {
     const at = new Date(time.dateTime);
     if (isNaN(at)) continue;
     time.textContent = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ` +
-      `${two(at.getHours())}:${two(at.getMinutes())}`;
+      `${two(at.getHours())}:${two(at.getMinutes())}` + (time.hasAttribute("data-seconds") ? `:${two(at.getSeconds())}` : "");
   }
 }
 
