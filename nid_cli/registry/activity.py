@@ -108,6 +108,8 @@ def cut_off(connection: Connection) -> list[Command]:
 
 def trainings(connection: Connection, invocation_ids: Collection[int], states: Sequence[str]) -> list[Training]:
     """The models that these commands worked on last, in these states, by group and number."""
+    if not invocation_ids:  # to SQLite an empty list is no reason not to look at every model
+        return []
     query = (
         select(models.c.id, models.c.number, models.c.status, models.c.invocation_id, groups.c.name, groups.c.settings)
         .join(groups, groups.c.id == models.c.group_id)
@@ -126,6 +128,8 @@ def trainings(connection: Connection, invocation_ids: Collection[int], states: S
 
 def ended(connection: Connection, invocation_ids: Collection[int]) -> dict[int, Ended]:
     """What each of these commands has trained to an end."""
+    if not invocation_ids:
+        return {}
     query = (
         select(
             models.c.invocation_id,
