@@ -27,6 +27,7 @@ class Server:
     """``nid ui`` in a process of its own; ``address`` is what it printed."""
 
     def __init__(self, folder: Path, *arguments: str, prepare: Callable[[], None] | None = None) -> None:
+        self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "nid_cli", "ui", "--no-open", *arguments],
             cwd=folder,

@@ -75,6 +75,8 @@ def test_pages_hold_no_script_and_no_style_of_their_own(site: Any) -> None:
         text = site.get(path).text
         assert "<style" not in text and " style=" not in text and " onclick" not in text
         assert text.count("<script") == 1 and '<script src="/static/nid.js' in text
+        links = [part.split('"')[0] for part in text.split('="/static/')[1:]]
+        assert len(links) == 3 and all(site.get(f"/static/{link}").status_code == 200 for link in links)
         assert "http://" not in text and "https://" not in text, "nothing from outside"
 
 
