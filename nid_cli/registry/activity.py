@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from nid_cli.registry import processes
-from nid_cli.registry.tables import epochs, groups, invocations, models, results, sweeps
+from nid_cli.registry.tables import epochs, groups, invocations, models, results, sweep_groups, sweeps
 
 # So many commands that were cut off are looked at, the last ones.
 LAST = 50
@@ -30,6 +30,7 @@ class Command:
     ended_at: str | None
     last_sign: str
     status: str
+    sweep_id: int | None
     sweep: str | None
 
 
@@ -74,6 +75,7 @@ def _command(row: Row[Any]) -> Command:
         ended_at=row.ended_at,
         last_sign=row.heartbeat_at or row.started_at,
         status=row.status,
+        sweep_id=row.sweep_id,
         sweep=row.sweep,
     )
 
@@ -164,6 +166,16 @@ def _training(connection: Connection, row: Row[Any], done: int, spent: float) ->
 
 def _length(settings: str) -> int:
     return int(json.loads(settings).get("epochs") or 0)
+
+
+def of_sweep(connection: Connection, sweep_id: int) -> tuple[str, int, int]:
+    """The text of a sweep, how many models its groups have so far, and how many of them are at their end."""
+    text = connection.execute(select(sweeps.c.text).where(sweeps.c.id == sweep_id)).scalar_one()
+    over = func.coalesce(func.sum(models.c.status.in_(("complete", "failed"))), 0)
+    query = select(func.count(), over).select_from(models)
+    query = query.join(sweep_groups, sweep_groups.c.group_id == models.c.group_id)
+    there, at_end = connection.execute(query.where(sweep_groups.c.sweep_id == sweep_id)).one()
+    return str(text), int(there), int(at_end)
 
 
 def results_since(connection: Connection, command: Command) -> int:

@@ -14,10 +14,18 @@ def environment(stamp: str) -> Environment:
     """The templates of ``templates/``; ``stamp`` changes with the files of ``static/``.
 
     Filters beside the report's: ``moment`` (a time in UTC, which the script puts into the reader's zone), ``compact``
-    (a value for one line), ``percent`` (a share), ``rate`` (to three digits).
+    (a value for one line), ``percent`` (a share), ``rate`` (to three digits),
+    ``meaning`` (a sentence whose `words` of the program are marked).
     """
     made = common("web/templates")
-    made.filters |= {"moment": _moment, "compact": _compact, "percent": _percent, "rate": _rate, "words": _words}
+    made.filters |= {
+        "moment": _moment,
+        "compact": _compact,
+        "percent": _percent,
+        "rate": _rate,
+        "meaning": _meaning,
+        "words": _words,
+    }
     made.globals["stamp"] = stamp
     return made
 
@@ -42,6 +50,12 @@ def _percent(share: float | None) -> str:
 
 def _rate(value: float | None) -> str | None:
     return None if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _meaning(sentence: str) -> Any:
+    parts = sentence.split("`")
+    marked = [Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)]
+    return Markup("").join(marked)
 
 
 def _words(name: str) -> Any:

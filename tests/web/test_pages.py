@@ -25,7 +25,7 @@ from nid_cli.registry.database import Registry, only_reading
 from nid_cli.registry.listing import Window
 from nid_cli.specs import Selection
 from nid_cli.web.links import ONE, SEVERAL, address, chosen, without
-from nid_cli.web.pages.running import duration, epochs_a_minute, epochs_of
+from nid_cli.web.pages.running import Sweep, duration, epochs_a_minute, epochs_of
 from tests.conftest import Terminal
 
 GROUPS = {"baseline", "mlp-digits-standard", "mlp-digits-syre-k1"}
@@ -153,7 +153,7 @@ def test_a_group_leads_to_the_bytes_commands_and_versions_behind_it(own_site: An
         assert shlex.join(member["lineage"]["command"]) in page
         assert all(f"{name} {version}" in page for name, version in member["lineage"]["versions"].items())
     assert record["data_fingerprint"] in page and record["fixed_hash"] in page
-    for name in record["settings"]:
+    for name in [name for name, value in record["settings"].items() if value is not None]:
         assert f"<dt>{name.replace('_', ' ')}</dt>" in page
     [line, *_] = [own for own in commands(own_site.get("/group/baseline")) if own[:2] == ["group", "show"]]
     assert terminal(*line) == 0
@@ -179,8 +179,9 @@ def test_a_result_has_every_declared_field_and_its_lineage(own_site: Any, termin
             rows = ids.all()
         for result_id, record, checkpoints in rows:
             page = html.unescape(own_site.get(f"/result/{result_id}").text)
+            said = re.sub("</?code>", "`", page)
             declared = {column.name: column for own in analysis.records for column in own.columns()}
-            assert all(declared[name].meaning in page for name in json.loads(record))
+            assert all(declared[name].meaning in said for name in json.loads(record))
             assert all(sha256 in page for sha256 in json.loads(checkpoints))
     assert own_site.get("/result/0000000000000000").status_code == 404
 
@@ -250,6 +251,13 @@ def test_progress_is_counted_and_rates_are_those_of_models_side_by_side() -> Non
     one_ended = Ended(models=1, epochs=100, spent=200.0)
     assert epochs_of(two[:1], one_ended) == (110, 200)
     assert epochs_a_minute([training(0, 100, None)], one_ended, elapsed=200) == pytest.approx(30)
+
+
+def test_a_sweep_counts_what_it_has_not_begun() -> None:
+    own = Sweep(models=10, there=4, ended=1)
+    ended = Ended(models=1, epochs=100, spent=200.0)
+    assert epochs_of([training(10, 100, 2.0)] * 3, ended, own) == (130, 1000)
+    assert epochs_of([], Ended(models=0, epochs=0, spent=0.0), own) == (0, 0)
 
 
 def test_durations_are_as_people_say_them() -> None:

@@ -143,9 +143,10 @@ def _last_epochs(records: Sequence[Row]) -> Iterable[Row]:
 
 
 def _parameters(record: Row) -> dict[str, Any]:
-    """What a result was asked with, as the record has it where it has: a layer by its number, lists as text."""
+    """What a result was asked with; of names (a layer's, say) what the record calls them; lists as text."""
     given = record["lineage"]["parameters"]
-    return {n: v if isinstance(v := record.get(n, own), int | float | str) else str(v) for n, own in given.items()}
+    said = {name: record.get(name, own) if isinstance(own, str) else own for name, own in given.items()}
+    return {name: own if isinstance(own, int | float | str) else str(own) for name, own in said.items()}
 
 
 def _spread(records: Sequence[Row], name: str) -> tuple[float | None, float | None]:

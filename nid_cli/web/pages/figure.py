@@ -35,10 +35,10 @@ def show(desk: Desk, name: str, words: Words) -> dict[str, Any]:
         "action": f"/figure/{name}",
         "selected": words_of(own.selection),
         "options": [
-            {"name": option, "value": own.options.get(option, ""), "usual": _usual(usual)}
+            {"name": option, "value": found.asked.options.get(option, ""), "usual": _usual(usual)}
             for option, usual in entry.options.items()
         ],
-        "words": [*words_of(own.selection), *own.options.items()],
+        "words": [*words_of(own.selection), *found.asked.options.items()],
         "picture": picture,
         "address": own.at("/figure"),
         **_wrong(problem, found),

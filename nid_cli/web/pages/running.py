@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+from nid_cli.errors import UsageError
+from nid_cli.pipeline.sweeps import file
 from nid_cli.registry import activity
 from nid_cli.registry.activity import Command, Ended, Training
 from nid_cli.specs import Selection
@@ -32,6 +36,7 @@ def show(desk: Desk, words: Words) -> dict[str, Any]:
         at_work = activity.trainings(connection, ids, ("training",))
         ended = activity.ended(connection, ids)
         results = {command.id: activity.results_since(connection, command) for command in alive}
+        swept = {own.sweep_id: activity.of_sweep(connection, own.sweep_id) for own in alive if own.sweep_id is not None}
         over = [*reversed(gone), *activity.cut_off(connection)]
         left = activity.trainings(connection, [command.id for command in over], ("training", "interrupted"))
     return {
@@ -41,6 +46,7 @@ def show(desk: Desk, words: Words) -> dict[str, Any]:
                 [own for own in at_work if own.invocation == command.id],
                 ended.get(command.id, NOTHING),
                 results[command.id],
+                Sweep.of(command, swept),
                 moment,
             )
             for command in alive
@@ -50,15 +56,45 @@ def show(desk: Desk, words: Words) -> dict[str, Any]:
     }
 
 
-def _command(command: Command, own: Sequence[Training], ended: Ended, results: int, moment: datetime) -> dict[str, Any]:
+@lru_cache(maxsize=16)
+def _models_of(name: str, text: str) -> int | None:
+    """How many models a sweep makes; None where its text is of another nid."""
+    try:
+        return file.of_text(name, text).models
+    except UsageError:
+        return None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The sweep that a command is a part of: how many models it makes, and how many are there, and at their end."""
+
+    models: int
+    there: int
+    ended: int
+
+    @classmethod
+    def of(cls, command: Command, swept: Mapping[int | None, tuple[str, int, int]]) -> Sweep | None:
+        """That of a command; None where it is a part of none."""
+        if command.sweep is None or command.sweep_id not in swept:
+            return None
+        text, there, ended = swept[command.sweep_id]
+        models = _models_of(command.sweep, text)
+        return None if models is None else cls(models=max(models, there), there=there, ended=ended)
+
+
+def _command(
+    command: Command, own: Sequence[Training], ended: Ended, results: int, sweep: Sweep | None, moment: datetime
+) -> dict[str, Any]:
     elapsed = max((moment - datetime.fromisoformat(command.started_at)).total_seconds(), 0.001)
-    done, total = epochs_of(own, ended)
+    done, total = epochs_of(own, ended, sweep)
     rate = epochs_a_minute(own, ended, elapsed)
+    models = len(own) + ended.models
     return {
         **_words(command),
         "elapsed": duration(elapsed),
-        "models": len(own) + ended.models,
-        "ended": ended.models,
+        "models": sweep.models if sweep else models,
+        "ended": sweep.ended if sweep else ended.models,
         "done": done,
         "total": total,
         "share": done / total if total else None,
@@ -71,10 +107,17 @@ def _command(command: Command, own: Sequence[Training], ended: Ended, results: i
     }
 
 
-def epochs_of(own: Sequence[Training], ended: Ended) -> tuple[int, int]:
-    """How many epochs of a command's models are done, and how many there are in all."""
-    done = sum(min(training.done, training.length) for training in own)
-    return done + ended.epochs, sum(training.length for training in own) + ended.epochs
+def epochs_of(own: Sequence[Training], ended: Ended, sweep: Sweep | None = None) -> tuple[int, int]:
+    """How many epochs of a command's models are done, and how many there are in all.
+
+    What a sweep has not begun counts as so many epochs as the others have on the mean.
+    """
+    done = ended.epochs + sum(min(training.done, training.length) for training in own)
+    total = ended.epochs + sum(training.length for training in own)
+    models = ended.models + len(own)
+    if sweep is not None and models:
+        total += round((sweep.models - sweep.there) * total / models)
+    return done, total
 
 
 def epochs_a_minute(own: Sequence[Training], ended: Ended, elapsed: float) -> float | None:
