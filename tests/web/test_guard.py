@@ -60,6 +60,13 @@ def test_nothing_can_be_written(site: Any, method: str) -> None:
         assert answer.status_code == 405 and answer.headers["allow"] == "GET, HEAD"
 
 
+def test_heads_are_answered_without_bodies(site: Any) -> None:
+    for path in (*PATHS, "/draw/training.svg?group=baseline"):
+        whole, head = site.get(path), site.head(path)
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert site.head("/", headers={"host": "evil.example"}).content == b""
+
+
 def test_every_answer_says_what_may_run(site: Any) -> None:
     for path in (*PATHS, "/draw/training.svg?group=baseline"):
         headers = site.get(path).headers

@@ -1,6 +1,8 @@
 // What a page does beyond being read: times in the reader's zone, keys, copying, sorting, figures as they are reached,
 // and values that follow what runs. Everything else works without it.
 "use strict";
+const filters = document.getElementById("filters");
+if (filters && matchMedia("(max-width: 62rem)").matches) filters.open = false;
 document.documentElement.classList.add("js");
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -200,8 +202,6 @@ if (here.searchParams.has("token")) {
   here.searchParams.delete("token");
   history.replaceState(history.state, "", here);
 }
-const filters = document.getElementById("filters");
-if (filters) filters.open = matchMedia("(min-width: 62.01rem)").matches;
 localTimes(document);
 all("[data-slot]").forEach((frame) => near.observe(frame));
 if (document.body.dataset.poll) setTimeout(follow, Number(document.body.dataset.poll), Number(document.body.dataset.poll));
