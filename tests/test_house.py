@@ -34,9 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"specs", "errors", "files", "stopping", "version", "records", "nets", "graphs"},
     "pipeline": {"specs", "errors", "files", "lazy", "stopping", "records", "data", "nets", "graphs"}
     | {"metrics", "training", "analysis", "plots", "registry", "recipes"},
+    "web": {"specs", "errors", "records", "plots", "registry", "pipeline"},
     "notebook": {"specs", "errors", "records", "nets", "registry", "pipeline"},
     "cli": {"specs", "errors", "files", "stopping", "version", "records", "recipes", "data", "nets"}
-    | {"analysis", "pipeline", "registry"},
+    | {"analysis", "pipeline", "registry", "web"},
 }
 ONLY_IN = {
     "typer": {"cli"},
@@ -44,8 +45,10 @@ ONLY_IN = {
     "sqlalchemy": {"registry", "pipeline"},
     "alembic": {"registry"},
     "ray": {"pipeline"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
 }
-LIGHT = {"registry", "specs", "records", "graphs", "recipes", "cli", "plots", "errors", "files", "lazy"}
+LIGHT = {"registry", "specs", "records", "graphs", "recipes", "cli", "plots", "errors", "files", "lazy", "web"}
 NEVER_IN = {"torch": LIGHT}
 
 

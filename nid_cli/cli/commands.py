@@ -111,6 +111,11 @@ COMMANDS: dict[str, Entry] = {
         summary="Draw figures from recorded results; what is missing is named with the command that makes it.",
         group=True,
     ),
+    "ui": Entry(
+        module="nid_cli.cli.ui",
+        panel=DRAW,
+        summary="Show the laboratory in a browser: groups, figures, lineage, and what is running; it writes nothing.",
+    ),
     "db": Entry(
         module="nid_cli.cli.db",
         panel=LOOK_AFTER,

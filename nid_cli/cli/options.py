@@ -15,6 +15,8 @@ import typer
 from nid_cli.analysis.catalog import REPAIRS
 from nid_cli.cli import render
 from nid_cli.errors import NidError, UsageError
+from nid_cli.pipeline.choices import layers as layers
+from nid_cli.pipeline.choices import parse_numbers as parse_numbers
 from nid_cli.pipeline.context import Context
 
 Completion = Callable[[str], list[str]]
@@ -209,18 +211,6 @@ def bundle(
     return decorate
 
 
-def parse_numbers(text: str, what: str) -> list[float]:
-    """``1,1,0.5`` as numbers.
-
-    Raises:
-        UsageError: it cannot be read so.
-    """
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"{what} must be a number, or several like 1,1,0.5, not {text!r}") from None
-
-
 def examples(*commands: str) -> str:
     """The end of a command's help: one example on each line (``\\b`` keeps the lines apart)."""
     return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
@@ -252,11 +242,6 @@ def parameters(given: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--data takes KEY=VALUE, not {text!r}")
         found[key.replace("-", "_")] = value
     return found
-
-
-def layers(text: str | None) -> tuple[str, ...] | None:
-    """``0,2`` or ``stem.conv,linear`` as names of layers; None stays None."""
-    return None if text is None else tuple(part.strip() for part in text.split(","))
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from nid_cli.cli import options, output, render, report
 from nid_cli.cli.commands import COMMANDS, App, CommandGroup
 from nid_cli.cli.planning import hand_over
 from nid_cli.cli.selectors import SELECTORS, selection
-from nid_cli.errors import UsageError
 from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.context import Context
+from nid_cli.pipeline.figures.options import reader
 from nid_cli.pipeline.figures.table import FIGURES, REPORT, REPORT_NEEDS, FigureEntry
 from nid_cli.pipeline.sweeps.parts import Engines, Part
 from nid_cli.records.figures import FigureFile, FigureListing
@@ -177,11 +177,7 @@ OWN: dict[str, Any] = {
     "num_pairs": _whole("--num-pairs", "Pairs of models for each draw."),
     "epochs": _whole("--epochs", "Epochs."),
 }
-# Options that are read from text: how; and the text of a default, where it is none already.
-READ: dict[str, Callable[[Any], Any]] = {
-    "layers": options.layers,
-    "betas": lambda text: options.parse_numbers(text, "betas"),
-}
+# The text of a default, where it is none already.
 SHOWN = {"betas": ".01"}
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -241,7 +237,7 @@ def _command(name: str, kind: FigureEntry) -> Callable[..., None]:
 
         output.check(given["export"])
         chosen = selection(**{n: given[n] for n in kind.selectors})
-        own = {n: _reader(n, usual)(given[n]) for n, usual in kind.options.items()}
+        own = {n: reader(n, usual)(given[n]) for n, usual in kind.options.items()}
         check_target(given["out"], (".png",) if given["small"] else FORMATS)
 
         def drawn(context: Context, selection: Selection | None) -> FigureFile:
@@ -304,25 +300,6 @@ def _plain(option: str, default: Any) -> Any:
     """An option that ``OWN`` does not describe: of the type of its default, or text (of several, a comma list)."""
     kind: Any = str | None if default is None else str if isinstance(default, tuple) else type(default)
     return Annotated[kind, typer.Option(f"--{option.replace('_', '-')}", help="An option of this figure.")]
-
-
-def _reader(option: str, default: Any) -> Callable[[Any], Any]:
-    """How an option is read: as ``READ`` says, a comma list as values of the type of its default's first."""
-    if option in READ:
-        return READ[option]
-    if not isinstance(default, tuple):
-        return lambda value: value
-    kind = type(default[0]) if default else str
-
-    def read(text: str) -> tuple[Any, ...]:
-        try:
-            return tuple(kind(part.strip()) for part in text.split(","))
-        except ValueError:
-            raise UsageError(
-                f"{option.replace('_', '-')} must be like {','.join(map(str, default))}, not {text!r}"
-            ) from None
-
-    return read
 
 
 def _examples(name: str) -> str:

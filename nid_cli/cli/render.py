@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from nid_cli.pipeline.context import Progress, silent
-from nid_cli.records import Row
 
 
 class OutputClosed(Exception):
@@ -38,24 +36,6 @@ def say(sentence: str) -> None:
         return
     with suppress(OSError):  # a terminal that has closed
         print("".join(c if c.isprintable() else " " for c in sentence), file=sys.stderr, flush=True)
-
-
-def document(schema: str, records: Sequence[Row], summary: Row | None = None) -> str:
-    """One JSON document; NaN and infinities, which JSON lacks, become null."""
-    beside = {} if summary is None else {"summary": plain(summary)}
-    content = {"schema": schema, **beside, "records": [plain(r) for r in records]}
-    return json.dumps(content, indent=2, allow_nan=False)
-
-
-def plain(value: Any) -> Any:
-    """The value with arrays as lists, and NaN and infinities as None, at any depth."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return plain(value.tolist()) if hasattr(value, "tolist") else value  # arrays become nested lists
 
 
 def cell(value: Any) -> str:

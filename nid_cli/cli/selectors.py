@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from nid_cli.cli import options
-from nid_cli.data.catalog import CATALOG, is_data_file
+from nid_cli.data.catalog import CATALOG
 from nid_cli.nets import ARCHITECTURES
-from nid_cli.specs import SYMMETRIES, Kappa, Selection, symmetry_name
+from nid_cli.pipeline.choices import selection as selection
+from nid_cli.specs import SYMMETRIES
 
 Archs = Annotated[
     list[str] | None,
@@ -69,33 +69,6 @@ SELECTORS: dict[str, tuple[Any, Any]] = {
     "models": (Models, None),
     "epochs": (Epochs, "last"),
 }
-
-
-def selection(
-    arch: list[str] | None = None,
-    dataset: list[str] | None = None,
-    symmetry: list[str] | None = None,
-    kappa: list[str] | None = None,
-    group: list[str] | None = None,
-    sweep: list[str] | None = None,
-    models: str | None = None,
-    epochs: str = "last",
-) -> Selection:
-    """The selectors of a command as one value.
-
-    Raises:
-        UsageError: an unknown type or an unreadable number.
-    """
-    return Selection(
-        arch=tuple(arch or ()),
-        dataset=tuple(Path(name).stem if is_data_file(name) else name for name in dataset or ()),
-        symmetry=tuple(symmetry_name(s) for s in symmetry or ()),
-        kappa=tuple(Kappa.parse(k) for k in kappa or ()),
-        group=tuple(group or ()),
-        sweep=tuple(sweep or ()),
-        models=models,
-        epochs=epochs,
-    )
 
 
 # Makes a command take all selectors where its parameter ``chosen`` stands: their :class:`Selection`.

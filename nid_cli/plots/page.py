@@ -143,26 +143,44 @@ class Page:
     in_python: Mapping[str, str] = field(default_factory=dict)
 
 
-def html(page: Page) -> str:
-    """The page as text; equal pages give equal text. All values are escaped, except figures, which are SVG already."""
-    environment = Environment(
-        loader=PackageLoader("nid_cli", "plots"),
+def environment(folder: str) -> Environment:
+    """What templates of a folder of this package are rendered with: all values are escaped, and made printable.
+
+    Its filters: ``number`` (to four digits), ``spread`` (mean ± standard deviation), ``drawn`` (markup already).
+    """
+    made = Environment(
+        loader=PackageLoader("nid_cli", folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "drawn": Markup, "spread": _spread}
-    template = environment.get_template("page.html")
+    made.filters |= {"number": _number, "drawn": Markup, "spread": _spread}
+    return made
+
+
+def title_of(analysis: str) -> str:
+    """An analysis in words."""
+    return TITLES.get(analysis, analysis.capitalize())
+
+
+def numbers_of(analysis: str, records: Sequence[Row]) -> Mapping[str, str]:
+    """The columns of a table of an analysis's results: headings, and the fields of the records behind them."""
+    return NUMBERS.get(analysis) or _numbers(records)
+
+
+def html(page: Page) -> str:
+    """The page as text; equal pages give equal text. All values are escaped, except figures, which are SVG already."""
+    template = environment("plots").get_template("page.html")
     files = {
         (group["name"], file["sha256"]): f"{group['key']}-{member['model']}-{file['epoch']}"
         for group in page.groups
         for member in group["members"]
         for file in member["checkpoints"]
     }
-    numbers = {name: NUMBERS.get(name) or _numbers(records) for name, records in page.results.items()}
-    titles = {name: TITLES.get(name, name.capitalize()) for name in page.results}
+    numbers = {name: numbers_of(name, records) for name, records in page.results.items()}
+    titles = {name: title_of(name) for name in page.results}
     return template.render(page=page, numbers=numbers, curves=CURVES, titles=titles, files=files)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ from nid_cli import stopping
 from nid_cli.errors import IntegrityError, NidError, RegistryError
 from nid_cli.registry import backup, location
 from nid_cli.registry.tables import VERSION_TABLE
+
+_only_read: ContextVar[bool] = ContextVar("nid_only_read", default=False)
+
+
+@contextmanager
+def only_reading() -> Iterator[None]:
+    """Registries that are opened within this block, whatever for, let nothing be written to them."""
+    before = _only_read.set(True)
+    try:
+        yield
+    finally:
+        _only_read.reset(before)
 
 
 class Registry:
@@ -29,7 +42,7 @@ class Registry:
         self.folder = folder or path.parent
         self.on_network = location.is_on_network(self.folder)
         uri = backup.address(path)
-        self.can_write = "mode=rw" in uri
+        self.can_write = "mode=rw" in uri and not _only_read.get()
         self._engine = create_engine(
             "sqlite://",
             creator=lambda: sqlite3.connect(uri, uri=True, timeout=backup.BUSY_TIMEOUT_S, isolation_level=None),
@@ -41,6 +54,8 @@ class Registry:
     def _on_connect(self, connection: Any, record: Any) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        if not self.can_write:
+            connection.execute("PRAGMA query_only = ON")
 
     @staticmethod
     def _on_begin(connection: Connection) -> None:

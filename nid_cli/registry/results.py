@@ -203,6 +203,33 @@ def of_kind(
     return [_full(row, complete) for row in connection.execute(query)]
 
 
+def by_result_id(connection: Connection, result_id: str) -> tuple[str, dict[str, Any]] | None:
+    """(analysis, record as it was recorded) of a result by its id; None where there is none."""
+    row = connection.execute(_joined.where(results.c.result_id == result_id)).one_or_none()
+    return (row.kind, _full(row, _as_recorded)) if row is not None else None
+
+
+def counts(connection: Connection, group: Group) -> dict[str, int]:
+    """How many results of each analysis there are about a group."""
+    query = select(results.c.kind, func.count()).where(results.c.group_id == group.id)
+    return {row[0]: row[1] for row in connection.execute(query.group_by(results.c.kind).order_by(results.c.kind))}
+
+
+def latest(
+    connection: Connection, kind: str, group: Group, size: int, complete: Complete = _as_recorded
+) -> list[dict[str, Any]]:
+    """The last results of one analysis about a group, ``size`` at most, oldest first."""
+    query = _joined.where(results.c.kind == kind, results.c.group_id == group.id).order_by(results.c.id.desc())
+    return [_full(row, complete) for row in connection.execute(query.limit(size))][::-1]
+
+
+def last_parameters(connection: Connection, kind: str, selection: Selection) -> dict[str, Any] | None:
+    """The parameters of the last result of one analysis about the selected groups; None where there is none."""
+    query = select(results.c.parameters).where(results.c.kind == kind, about(selection))
+    found = connection.execute(query.order_by(results.c.id.desc()).limit(1)).scalar()
+    return json.loads(found) if found is not None else None
+
+
 def _full(row: Row[Any], complete: Complete) -> dict[str, Any]:
     about, seeds = _about(row)
     return {

@@ -4,13 +4,15 @@
 
 Trains four small models of each of two symmetry types on digits, measures their connectivity, and copies groups with
 their runs, models, epochs, checkpoints and results until there are so many. Every copy has a name, a key, hashes and
-result ids of its own; checkpoints are named but not there. Then it times listings and readings, each a whole process.
+result ids of its own; checkpoints are named but not there. Then it times pages
+of ``nid ui``, and listings and readings, each a whole process.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import sqlite3
 import statistics
@@ -20,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +181,41 @@ def measure(folder: Path) -> Iterator[str]:
     yield f"{float(seconds):6.2f} s  lab.results('lmc', columns={COLUMNS}): {count} records"
 
 
+PAGES = {
+    "first page": "/",
+    "filtered": "/?symmetry=w&kappa=1",
+    "searched": "/?search=standard-12",
+    "sorted, page 400": "/?sort=kappa&page=400",
+    "a group": "/group/mlp-digits-standard",
+    "running": "/running",
+    "two groups compared": "/compare?group=mlp-digits-standard&group=mlp-digits-standard-3",
+    "a figure, gathered anew": "/draw/lmc.svg?group=mlp-digits-standard",
+}
+
+
+def browse(folder: Path) -> Iterator[str]:
+    """One line a page of ``nid ui``: median seconds of an answer, and the first where it is a figure."""
+    from starlette.testclient import TestClient
+
+    from nid_cli.pipeline.context import Context
+    from nid_cli.web.app import application
+    from nid_cli.web.desk import Desk
+    from nid_cli.web.guard import Rules
+
+    database = folder / ".nid/registry.db"
+    desk = Desk(context=Context(registry=database), place=database)
+    with TestClient(application(desk, Rules()), base_url="http://localhost") as client:
+        client.get("/draw/training.svg?group=mlp-digits-standard")  # what is imported for the first figure
+        for name, path in PAGES.items():
+            first = timed(partial(client.get, path), runs=1)
+            processor = time.process_time()
+            again = timed(partial(client.get, path))
+            processor = (time.process_time() - processor) / 5
+            yield f"{first:6.2f} s, then {again:.2f} s ({processor:.2f} s of the processor)  {name}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield f"{peak:.0f} MB at most; torch imported: {'torch' in sys.modules}"
+
+
 def main() -> None:
     """Grows and measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -191,7 +229,7 @@ def main() -> None:
         seed(given.folder, given.epochs)
         grow(database, given.groups)
     print(f"{database.stat().st_size / 1e9:.2f} GB")
-    for line in measure(given.folder):
+    for line in chain(browse(given.folder), measure(given.folder)):
         print(line, flush=True)
 
 

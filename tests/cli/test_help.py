@@ -32,6 +32,7 @@ WORDS = [
     "ntk",
     "align",
     "plot",
+    "ui",
     "db",
 ]
 WORDS += ["doctor"]

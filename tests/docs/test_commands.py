@@ -46,6 +46,7 @@ SMALLER = {
     r"(coherence|plot) synthetic": r"\1 synthetic --copies 2 --outer-seeds 1 --num-pairs 1 --epochs 1 --width 8",
     r"--dataset cifar10": "--dataset cifar10 --dry-run",  # torchvision checks that the files are the real ones
     r'"\d+000", "\d"': '"100", "1"',
+    r"\bnid ui\b": "nid ui --help",  # a server does not end by itself; its options are read all the same
     r" --overlay paper": "",  # the paper's values are those of networks as large and as long trained as the paper's
 }
 

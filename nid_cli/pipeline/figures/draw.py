@@ -42,18 +42,58 @@ def check_target(target: Path, formats: Sequence[str] = FORMATS) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A figure in memory: the artists, the rows that they show, and the records behind them."""
+class Gathered:
+    """What a figure shows: its name, the records, and how they are drawn."""
 
-    figure: Figure
-    rows: list[dict[str, Any]]
+    name: str
     records: Records
+    own: Options
 
     @property
     def result_ids(self) -> list[str]:
         """The results behind it."""
         own = [record["result_id"] for record in self.records if "result_id" in record]
         return own + [each for record in self.records for each in record.get("result_ids", ())]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows that the figure shows."""
+        rows: list[dict[str, Any]] = self._module.table(self.records, **self.own)
+        return rows
+
+    def figure(self, columns: int | None = None) -> Figure:
+        """The artists; ``columns``: as :func:`draw` takes them."""
+        figure: Figure = self._module.draw(self.records, columns=columns, **self.own)
+        return figure
+
+    @property
+    def _module(self) -> Any:
+        return importlib.import_module(f"nid_cli.plots.{self.name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A figure in memory: the artists, the rows that they show, and the records behind them."""
+
+    figure: Figure
+    rows: list[dict[str, Any]]
+    records: Records
+    result_ids: list[str]
+
+
+def gather(
+    context: Context,
+    name: str,
+    selection: Selection | None = None,
+    options: Options | None = None,
+    *,
+    compute: bool = False,
+) -> Gathered:
+    """The records of one of ``FIGURES``; see :func:`draw`."""
+    entry = FIGURES[one_of("figure", name, list(FIGURES))]
+    records, own = resolve(entry.gather)(
+        context, selection or Selection(), {**entry.options, **(options or {})}, compute
+    )
+    return Gathered(name=name, records=records, own=own)
 
 
 def draw(
@@ -75,18 +115,11 @@ def draw(
     Raises:
         NotFoundError: results are missing; the hint is the command that makes them. UsageError: an option cannot be.
     """
-    entry = FIGURES[one_of("figure", name, list(FIGURES))]
+    one_of("figure", name, list(FIGURES))
     if columns is not None and columns not in COLUMNS:
         raise UsageError(f"a figure is 1 or 2 columns wide, not {columns}")
-    records, own = resolve(entry.gather)(
-        context, selection or Selection(), {**entry.options, **(options or {})}, compute
-    )
-    module = importlib.import_module(f"nid_cli.plots.{name}")
-    return Drawn(
-        figure=module.draw(records, columns=columns, **own),
-        rows=module.table(records, **own),
-        records=records,
-    )
+    found = gather(context, name, selection, options, compute=compute)
+    return Drawn(figure=found.figure(columns), rows=found.rows(), records=found.records, result_ids=found.result_ids)
 
 
 def render(figure: Figure, suffix: str, *, small: bool = False) -> bytes:

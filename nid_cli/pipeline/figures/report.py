@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nid_cli.errors import NidError, NotFoundError, UsageError
 from nid_cli.pipeline.analyses.requests import command_line
 from nid_cli.pipeline.context import Context
-from nid_cli.pipeline.figures.draw import Drawn, check_target, draw, keep, render
+from nid_cli.pipeline.figures.complete import gather_complete, of_groups
+from nid_cli.pipeline.figures.draw import check_target, keep, render
 from nid_cli.pipeline.figures.recorded import MissingResults, order
 from nid_cli.pipeline.figures.table import FIGURES, Options
 from nid_cli.pipeline.housekeeping.group import show_group
@@ -141,7 +141,7 @@ OVER_EPOCHS = tuple(
 )
 
 
-def _others() -> tuple[Part, ...]:
+def other_parts() -> tuple[Part, ...]:
     """The figures of groups that no part above shows, as their entries describe them."""
     shown = {SUMMARY, *(part.figure for part in PARTS)}
     return tuple(
@@ -191,7 +191,7 @@ def page_of(context: Context, selection: Selection, options: Options, *, compute
         list(select_models(connection, selection))  # what was named must be there
     if compute:
         context.torch_device()
-    parts = PARTS + _others() + (OVER_EPOCHS if selection.epochs != "last" else ())
+    parts = PARTS + other_parts() + (OVER_EPOCHS if selection.epochs != "last" else ())
     book = _Book()
     total = len(parts) + len(names)
     pictures = []
@@ -203,7 +203,7 @@ def page_of(context: Context, selection: Selection, options: Options, *, compute
     for i, name in enumerate(names, 1):
         context.progress("drawing", len(parts) + i, total, name)
         part = Part(key=f"group-{i}-summary", title=name, figure=SUMMARY)
-        picture = _picture(context, part, _only(selection, [name]), {}, book, compute)
+        picture = _picture(context, part, of_groups(selection, [name]), {}, book, compute)
         shown.append(_group(context, name, f"group-{i}", picture, book))
     asked = command_line(context, "plot report", selection, {**options, "out": "report.html"})
     return Page(
@@ -265,8 +265,8 @@ def _picture(
     entry = FIGURES[part.figure]
     if "epochs" not in entry.selectors:
         selection = replace(selection, epochs="last")
-    drawn, chosen, problem = _drawn(context, part.figure, selection, options, compute)
-    records = [record for record in drawn.records if "result_id" in record] if drawn else []
+    found, chosen, problem = gather_complete(context, part.figure, selection, options, compute=compute)
+    records = [record for record in found.records if "result_id" in record] if found else []
     for record in records:
         book.add(record["analysis"], record)
     given = {name: value for name, value in options.items() if value != entry.options[name]}
@@ -276,39 +276,14 @@ def _picture(
         title=part.title,
         description=part.description,
         redraw=command_line(context, f"plot {part.figure}", chosen, {**given, "out": f"{part.key}.pdf"}),
-        svg=inline_svg(render(drawn.figure, ".svg"), f"{part.key}-", part.title) if drawn else None,
+        svg=inline_svg(render(found.figure(), ".svg"), f"{part.key}-", part.title) if found else None,
         reason=problem.message if problem else None,
         remedy=problem.hint if problem and not lacking else None,
-        left_out=lacking.groups if lacking and drawn else (),
+        left_out=lacking.groups if lacking and found else (),
         missing=lacking.commands if lacking else (),
         made_by=list(dict.fromkeys(shlex.join(record["lineage"]["command"]) for record in records)),
         results=list(dict.fromkeys(record["result_id"] for record in records)),
     )
-
-
-def _only(selection: Selection, names: Sequence[str]) -> Selection:
-    """The same models and epochs of these groups."""
-    return Selection(group=tuple(names), models=selection.models, epochs=selection.epochs)
-
-
-def _drawn(
-    context: Context, figure: str, selection: Selection, options: Options, compute: bool
-) -> tuple[Drawn | None, Selection, NidError | None]:
-    """The figure if it can be drawn, if need be without the groups that lack results; for which selection; what is
-    wrong."""
-    try:
-        return draw(context, figure, selection, options, compute=compute), selection, None
-    except MissingResults as error:
-        with open_for_reading(context.registry).read() as connection:
-            names = [group.name for group in matching_groups(connection, selection)]
-        complete = [name for name in names if name not in error.groups]
-        if not complete or len(complete) == len(names):
-            return None, selection, error
-        fewer = _only(selection, complete)
-        drawn, _, _ = _drawn(context, figure, fewer, options, compute)
-        return drawn, fewer if drawn else selection, error
-    except (NotFoundError, UsageError) as error:
-        return None, selection, error
 
 
 def _group(context: Context, name: str, key: str, summary: Picture, book: _Book) -> dict[str, Any]:

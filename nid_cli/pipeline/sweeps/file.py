@@ -89,6 +89,15 @@ def read(given: str) -> Sweep:
     return _parsed(path.name.removesuffix(shipped.ENDING), given, text)
 
 
+def of_text(name: str, text: str) -> Sweep:
+    """A sweep as a registry has recorded it; no file or code that it names is read.
+
+    Raises:
+        UsageError: the text is no sweep.
+    """
+    return _parsed(name, name, text)
+
+
 def listing() -> list[Sweep]:
     """The shipped sweeps by name."""
     return [read(name) for name in shipped.names()]
