@@ -16,6 +16,7 @@ from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.choices import one_of
 from nid_cli.pipeline.context import Context
 from nid_cli.records import Row
+from nid_cli.records.formats import document
 from nid_cli.records.table import PLACES, USUAL, Joined
 from nid_cli.specs import Selection
 
@@ -146,7 +147,7 @@ def _list_columns(as_json: bool) -> None:
     rows = [(column.name, column.unit, column.meaning) for column in Joined.columns()]
     records = [dict(zip(("column", "unit", "meaning"), row, strict=True)) for row in rows]
     if as_json:
-        render.emit(render.document("nid.columns/1", records))
+        render.emit(document("nid.columns/1", records))
     else:
         render.table(("column", "unit", "meaning"), rows)
 

@@ -86,7 +86,8 @@ _commands = select(invocations, sweeps.c.name.label("sweep")).outerjoin(sweeps, 
 def commands_at_work(connection: Connection) -> tuple[list[Command], list[Command]]:
     """The commands that have not said that they ended, oldest first: those whose processes live, and those gone."""
     rows = connection.execute(_commands.where(invocations.c.status == "running").order_by(invocations.c.id)).all()
-    alive, gone = [], []
+    alive: list[Command] = []
+    gone: list[Command] = []
     for row in rows:
         lives = processes.is_alive(row.process, row.heartbeat_at or row.started_at)
         (alive if lives else gone).append(_command(row))
@@ -122,9 +123,9 @@ def trainings(connection: Connection, invocation_ids: Collection[int], states: S
     rows = connection.execute(query).all()
     own = models.c.id.in_([row.id for row in rows])
     spent = func.coalesce(func.sum(epochs.c.seconds), 0.0)
-    query = select(epochs.c.model_id, func.max(epochs.c.epoch), spent)
-    query = query.join(models, models.c.id == epochs.c.model_id).where(own, epochs.c.epoch > 0)
-    sums = {row[0]: (row[1], row[2]) for row in connection.execute(query.group_by(epochs.c.model_id))}
+    done = select(epochs.c.model_id, func.max(epochs.c.epoch), spent)
+    done = done.join(models, models.c.id == epochs.c.model_id).where(own, epochs.c.epoch > 0)
+    sums = {row[0]: (row[1], row[2]) for row in connection.execute(done.group_by(epochs.c.model_id))}
     return [_training(connection, row, *sums.get(row.id, (0, 0.0))) for row in rows]
 
 
@@ -146,7 +147,7 @@ def ended(connection: Connection, invocation_ids: Collection[int]) -> dict[int, 
     return {row[0]: Ended(models=row[1], epochs=row[2], spent=row[3]) for row in connection.execute(query)}
 
 
-def _training(connection: Connection, row: Row[Any], done: int, spent: float) -> Training:
+def _training(connection: Connection, row: Any, done: int, spent: float) -> Training:
     query = select(epochs).where(epochs.c.model_id == row.id, epochs.c.epoch > max(0, done - 5))
     last = connection.execute(query.order_by(epochs.c.epoch)).all()
     seconds = [epoch.seconds for epoch in last if epoch.seconds is not None]

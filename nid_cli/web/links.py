@@ -59,9 +59,10 @@ def compared(names: Iterable[str]) -> str:
 
 def without(own: Selection, name: str, value: str | None = None) -> Selection:
     """The selection without one of its values, or without the selector."""
-    if name in ONE or value is None:
-        return replace(own, **{name: getattr(Selection(), name)})
-    return replace(own, **{name: tuple(v for v in getattr(own, name) if str(v) != value)})
+    left: Any = getattr(Selection(), name)
+    if name not in ONE and value is not None:
+        left = tuple(v for v in getattr(own, name) if str(v) != value)
+    return replace(own, **{name: left})
 
 
 def with_value(own: Selection, name: str, value: str) -> Selection:
