@@ -27,12 +27,15 @@ def cycle(models: Models) -> Frames:
     So it is never below MergeMany or weight matching in the common objective.
     """
     chosen = families(models.graph.spaces)
-    relaxation = Relaxation(models.graph, models.states, chosen)
+    # Rounding of a climb is nothing beside what sweeps decide, which are exact.
+    relaxation = Relaxation(models.graph, models.states, chosen, torch.float32)
     found: list[Frames] = []
     for start in _starts(models):
         if models.are_one(start):
             return start
-        at = [between(soft(chosen, own), uniform(chosen), SOFTENED) for own in start]
+        if any(_are_equal(start, other) for other in found):
+            continue
+        at = [between(soft(chosen, own, torch.float32), uniform(chosen, torch.float32), SOFTENED) for own in start]
         climbed = frank_wolfe(relaxation, at, models.steps, models.bound)
         found += [start, swept(models, [nearest(chosen, own) for own in climbed])]
     return swept(models, best(models, found))
@@ -49,6 +52,10 @@ def _starts(models: Models) -> Iterator[Frames]:
         yield [random(models.graph.spaces, generator) for _ in models.states]
 
 
+def _are_equal(one: Frames, other: Frames) -> bool:
+    return all(torch.equal(a[name], b[name]) for a, b in zip(one, other, strict=True) for name in a)
+
+
 def _star(models: Models, centre: int) -> Frames:
     """Each model matched to one of them."""
     own = identity(models.graph.spaces)
@@ -62,9 +69,10 @@ def frank_wolfe(relaxation: Relaxation, start: Sequence[Soft], steps: int, bound
     ``steps``.
     """
     at = list(start)
+    dtype = next((own.dtype for each in at for own in each.values()), torch.float64)
     for _ in range(steps):
         _, slopes = relaxation.gradient(at)
-        to = [soft(relaxation.families, nearest(relaxation.families, own)) for own in slopes]
+        to = [soft(relaxation.families, nearest(relaxation.families, own), dtype) for own in slopes]
         rise = relaxation.along(at, to)
         weight = highest(rise)
         if weight == 0 or rise(weight) - rise(0) <= IMPROVEMENT * bound:

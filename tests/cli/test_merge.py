@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ from nid_cli.nets.permutation import permute
 from nid_cli.pipeline.engines import ENGINES
 from nid_cli.records import Merged
 from nid_cli.specs import MERGES, SPLITS
+from nid_cli.specs.merges import ByCycle
 from tests.conftest import Terminal
 from tests.own import module_of, save_states, write_code
 
@@ -32,6 +34,7 @@ GROUPS = {
     "w": ("--width", "8", "--depth", "3", "--symmetry", "w", "--seeds", "3"),
     "syre": ("--width", "8", "--depth", "2", "--symmetry", "syre"),
     "resnet": ("--arch", "resnet", "--depth", "8", "--width", "1", "--norm", "batch", "--data", "train-size=60"),
+    "stream": ("--arch", "resnet", "--depth", "8", "--width", "1", "--norm", "group", "--data", "train-size=60"),
     "vit": ("--arch", "vit", "--width", "8", "--depth", "1", "--heads", "2", "--data", "train-size=60"),
     "gcn": ("--arch", "gcn", "--dataset", "sbm", "--width", "8", "--data", "nodes=60", "--data", "links=120"),
     "labels": (
@@ -66,6 +69,8 @@ def there(workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     folder = shutil.copytree(workshop, tmp_path / "copy")
     monkeypatch.chdir(folder)
     monkeypatch.delenv("NID_REGISTRY", raising=False)
+    short = replace(MERGES["cycle"], parameters=ByCycle(steps=4, random_starts=0))
+    monkeypatch.setitem(MERGES, "cycle", short)
     return Terminal(folder, capsys)
 
 
@@ -184,7 +189,7 @@ def test_files_of_gated_networks_are_refused(there: Terminal) -> None:
 
 
 def test_batch_norms_are_reset_and_layers_repaired(there: Terminal) -> None:
-    chosen = ("--group", "resnet", "--align", "none,cycle")
+    chosen = ("--group", "resnet", "--align", "none,first")
     plain = there.records("merge", *chosen)
     reset = there.records("merge", *chosen, "--bn-reset")
     for how in ("exact", "closed"):
@@ -195,7 +200,7 @@ def test_batch_norms_are_reset_and_layers_repaired(there: Terminal) -> None:
         assert after["bn_reset"] and after["result_id"] != before["result_id"]
         assert after["train_loss"] != before["train_loss"] and after["objective"] == before["objective"]
         assert after["train_parts_loss"] == before["train_parts_loss"]
-    assert there("merge", "--group", "resnet", "--align", "cycle", "--bn-reset", "--out", "r.safetensors") == 0
+    assert there("merge", "--group", "resnet", "--align", "first", "--bn-reset", "--out", "r.safetensors") == 0
     assert there("merge", "--group", "standard", "--align", "first", "--repair", "exact", "--out", "s.pt") == 0
     [r] = there.records("merge", "--group", "standard", "--align", "first", "--repair", "exact")
     model = open_registry().load("standard", 1)
@@ -279,7 +284,7 @@ def test_the_figure_and_the_report(there: Terminal) -> None:
         (("--group", "resnet", "--bn-reset", "--repair", "exact"), 2, "leave --bn-reset out"),
         (("--group", "standard", "--repair", "open"), 2, "unknown repair 'open'"),
         (("--group", "own", "--epochs", "0"), 3, "epoch 0 has no checkpoint of every selected model"),
-        (("--out", "m.pt", "--align", "none"), 2, "--out writes one merge, and here are 9 groups"),
+        (("--out", "m.pt", "--align", "none"), 2, "--out writes one merge, and here are 10 groups"),
         (("--group", "w", "--out", "m.pt"), 2, "here are 4 alignments (none, first, many, cycle)"),
         (("--group", "w", "--epochs", "all", "--align", "none", "--out", "m.pt"), 2, "3 epochs (0, 1, 2)"),
         (("--group", "w", "--align", "none", "--out", "m.zip"), 2, "must end in .safetensors or .pt or .pth"),
@@ -290,7 +295,7 @@ def test_the_figure_and_the_report(there: Terminal) -> None:
             "there is no such merge of sigma: the fixed gates",
         ),
         (
-            ("--group", "own", "--align", "none", "--repair", "exact", "--out", "m.pt"),
+            ("--group", "stream", "--align", "none", "--repair", "exact", "--out", "m.pt"),
             2,
             "biases that its network lacks",
         ),

@@ -26,8 +26,9 @@ from nid_cli.pipeline.analyses.lmc import GATED
 from nid_cli.records.merge import Merged
 from nid_cli.registry.results import ResultKey
 from nid_cli.specs import MERGES
-from nid_cli.specs.merges import ByCycle
 
+# The parameters of alignments that :class:`Models` takes.
+SEARCHED = ("restarts", "seed", "steps", "random_starts")
 # Of the work on some models the share that alignments are taken to be, for the progress.
 ALIGNING = 0.9
 
@@ -52,8 +53,8 @@ def _records(lab: Lab, batch: Sequence[ResultKey], advance: Callable[[float], No
     group, _ = batch[0].of_group
     graph, data = group.graph, lab.data(group)
     parts = [lab.model(group, model, epoch) for model, epoch in batch[0].sides]
-    usual = ByCycle()
-    models = Models(graph, parts, usual.restarts, usual.seed, usual.steps, usual.random_starts)
+    of_cycle = MERGES["cycle"].parameters.flat()  # which has all that the others have
+    models = Models(graph, parts, **{name: of_cycle[name] for name in SEARCHED})
     applicable = [key for key in batch if _applies(key, graph)]
     merges, shown = [], []
     for place, key in enumerate(applicable):
