@@ -14,6 +14,8 @@ from nid_cli.registry.tables import epochs, groups, invocations, models, results
 
 # So many commands that were cut off are looked at, the last ones.
 LAST = 50
+# So many epochs of a model say how fast it is trained now.
+RECENT = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,20 +115,30 @@ def trainings(connection: Connection, invocation_ids: Collection[int], states: S
     """The models that these commands worked on last, in these states, by group and number."""
     if not invocation_ids:  # to SQLite an empty list is no reason not to look at every model
         return []
-    query = (
+    chosen = models.c.invocation_id.in_(list(invocation_ids)) & models.c.status.in_(states)
+    rows = connection.execute(
         select(models.c.id, models.c.number, models.c.status, models.c.invocation_id, groups.c.name, groups.c.settings)
         .join(groups, groups.c.id == models.c.group_id)
-        .where(models.c.invocation_id.in_(list(invocation_ids)), models.c.status.in_(states))
-        .where(groups.c.deleted_at.is_(None))
+        .where(chosen, groups.c.deleted_at.is_(None))
         .order_by(groups.c.id, models.c.number)
+    ).all()
+    sums = (
+        select(
+            epochs.c.model_id,
+            func.max(epochs.c.epoch).label("done"),
+            func.coalesce(func.sum(epochs.c.seconds), 0.0).label("spent"),
+        )
+        .join(models, models.c.id == epochs.c.model_id)
+        .where(chosen, epochs.c.epoch > 0)
+        .group_by(epochs.c.model_id)
+        .subquery()
     )
-    rows = connection.execute(query).all()
-    own = models.c.id.in_([row.id for row in rows])
-    spent = func.coalesce(func.sum(epochs.c.seconds), 0.0)
-    done = select(epochs.c.model_id, func.max(epochs.c.epoch), spent)
-    done = done.join(models, models.c.id == epochs.c.model_id).where(own, epochs.c.epoch > 0)
-    sums = {row[0]: (row[1], row[2]) for row in connection.execute(done.group_by(epochs.c.model_id))}
-    return [_training(connection, row, *sums.get(row.id, (0, 0.0))) for row in rows]
+    query = select(epochs, sums.c.spent).join(sums, sums.c.model_id == epochs.c.model_id)
+    query = query.where(epochs.c.epoch > sums.c.done - RECENT).order_by(epochs.c.model_id, epochs.c.epoch)
+    recent: dict[int, list[Any]] = {}
+    for epoch in connection.execute(query):
+        recent.setdefault(epoch.model_id, []).append(epoch)
+    return [_training(row, recent.get(row.id, [])) for row in rows]
 
 
 def ended(connection: Connection, invocation_ids: Collection[int]) -> dict[int, Ended]:
@@ -147,21 +159,20 @@ def ended(connection: Connection, invocation_ids: Collection[int]) -> dict[int, 
     return {row[0]: Ended(models=row[1], epochs=row[2], spent=row[3]) for row in connection.execute(query)}
 
 
-def _training(connection: Connection, row: Any, done: int, spent: float) -> Training:
-    query = select(epochs).where(epochs.c.model_id == row.id, epochs.c.epoch > max(0, done - 5))
-    last = connection.execute(query.order_by(epochs.c.epoch)).all()
-    seconds = [epoch.seconds for epoch in last if epoch.seconds is not None]
+def _training(row: Any, recent: Sequence[Any]) -> Training:
+    """A model, of its row and those of its last epochs."""
+    seconds = [epoch.seconds for epoch in recent if epoch.seconds is not None]
     return Training(
         invocation=row.invocation_id,
         group=row.name,
         model=row.number,
         status=row.status,
-        done=done,
+        done=recent[-1].epoch if recent else 0,
         length=_length(row.settings),
         seconds=sum(seconds) / len(seconds) if seconds else None,
-        spent=spent,
-        train_loss=last[-1].train_loss if last else None,
-        train_accuracy=last[-1].train_accuracy if last else None,
+        spent=recent[-1].spent if recent else 0.0,
+        train_loss=recent[-1].train_loss if recent else None,
+        train_accuracy=recent[-1].train_accuracy if recent else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -52,15 +52,10 @@ def group_address(name: str) -> str:
     return f"/group/{quote(name, safe='')}"
 
 
-def compared(names: Iterable[str]) -> str:
-    """The address of the page that compares groups."""
-    return address("/compare", Selection(group=tuple(names)))
-
-
 def without(own: Selection, name: str, value: str | None = None) -> Selection:
     """The selection without one of its values, or without the selector."""
     left: Any = getattr(Selection(), name)
-    if name not in ONE and value is not None:
+    if name in SEVERAL and value is not None:
         left = tuple(v for v in getattr(own, name) if str(v) != value)
     return replace(own, **{name: left})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nid_cli.pipeline.analyses.catalog import ANALYSES
@@ -12,11 +13,12 @@ from nid_cli.pipeline.figures.report import SUMMARY
 from nid_cli.pipeline.figures.table import FIGURES
 from nid_cli.pipeline.housekeeping.group import show_group
 from nid_cli.plots.page import numbers_of, title_of
-from nid_cli.registry import groups, results
+from nid_cli.registry import groups, listing, results
+from nid_cli.registry.listing import Window
 from nid_cli.specs import Selection
 from nid_cli.web.desk import Desk
-from nid_cli.web.drawing import Asked, all_parts, texts
-from nid_cli.web.links import Words, address, compared
+from nid_cli.web.drawing import MOST_GROUPS, Asked, all_parts, texts
+from nid_cli.web.links import Words, address
 
 # So many rows of a kind are shown; the commands give all.
 MOST_RESULTS = 60
@@ -33,6 +35,8 @@ def show(desk: Desk, name: str, words: Words) -> dict[str, Any]:
     own = Selection(group=(name,))
     with desk.read() as connection:
         group = groups.by_name(connection, name)
+        like = Selection(arch=(group.arch,), dataset=(group.dataset,))
+        alike, _ = listing.page(connection, like, Window(size=0))
         counts = results.counts(connection, group)
         tables = [
             _table(
@@ -60,8 +64,9 @@ def show(desk: Desk, name: str, words: Words) -> dict[str, Any]:
             ),
             "report": command_line(desk.context, "plot report", own, {"out": "report.html"}),
         },
-        "compare": compared([name]),
-        "like": address("/", Selection(arch=(record["arch"],), dataset=(record["dataset"],))),
+        "like": address("/", like),
+        "compare": address("/compare", like) if 1 < alike <= MOST_GROUPS else None,
+        "alike": alike,
     }  # fmt: skip
 
 
@@ -83,8 +88,6 @@ def slots(own: Selection, over_epochs: bool) -> list[dict[str, Any]]:
 
 
 def _all_epochs(own: Selection) -> Selection:
-    from dataclasses import replace
-
     return replace(own, epochs="all") if own.epochs == Selection().epochs else own
 
 

@@ -76,7 +76,7 @@ class Sweep:
     @classmethod
     def of(cls, command: Command, swept: Mapping[int, tuple[str, int, int]]) -> Sweep | None:
         """That of a command; None where it is a part of none."""
-        if command.sweep is None or command.sweep_id is None or command.sweep_id not in swept:
+        if command.sweep is None or command.sweep_id is None:
             return None
         text, there, ended = swept[command.sweep_id]
         models = _models_of(command.sweep, text)
