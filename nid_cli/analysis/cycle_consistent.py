@@ -83,7 +83,9 @@ def frank_wolfe(relaxation: Relaxation, start: Sequence[Soft], steps: int, bound
 
 def highest(values: Polynomial) -> float:
     """Where in [0, 1] a polynomial is greatest."""
-    roots = np.asarray(values.deriv().roots(), dtype=complex)
+    slope = values.deriv()
+    # Leading coefficients that make no difference in [0, 1] have roots beyond all numbers.
+    roots = np.asarray(slope.trim(1e-14 * abs(slope.coef).max()).roots(), dtype=complex)
     inner = roots.real[(abs(roots.imag) < 1e-9) & (roots.real > 0) & (roots.real < 1)]
     places = np.concatenate([[0.0, 1.0], inner])
     return float(places[np.argmax(values(places))])

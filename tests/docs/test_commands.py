@@ -38,6 +38,7 @@ SMALLER = {
     r"(?<=--epochs )0:\d+:\d+": "all",
     r"(?<=for kappa in )0 \.\S* [^;]*": "0 1",
     r"--data k=": "--data samples=300 --data test-samples=50 --data d=32 --data k=",
+    r"--counts 2,3,4": "--counts 2",
     r"train-size=5000": "train-size=100",
     r"(?<=--neurons )64": "2",
     r"(--method ridge --betas .01 --layers 0|--kind scatter)(?!.*--neurons)": r"\1 --neurons 2",

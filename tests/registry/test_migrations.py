@@ -132,6 +132,7 @@ def is_by_weights(row: dict, revision: str | None) -> bool:
 ASKED = {
     "lmc": (("--points", "3"), ("--points", "4", "--align", "weight")),
     "match": ((),),
+    "similarity": (("--group", "baseline"),),
     "cost": (("--models", "1", "--layers", "0"),),
 }
 
