@@ -51,5 +51,5 @@ def ui(
 
     try:
         serve(Context(registry=registry, argv=options.command_line()), host, port, browse=browse, told=told)
-    except KeyboardInterrupt:  # how a server is ended: its work is done
-        stopping.over()
+    except KeyboardInterrupt:  # how a server is ended: its work is done, and no figure in the making is waited for
+        stopping.leave(0)

@@ -154,13 +154,13 @@ class Site:
                     return self.refusal(error)
 
         if not draws:
-            return self._response(request, await anyio.to_thread.run_sync(safely))
+            return self._response(request, await anyio.to_thread.run_sync(safely, abandon_on_cancel=True))
         if self._drawing is None:
             self._drawing = anyio.Semaphore(1)
         async with self._drawing:
             if await request.is_disconnected():  # nobody waits for it any more
                 return Response(status_code=499)
-            return self._response(request, await anyio.to_thread.run_sync(safely))
+            return self._response(request, await anyio.to_thread.run_sync(safely, abandon_on_cancel=True))
 
     @staticmethod
     def _response(request: Request, made: Answer) -> Response:

@@ -71,6 +71,15 @@ def test_it_answers_on_the_next_free_port_without_torch_and_ends_at_once(still: 
     assert time.monotonic() - began < 10
 
 
+def test_a_figure_in_the_making_does_not_hold_up_the_end(still: Path, serve: Start) -> None:
+    server = serve(still.parent, "--port", "0")
+    host, port = server.address.split("/")[2].split(":")
+    with closing(socket.create_connection((host, int(port)), timeout=20)) as connection:
+        connection.sendall(b"GET /figure/cost?group=baseline HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.2)
+        assert server.end()[0] == 0
+
+
 def test_other_machines_are_given_an_address_with_a_token(still: Path, serve: Start) -> None:
     server = serve(still.parent, "--port", "0", "--host", "127.0.0.1")
     found = re.fullmatch(r"(http://127\.0\.0\.1:\d+/)\?token=([\w-]{32})", server.address)
