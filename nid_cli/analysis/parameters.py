@@ -324,9 +324,9 @@ class MergeParameters(Parameters):
 
     def of_each(self, graph: Graph) -> Iterator[Key]:
         """One result for each alignment."""
+        common = self.common("align", "bn_reset", "repair") | _corrections(self.bn_reset, self.repair, graph)
         for name in self.align:
-            variant = _corrections(self.bn_reset, self.repair, graph)
-            yield {"align": name, **variant, **MERGES[name].parameters.canonical()}
+            yield {"align": name, **common, **MERGES[name].parameters.canonical()}
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Some group must have batch norms where they are to be reset, and pre-activations to be repaired."""

@@ -7,8 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.analysis.catalog import SIMILARITIES
-from nid_cli.analysis.parameters import CoherenceParameters, LmcParameters, MatchParameters
+from nid_cli.analysis.catalog import SIMILARITIES, SINCE
+from nid_cli.analysis.parameters import (
+    CoherenceParameters,
+    KernelParameters,
+    LmcParameters,
+    MatchParameters,
+    SimilarityParameters,
+)
 from nid_cli.cli import options, output, render, summary
 from nid_cli.cli.selectors import selecting
 from nid_cli.errors import UsageError
@@ -27,6 +33,7 @@ EXAMPLES = options.examples(
     "nid table --correlate swap_index,share_identity --given kappa --by symmetry",
 )
 LMC, MATCH, COHERENCE = LmcParameters(), MatchParameters(), CoherenceParameters()
+SIMILARITY, KERNELS = SimilarityParameters(), KernelParameters()
 NAMES = [column.name for column in Joined.columns()]
 # What stands at the beginning of a line for people.
 HEAD = ("group", "epoch", "models")
@@ -75,7 +82,9 @@ def table(
     at: Annotated[
         str,
         typer.Option(
-            metavar="|".join(SITES), help="Of match: where neurons are recorded.", autocompletion=options.among(SITES)
+            metavar="|".join(SITES),
+            help="Of match and similarity: where neurons are recorded.",
+            autocompletion=options.among(SITES),
         ),
     ] = MATCH.at[0],
     similarity: Annotated[
@@ -86,6 +95,11 @@ def table(
             autocompletion=options.among(SIMILARITIES),
         ),
     ] = MATCH.similarity[0],
+    since: Annotated[
+        str, typer.Option(metavar="|".join(SINCE), help="Of similarity.", autocompletion=options.among(SINCE))
+    ] = SIMILARITY.since,
+    samples: Annotated[int, typer.Option(metavar="N", help="Of ntk, as they were measured.")] = KERNELS.samples,
+    learn_steps: options.LearnSteps = LMC.learn_steps,
     explained_variance: options.ExplainedVariance = COHERENCE.explained_variance,
     registry: options.RegistryOption = None,
     as_json: options.Json = False,
@@ -112,13 +126,16 @@ def table(
         "anatomy": anatomy,
         "at": (one_of("recording point", at, SITES),),
         "similarity": (one_of("similarity", similarity, SIMILARITIES),),
+        "since": one_of("start of updates", since, SINCE),
+        "samples": samples,
+        "learn_steps": learn_steps,
         "explained_variance": explained_variance,
     }
     joined = list(dict.fromkeys(name for pair in pairs for name in pair)) if pairs and names is None else names
     joined = [*(joined or (PLACES if as_json or export else USUAL)), *([given] if given else ())]
     context = Context(registry=registry)
     found = pipeline.join(context, chosen, joined, variant)
-    missing = {analysis: request.command(context) for analysis, request in found.lacking.items()}
+    missing = {analysis: lack.command(context) for analysis, lack in found.lacking.items()}
     correlations = [c.values() for x, y in pairs for c in pipeline.correlate(found.rows, x, y, given, by)]
     rows = found.rows if names is None else [{name: row[name] for name in names} for row in found.rows]
 
@@ -131,6 +148,11 @@ def table(
 
     beside: dict[str, Any] = {"missing": missing} | ({"correlations": correlations} if pairs else {})
     output.show(Joined, rows, as_json=as_json, export=export, human=human, columns=names, summary=beside)
+    for r in correlations:
+        if r["missing"]:
+            render.say(
+                f"{r['x']} and {r['y']}, {r['among']}: without {', '.join(r['missing'])}, which lack one of them"
+            )
     if names or pairs or not (as_json or export):
         for analysis, command in missing.items():
             render.say(f"not all of {analysis} is recorded: {command}")

@@ -16,10 +16,11 @@ from nid_cli.pipeline.analyses.catalog import ANALYSES, SCOPES
 from nid_cli.pipeline.analyses.requests import Request
 from nid_cli.pipeline.context import Context
 from nid_cli.records.base import Row
-from nid_cli.records.table import PLACES, SOURCES, Correlated, Joined
+from nid_cli.records.table import LATE, PLACES, SOURCES, Correlated, Joined
 from nid_cli.registry.columns import columns_of
 from nid_cli.registry.groups import Group
 from nid_cli.registry.opening import open_for_reading
+from nid_cli.registry.results import ResultKey
 from nid_cli.registry.selection import Selected, matching_groups, select_models
 from nid_cli.specs import Selection
 
@@ -30,11 +31,23 @@ Cell = tuple[str, int]
 
 
 @dataclass(frozen=True)
+class Lack:
+    """Results that are not recorded (or, with ``force``, were before the program knew a column)."""
+
+    request: Request
+    force: bool = False
+
+    def command(self, context: Context) -> str:
+        """The command that makes them."""
+        return self.request.command(context) + (" --force" if self.force else "")
+
+
+@dataclass(frozen=True)
 class Table:
-    """The rows, and for each analysis of which not all results are recorded the request for them."""
+    """The rows, and for each analysis of which some of them lack results what to ask for."""
 
     rows: list[dict[str, Any]]
-    lacking: dict[str, Request]
+    lacking: dict[str, Lack]
 
 
 def check_columns(names: Collection[str]) -> None:
@@ -72,12 +85,15 @@ def join(context: Context, selection: Selection, columns: Sequence[str], variant
         ids: dict[Cell, list[str]] = defaultdict(list)
         for analysis in analyses:
             names = [name for name in wanted if PLACES[name].analysis == analysis]
-            request = Request(analysis=analysis, parameters=_parameters(analysis, names, variant), selection=selection)
-            pooled, complete = _pooled(connection, request, chosen, names, ids)
+            requests = [
+                Request(analysis=analysis, parameters=own, selection=selection)
+                for own in _parameters(analysis, names, variant)
+            ]
+            pooled, lack = _pooled(connection, requests, chosen, names, ids)
             for cell, row in rows.items():
                 row |= {name: pooled[name].get(cell) for name in names}
-            if not complete:
-                lacking[analysis] = request
+            if lack is not None:
+                lacking[analysis] = lack
     for cell, row in rows.items():
         row["result_ids"] = ids[cell]
     return Table(list(rows.values()), lacking)
@@ -91,52 +107,74 @@ def _about(selected: Selected, epoch: int) -> dict[str, Any]:
     return group.identity | about | {"spawn_epoch": settings.get("spawn_epoch")}
 
 
-def _parameters(analysis: str, names: Sequence[str], variant: Variant | None) -> Parameters:
-    """The usual ones of an analysis, but for the variant and for the alignments that the columns ask for."""
+def _parameters(analysis: str, names: Sequence[str], variant: Variant | None) -> list[Parameters]:
+    """The usual ones of an analysis, but for the variant and for the alignments that the columns ask for; then those
+    that measure the same, and more."""
+    source = SOURCES[analysis]
     usual: Any = ANALYSES[analysis].parameters()
     own = {name: value for name, value in (variant or {}).items() if hasattr(usual, name) and value is not None}
-    if SOURCES[analysis].aligned:
+    if source.aligned:
         wanted = {PLACES[name].align for name in names}
-        own["align"] = tuple(name for name in SOURCES[analysis].aligned if name in wanted)
-    changed: Parameters = replace(usual, **own)
-    return changed
+        own["align"] = tuple(name for name in source.aligned if name in wanted)
+    if "learn_steps" in own and "learned" not in own["align"]:
+        del own["learn_steps"]
+    found: list[Parameters] = [replace(usual, **own), *(replace(usual, **{**own, **more}) for more in source.richer)]
+    return list(dict.fromkeys(found))
 
 
 def _pooled(
     connection: Connection,
-    request: Request,
+    requests: Sequence[Request],
     chosen: Sequence[Selected],
     names: Sequence[str],
     ids: dict[Cell, list[str]],
-) -> tuple[dict[str, dict[Cell, float]], bool]:
-    """By column and cell the mean over the results of an analysis, and whether all results are there.
+) -> tuple[dict[str, dict[Cell, float]], Lack | None]:
+    """By column and cell the mean over the results of an analysis, and what of them is not there.
 
     Args:
+        requests: any of which gives what is asked for; the first is what is missing then.
         ids: takes up the results of each cell.
     """
-    source = SOURCES[request.analysis]
-    keys = [key for s in chosen if len(s.models) >= SCOPES[request.what.scope] for key in request.keys_of(s)]
-    read = {field for name in names for field in PLACES[name].fields}
-    read |= (
-        {"result_id", "group", "epoch"}
-        | ({"align"} if source.aligned else set())
-        | ({"layer"} if source.layers else set())
-    )
-    records = columns_of(connection, [key.text for key in keys], sorted(read), request.what.defaults)
-    hidden = {s.group.name: _hidden(s.group) for s in chosen} if source.layers else {}
+    what, source = requests[0].what, SOURCES[requests[0].analysis]
+    able = [s for s in chosen if len(s.models) >= SCOPES[what.scope]]
+    hidden = {s.group.name: _hidden(s.group) for s in able} if source.layers else {}
+
+    def is_meant(key: ResultKey) -> bool:
+        return not source.layers or key.parameters["layer"] in hidden[key.of_group[0].name]
+
+    keys = [[key.text for s in able for key in request.keys_of(s) if is_meant(key)] for request in requests]
+    fields = list(dict.fromkeys(field for name in names for field in PLACES[name].fields))
+    read = [*fields, "key", "result_id", "group", "epoch", *(("align", "status") if source.aligned else ())]
+    known = {r["key"]: r for own in keys for r in columns_of(connection, own, read, what.defaults)}
     values: dict[str, dict[Cell, list[float]]] = {name: defaultdict(list) for name in names}
-    for record in records:
-        if source.layers and record["layer"] not in hidden[record["group"]]:
+    missing, late = False, set()
+    for alternatives in zip(*keys, strict=True):
+        records = [known[key] for key in alternatives if key in known]
+        if not records:
+            missing = True
             continue
-        cell = record["group"], record["epoch"]
-        found = {name: value for name in names if (value := _value(record, name)) is not None}
-        for name, value in found.items():
-            values[name][cell].append(value)
-        ids[cell] += [record["result_id"]] if found else []
-    return (
-        {name: {cell: fmean(own) for cell, own in cells.items()} for name, cells in values.items()},
-        len(records) == len(keys),
-    )
+        cell = records[0]["group"], records[0]["epoch"]
+        used = set()
+        for name in names:
+            having = [(value, r["result_id"]) for r in records if (value := _value(r, name)) is not None]
+            if having:
+                values[name][cell].append(having[0][0])
+                used.add(having[0][1])
+        ids[cell] += sorted(used)
+        if all(r.get("status") != "not_applicable" for r in records):
+            late |= {field for field in fields if _is_late(field) and all(r[field] is None for r in records)}
+    lack: Lack | None = None
+    if late:
+        more = next(how for name, how in LATE.items() if any(field.endswith(name) for field in late))
+        parameters: Any = requests[0].parameters
+        lack = Lack(replace(requests[0], parameters=replace(parameters, **more)), force=not more)
+    elif missing:
+        lack = Lack(requests[0])
+    return {name: {cell: fmean(own) for cell, own in cells.items()} for name, cells in values.items()}, lack
+
+
+def _is_late(field: str) -> bool:
+    return any(field.endswith(name) for name in LATE)
 
 
 def _value(record: Row, name: str) -> float | None:
@@ -152,9 +190,12 @@ def _value(record: Row, name: str) -> float | None:
     return numbers[0] / numbers[1] if numbers[1] else None
 
 
-def _hidden(group: Group) -> set[Any]:
-    """The labels of the weighted layers but for that which gives the network's outputs."""
-    return {layer.label for layer in group.graph.weighted if layer.name != group.graph.output}
+def _hidden(group: Group) -> set[str]:
+    """The names of the weighted layers but for the last, whose neurons are the outputs."""
+    graph = group.graph
+    places = {call.name: place for place, call in enumerate(graph.calls)}
+    last = {layer.name: max(places[use.call.name] for use in layer.uses) for layer in graph.weighted}
+    return {name for name, place in last.items() if place < max(last.values())}
 
 
 def correlate(rows: Sequence[Row], x: str, y: str, given: str | None = None, by: str | None = None) -> list[Correlated]:
@@ -171,28 +212,33 @@ def correlate(rows: Sequence[Row], x: str, y: str, given: str | None = None, by:
     if by is not None:
         for value in dict.fromkeys(str(row[by]) for row in rows):
             parts[f"{by} {value}"] = [row for row in rows if str(row[by]) == value]
-    return list(_correlated(parts, names, x, y, given))
+    return list(_correlated(parts, x, y, given))
 
 
-def _correlated(
-    parts: Mapping[str, Sequence[Row]], names: Sequence[str], x: str, y: str, given: str | None
-) -> Iterator[Correlated]:
+def _correlated(parts: Mapping[str, Sequence[Row]], x: str, y: str, given: str | None) -> Iterator[Correlated]:
     from nid_cli.analysis import correlation as statistics
 
     for among, rows in parts.items():
-        known = [row for row in rows if all(row.get(name) is not None for name in names)]
+        known = [row for row in rows if row.get(x) is not None and row.get(y) is not None]
         groups = [row["group"] for row in known]
         if (count := len(set(groups))) < statistics.LEAST:
             if among != "all":
                 continue
             raise NotFoundError(
-                f"{count} of the selected groups have both {' and '.join(names)}, and a correlation needs four",
+                f"{count} of the selected groups have both {x} and {y}, and a correlation needs four",
                 "nid table shows what is missing",
             )
-        columns = [[float(row[name]) for row in known] for name in names]
-        spearman = statistics.with_interval(statistics.spearman, groups, *columns[:2])
-        kendall = statistics.with_interval(statistics.kendall, groups, *columns[:2])
-        partial = statistics.with_interval(statistics.partial_spearman, groups, *columns) if given else None
+        columns = [[float(row[name]) for row in known] for name in (x, y)]
+        spearman = statistics.with_interval(statistics.spearman, groups, *columns)
+        kendall = statistics.with_interval(statistics.kendall, groups, *columns)
+        partial, given_count = None, None
+        if given is not None:
+            all_three = [row for row in known if row.get(given) is not None]
+            given_count = len({row["group"] for row in all_three})
+            if given_count >= statistics.LEAST:
+                three = [[float(row[name]) for row in all_three] for name in (x, y, given)]
+                own = [row["group"] for row in all_three]
+                partial = statistics.with_interval(statistics.partial_spearman, own, *three)
         yield Correlated(
             x=x,
             y=y,
@@ -206,6 +252,7 @@ def _correlated(
             kendall_interval=_listed(kendall.interval),
             partial=partial.value if partial else None,
             partial_interval=_listed(partial.interval) if partial else None,
+            partial_groups=given_count,
             missing=sorted({row["group"] for row in rows} - set(groups)),
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from nid_cli.records.base import GROUP, Column, Record, column
 from nid_cli.records.coherence import Coherence
@@ -27,13 +28,16 @@ class Source:
 
     ``fields``: by the column's name the field, or two of which it is the ratio. ``aligned``: there is a column for each
     of these alignments, ``COLUMN_ALIGNMENT`` (that of no alignment has the name alone). ``layers``: the results are of
-    layers, of which the one that gives the network's outputs is left out.
+    layers, of which the one that gives the network's outputs is left out. ``unaligned``: fields that no alignment
+    changes, with one column each. ``richer``: parameters whose results hold the same values, and more.
     """
 
     record: type[Record]
     fields: Mapping[str, tuple[str, ...]]
     aligned: Mapping[str, Alignment | Merge] = field(default_factory=dict)
     layers: bool = False
+    unaligned: frozenset[str] = frozenset()
+    richer: tuple[Mapping[str, Any], ...] = ()
 
 
 def _alike(*names: str) -> dict[str, tuple[str, ...]]:
@@ -41,13 +45,16 @@ def _alike(*names: str) -> dict[str, tuple[str, ...]]:
 
 
 _CURVE = [declared.name for declared in fields(Curve) if declared.type == "float"] + ["calibrated_loss_barrier"]
-_PREDICTED = ("agreement", "jensen_shannon", "logit_cosine", "error_overlap")
+_PREDICTED = tuple(
+    f"{split}_{name}" for split in SPLITS for name in ("agreement", "jensen_shannon", "logit_cosine", "error_overlap")
+)
 
 SOURCES: dict[str, Source] = {
     "lmc": Source(
         record=Lmc,
         fields=_alike(*(f"{split}_{name}" for split in SPLITS for name in _CURVE), "distance", "normalized_distance"),
         aligned=ALIGNMENTS,
+        richer=({"anatomy": True}, {"anatomy": True, "per_sample": True}),
     ),
     "match": Source(
         record=Match,
@@ -74,10 +81,15 @@ SOURCES: dict[str, Source] = {
     "ntk-pairs": Source(record=NtkPair, fields={"ntk_cka": ("cka",), "ntk_cosine": ("cosine",)}),
     "similarity": Source(
         record=Similarity,
-        fields=_alike(*(f"{split}_{name}" for split in SPLITS for name in _PREDICTED), "update_cosine"),
+        fields=_alike(*_PREDICTED, "update_cosine"),
         aligned=ALIGNMENTS,
+        unaligned=frozenset(_PREDICTED),
     ),
 }
+
+# Fields that older results, or plain ones, lack, by their ending: the parameters that measure them (none: computing
+# again does).
+LATE: dict[str, dict[str, Any]] = {"swap_index": {}, "calibrated_loss_barrier": {"anatomy": True}}
 
 RATIOS = {"identifiability": "Identity objective over optimal objective: 1 where neurons are where they belong."}
 
@@ -96,7 +108,8 @@ def _places() -> dict[str, Place]:
     for analysis, source in SOURCES.items():
         for align in source.aligned or (None,):
             suffix = f"_{align}" if align not in (None, "none") else ""
-            found |= {name + suffix: Place(analysis, fields, align) for name, fields in source.fields.items()}
+            own = {name: fields for name, fields in source.fields.items() if not suffix or name not in source.unaligned}
+            found |= {name + suffix: Place(analysis, fields, align) for name, fields in own.items()}
     return found
 
 
@@ -108,8 +121,10 @@ def _declared(name: str, place: Place) -> Column:
     first = columns[place.fields[0]]
     meaning = RATIOS[name] if len(place.fields) > 1 else first.meaning
     said = "" if place.align is None else f" ({SOURCES[place.analysis].aligned[place.align].label})"
-    title = f"{first.title or first.name}, {place.align}" if place.align not in (None, "none") and first.title else ""
-    title = title or (first.title if len(place.fields) == 1 else "")
+    # A title says what a field is within its own records; elsewhere the column's name says it better.
+    plain = name.removesuffix(f"_{place.align}") if place.align not in (None, "none") else name
+    title = first.title if place.fields == (plain,) else plain.replace("_", " ")
+    title = f"{title or plain.replace('_', ' ')}, {place.align}" if plain != name else title
     return Column(name, "float | None", meaning[:-1] + said + ".", first.unit, title)
 
 
@@ -171,4 +186,5 @@ class Correlated(Record):
     kendall_interval: list[float] | None = column("Its interval", title="95 %")
     partial: float | None = column("Spearman's partial correlation given the third column", title="partial")
     partial_interval: list[float] | None = column("Its interval", title="95 %")
-    missing: list[str] = column("The groups that lack one of them, and are left out")
+    partial_groups: int | None = column("How many groups have the third column too; fewer than four have no value")
+    missing: list[str] = column("The groups that lack one of the two, and are left out")

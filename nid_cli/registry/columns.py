@@ -19,6 +19,7 @@ TAKES_VALUES = sqlite3.sqlite_version_info >= (3, 38)
 _A, _B = sides()
 # Columns that are not within the record.
 STORED: dict[str, Any] = {
+    "key": results.c.key,
     "result_id": results.c.result_id,
     "group": groups.c.name,
     "arch": groups.c.arch,

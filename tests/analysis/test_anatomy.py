@@ -15,7 +15,8 @@ from torch import Tensor
 from nid_cli.analysis import lmc
 from nid_cli.analysis.anatomy import Anatomy
 from nid_cli.analysis.calibration import answers, fit_sharpness, losses, truths
-from nid_cli.analysis.lmc import Endpoint, curve_of, interpolate, segments
+from nid_cli.analysis.curves import curve_of
+from nid_cli.analysis.lmc import Endpoint, interpolate, segments
 from nid_cli.data.file import UNCOUNTED
 from nid_cli.data.tensors import Data, Split
 from nid_cli.metrics import evaluate

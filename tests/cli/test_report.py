@@ -80,6 +80,7 @@ def test_a_page_holds_groups_figures_numbers_and_where_they_come_from(folder: Pa
         "Swap costs",
         "Distributions of costs",
         "Coherence",
+        "Relate",
         *GROUPS,
     ]
     capsys.readouterr()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,6 +16,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from nid_cli import open_registry
 from nid_cli.pipeline.engines import ENGINES
+from nid_cli.records.table import Joined
 from tests.conftest import Terminal
 
 SMALL = ("--width", "6", "--depth", "3", "--epochs", "2", "--save-every", "1", "--seeds", "3")
@@ -171,3 +174,45 @@ def test_what_cannot_be_is_refused_with_a_sentence(
 ) -> None:
     assert terminal(*words) == code
     assert terminal.printed == "" and sentence in terminal.errors and "Traceback" not in terminal.errors
+
+
+def test_a_third_column_leaves_the_correlation_of_two_alone(terminal: Terminal) -> None:
+    words = ("table", "--correlate", "swap_index,share_identity", "--json")
+    [plain] = json.loads(printed(terminal, *words))["summary"]["correlations"]
+    [given] = json.loads(printed(terminal, *words, "--given", "kappa"))["summary"]["correlations"]
+    assert given["spearman"] == plain["spearman"] and given["groups"] == plain["groups"] == 5
+    assert given["partial_groups"] == 4 and plain["partial_groups"] is None
+
+
+def test_predictions_have_one_column_whatever_the_alignment() -> None:
+    names = [column.name for column in Joined.columns()]
+    assert "test_agreement" in names and "test_agreement_weight" not in names and "update_cosine_weight" in names
+    assert len(set(names)) == len(names)
+
+
+def test_richer_results_serve_and_what_older_ones_lack_is_named(workshop: Path, terminal: Terminal) -> None:
+    """Last in this file, since it changes the registry."""
+    printed(terminal, "train", "--name", "anatomized", *SMALL, "--width", "7")
+    printed(terminal, "lmc", "--group", "anatomized", "--anatomy", "--align", "none")
+    columns = ("--columns", "test_error_barrier,test_calibrated_loss_barrier")
+    [row] = records(terminal, "--group", "anatomized", *columns)
+    own = [r for r in measured(workshop, "lmc") if r["group"] == "anatomized"]
+    assert row["test_error_barrier"] == pytest.approx(fmean(r["test_error_barrier"] for r in own))
+    assert row["test_calibrated_loss_barrier"] == pytest.approx(fmean(r["test_calibrated_loss_barrier"] for r in own))
+    assert terminal.errors == ""
+    assert records(terminal, "--group", "w2", *columns)[0]["test_calibrated_loss_barrier"] is None
+    assert "nid lmc --group w2 --align none --anatomy" in terminal.errors
+    with closing(sqlite3.connect(workshop / ".nid/registry.db")) as database:
+        database.execute("UPDATE results SET record = json_remove(record, '$.swap_index') WHERE kind = 'cost'")
+        database.commit()
+    [row] = records(terminal, "--group", "w2", "--columns", "swap_index")
+    assert row["swap_index"] is None and "nid cost --group w2 --force" in terminal.errors
+    printed(terminal, "cost", "--group", "w2", "--force")
+    assert records(terminal, "--group", "w2", "--columns", "swap_index")[0]["swap_index"] is not None
+    assert terminal.errors == ""
+
+
+def test_layers_chosen_by_hand_are_enough_where_they_are_the_hidden_ones(terminal: Terminal) -> None:
+    printed(terminal, "cost", "--group", "anatomized", "--layers", "0,1")
+    assert records(terminal, "--group", "anatomized", "--columns", "swap_index")[0]["swap_index"] is not None
+    assert terminal.errors == ""

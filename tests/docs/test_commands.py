@@ -28,7 +28,7 @@ SMALLER = {
     r"FILE\.toml": "small.toml",
     r"--shard I/N": "--shard 0/2",
     r" --engine ray( --address \S+)?( --workers \d+)?( --gpus-per-model \S+)?": "",  # no cluster runs here
-    r"nid sweep ([a-z]+-[a-z]+|quick|my.toml)(?! --(show|dry-run))": r"nid sweep \1 --dry-run",
+    r"nid sweep ([a-z]+-[a-z]+|quick|my.toml)\b(?! --(show|dry-run))": r"nid sweep \1 --dry-run",
     r"--sweep my": "--sweep small --points 3",
     r"\bnid train\b(?! --group)": "nid train --seeds 2 --epochs 1 --save-every 1",
     r"\bnid train (?!--group|.*--arch (resnet|nets))": "nid train --width 8 ",

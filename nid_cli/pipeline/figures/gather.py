@@ -187,14 +187,14 @@ def relate(context: Context, selection: Selection, options: Options, compute: bo
     variant = {name: options[name] for name in ("points", "bn_reset")}
     found = join(context, selection, [x, y], variant)
     if found.lacking and compute:
-        for request in found.lacking.values():
-            run(context, request)
+        for lack in found.lacking.values():
+            run(context, lack.request, force=lack.force)
         found = join(context, selection, [x, y], variant)
     if wrong := [name for name in (x, y) if any(isinstance(row[name], str | list) for row in found.rows)]:
         raise UsageError(f"{wrong[0]} is not a number in every row", "choose groups of one number, or another column")
     rows = [row for row in found.rows if row[x] is not None and row[y] is not None]
     if not rows:
-        commands = " && ".join(request.command(context) for request in found.lacking.values())
+        commands = " && ".join(lack.command(context) for lack in found.lacking.values())
         raise NotFoundError(f"no selected group has both {x} and {y}", f"run: {commands} (or add --compute)")
     several = len({row["group"] for row in rows}) >= LEAST
     own = {"x": x, "y": y, "log": (options["log_x"], options["log_y"])}
