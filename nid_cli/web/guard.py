@@ -50,7 +50,10 @@ class Rules:
 
     def knows(self, host: str) -> bool:
         """Whether a Host header is one of ours. (A name of somebody else's that leads here is an attack.)"""
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # brackets that enclose no address
+            return False
         return name in self.names or (self.numbers and _is_number(name))
 
     def admits(self, token: str | None) -> bool:
@@ -111,7 +114,7 @@ class Guard:
         host = given.get("host", "")
         if not self.rules.knows(host):
             return 403, "This server answers to its own address only."
-        if (origin := given.get("origin")) is not None and urlsplit(origin).netloc != host:
+        if (origin := given.get("origin")) is not None and origin.partition("//")[2] != host:
             return 403, "Other pages may not ask this server."
         site, mode = given.get("sec-fetch-site", "none"), given.get("sec-fetch-mode", "navigate")
         if site not in ("none", "same-origin") and mode != "navigate":

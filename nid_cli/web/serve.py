@@ -14,7 +14,7 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nid_cli.errors import NidError, UsageError
 from nid_cli.pipeline.context import Context
@@ -77,7 +77,7 @@ def serve(context: Context, host: str | None, port: int, *, browse: bool, told: 
     with listening:
         own = listening.getsockname()[1]
         rules = rules_of(host, own)
-        app = application(Desk(context=context, place=path), rules)
+        app = application(Desk(context=replace(context, registry=path), place=path), rules)
         settings = uvicorn.Config(
             app,
             http="h11",

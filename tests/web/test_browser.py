@@ -218,7 +218,9 @@ def test_times_are_the_readers_and_tables_are_copied_for_spreadsheets(server: Se
     assert lines[0].split("\t")[0] == "name" and len({line.count("\t") for line in lines}) == 1
     assert [line.split("\t")[0] for line in lines[1:]] == listed(page)
     page.locator(".copy").click()
-    assert page.evaluate("navigator.clipboard.readText()") == "nid group list"
+    # With the registry that is shown, whatever folder it is pasted in.
+    place = (Path(server.folder) / ".nid/registry.db").resolve()
+    assert page.evaluate("navigator.clipboard.readText()") == f"nid group list --registry {place}"
 
 
 def test_a_name_full_of_html_runs_nothing(server: Server, open_page: Any) -> None:

@@ -29,7 +29,9 @@ PATHS = (
 )
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8017", "192.168.1.7", "localhost.", "", "@"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8017", "192.168.1.7", "localhost.", "", "@", "[::1", "[zz]"]
+)
 def test_a_name_that_is_not_ours_is_refused(site: Any, host: str) -> None:
     for path in PATHS:
         assert site.get(path, headers={"host": host}).status_code == 403
@@ -40,7 +42,9 @@ def test_names_of_this_machine_are_answered_whatever_port_leads_here(site: Any, 
     assert site.get("/", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost:8017"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://[", "http://127.0.0.1:1", "http://localhost:8017"]
+)
 def test_other_origins_are_refused(site: Any, origin: str) -> None:
     assert site.get("/", headers={"origin": origin}).status_code == 403
     assert site.get("/", headers={"origin": HOME}).status_code == 200
