@@ -341,7 +341,7 @@ def test_labels_and_uncounted_positions_are_measured_as_they_should() -> None:
 def test_a_covariance_that_fills_the_memory_is_refused_before_it_is_begun(
     there: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nid_cli.analysis.parameters.LARGEST_COVARIANCE", 8 * 50**2)
+    monkeypatch.setattr("nid_cli.analysis.parameters.bounds.LARGEST_COVARIANCE", 8 * 50**2)
     for command in ("cost", "coherence"):
         said = refused(there, command, "--arch", "Conv")
         assert "54 inputs of conv1" in said and "--layers stem,head" in said
