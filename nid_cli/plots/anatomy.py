@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nid_cli.plots import lmc, style
+from nid_cli.plots.depth import Depth, depth_of
 from nid_cli.plots.rows import Drawn, cells, head, spread, spreads
-from nid_cli.plots.similarity import MOST_NAMES
 from nid_cli.records.base import Row
 from nid_cli.specs import ALIGNMENTS
 
@@ -56,7 +56,7 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
     """
     rows, columns = table(records, split), columns or 2
     labels = style.group_labels(records)
-    layers = list(dict.fromkeys(row["layer"] for row in rows if row["layer"] is not None))
+    depth = depth_of(rows)
     found = cells(rows, *LINE)
     subjects = list(dict.fromkeys(line[:3] for line in found))
     align = [name for name in ALIGNMENTS if any(line[3] == name for line in found)]
@@ -73,13 +73,14 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
             shift = (place - (len(found) - 1) / 2) * min(0.08, 0.5 / len(found))
             look |= {"linestyle": dashes[line[3]], "fillstyle": FILLS[repairs.index(line[4]) % len(FILLS)]}
             for axis, name in zip(axes[0], BY_LAYER, strict=True):
-                _by_layer(axis, [(layers.index(row["layer"]) + shift, row) for row in own if row["layer"] is not None],
-                          name, look)  # fmt: skip
+                places = depth.places.get(line[0], {})
+                placed = [(places[row["layer"]] + shift, row) for row in own if row["layer"] is not None]
+                _by_layer(axis, placed, name, look)
             [whole] = (row for row in own if row["layer"] is None)
             for axis, name in zip(axes[1], OVER_LAMBDA, strict=True):
                 if name != "ensemble_gain" or line == next(other for other in found if other[:3] == subject):
                     lmc.band(axis, whole, f"{split}_{name}", f"_{name}", look)
-        _finish(axes, layers, split)
+        _finish(axes, depth, split)
         for name in align if len(align) > 1 or align != ["none"] else ():
             handles[ALIGNMENTS[name].label] = style.key_line(color=style.GREY, linestyle=dashes[name])
         for repair, fill in zip(repairs, FILLS, strict=False) if repairs != [None] else ():
@@ -108,16 +109,11 @@ def _by_layer(axis: Any, placed: Sequence[tuple[float, Drawn]], name: str, look:
         )  # fmt: skip
 
 
-def _finish(axes: Any, layers: Sequence[int | str], split: str) -> None:
+def _finish(axes: Any, depth: Depth, split: str) -> None:
     """Titles, ticks and limits."""
-    names = [style.short_layer(layer) for layer in layers]
-    longest = max(map(len, names), default=0)
-    upright = longest > 11 or (len(names) > MOST_NAMES and longest > 2)
     for axis, title in zip(axes[0], BY_LAYER.values(), strict=True):
         axis.set_ylabel(title)
-        axis.set_xlabel("layer")
-        axis.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
-        axis.set_xlim(-0.5, max(len(names), 1) - 0.5)
+        depth.mark(axis)
         axis.grid(color="0.92", linewidth=0.5)
         axis.set_ylim(bottom=0)
     axes[0][1].axhline(1, color="0.7", linewidth=0.6, zorder=1, label="_whole")

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nid_cli.plots import style
+from nid_cli.plots.depth import depth_of, name_places
 from nid_cli.plots.rows import Drawn, cells, head, spread
 from nid_cli.records.base import Row
 from nid_cli.specs import ALIGNMENTS
@@ -19,8 +20,8 @@ ESTIMATES: dict[str, dict[str, Any]] = {
     "cka_debiased": {"linestyle": ":", "fillstyle": "none", "markersize": 6.5, "markeredgewidth": 0.7},
 }
 WORDS = {"cka": "CKA, all samples", "cka_debiased": "CKA, debiased"}
-# With more layers than these only numbers stand side by side; with more alignments than those none do.
-MOST_NAMES, MOST_WORDS = 5, 3
+# With more alignments than these their words do not stand side by side.
+MOST_WORDS = 3
 QUANTITIES = {"agreement": "agree-\nment", "error_overlap": "error\noverlap", "logit_cosine": "logit\ncosine"}
 
 
@@ -59,7 +60,7 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
     rows, columns = table(records, split), columns or 2
     labels = style.group_labels(records)
     lines = cells(rows, "group", "epoch")
-    layers = list(dict.fromkeys(row["layer"] for row in rows if row["layer"] is not None))
+    depth = depth_of(rows)
     align = [name for name in ALIGNMENTS if any(row["align"] == name for row in rows)]
     handles: dict[str, Any] = {}
     with style.styled():
@@ -70,10 +71,11 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
             several = len({e for g, e in lines if g == group}) > 1
             look = {"color": style.look(own[0])["color"], "marker": style.MARKERS[index % len(style.MARKERS)]}
             shift = (index - (len(lines) - 1) / 2) * min(0.12, 0.6 / len(lines))
+            places = depth.places.get(group, {})
             first = [row for row in own if row["align"] == own[0]["align"]]
             for name, kind in ESTIMATES.items():
-                points = [(layers.index(row["layer"]), row) for row in first if row["layer"] is not None]
-                _points(by_layer, [(x + shift, row) for x, row in points], name, look | kind)
+                points = [(places[row["layer"]] + shift, row) for row in first if row["layer"] is not None]
+                _points(by_layer, points, name, look | kind)
             whole = {row["align"]: row for row in own if row["layer"] is None}
             for place, name in enumerate(QUANTITIES):
                 _points(predicted, [(place + shift, whole[own[0]["align"]])], name, look)
@@ -81,10 +83,12 @@ def draw(records: Sequence[Row], split: str = "test", columns: int | None = None
             _points(updated, of_each, "update_cosine", look | {"linestyle": "-"})
             text = labels[group] + (f", epoch {epoch}" if several else "")
             handles[text] = style.key_line(linestyle="", **look)
-        _finish(by_layer, "linear CKA", [style.short_layer(layer) for layer in layers], 0)
-        by_layer.set_xlabel("layer")
-        _finish(predicted, f"{style.SPLITS[split]} predictions", list(QUANTITIES.values()), 0)
-        _finish(updated, "cosine of updates", _words(align), None)
+        depth.mark(by_layer)
+        name_places(predicted, list(QUANTITIES.values()))
+        name_places(updated, _words(align))
+        _finish(by_layer, "linear CKA", 0)
+        _finish(predicted, f"{style.SPLITS[split]} predictions", 0)
+        _finish(updated, "cosine of updates", None)
         for name, kind in ESTIMATES.items():
             handles[WORDS[name]] = style.key_line(color=style.GREY, marker="o", **kind)
         style.legend(figure, handles | style.spread_key(rows, "pairs", band=False))
@@ -110,13 +114,9 @@ def _points(axis: Any, placed: Sequence[tuple[float, Drawn]], name: str, look: d
     )  # fmt: skip
 
 
-def _finish(axis: Any, title: str, names: Sequence[str], bottom: float | None) -> None:
-    """Title, ticks and limits: values have at most 1, those of ``bottom`` at least that unless some lie lower."""
+def _finish(axis: Any, title: str, bottom: float | None) -> None:
+    """Title and limits: values have at most 1, those of ``bottom`` at least that unless some lie lower."""
     axis.set_ylabel(title)
-    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
-    upright = longest > 11 or (len(names) > MOST_NAMES and longest > 2)
-    axis.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
-    axis.set_xlim(-0.5, max(len(names), 1) - 0.5)
     low, high = axis.get_ylim()
     axis.set_ylim(low if bottom is None or low < -0.05 else bottom, max(high, 1) if bottom is not None else None)
     axis.grid(color="0.92", linewidth=0.5)
