@@ -205,14 +205,25 @@ def correlate(rows: Sequence[Row], x: str, y: str, given: str | None = None, by:
         UsageError: a column that is no number. NotFoundError: fewer than four groups have both.
     """
     names = [name for name in (x, y, given) if name is not None]
+    if len(set(names)) < len(names):
+        raise UsageError(f"a correlation is of different columns, not of {', '.join(names)}", "choose others")
     for name in names:
         if any(isinstance(row.get(name), str | list) for row in rows):
             raise UsageError(f"{name} is not a number in every row, so it has no rank", "choose groups of one number")
     parts = {"all": list(rows)}
     if by is not None:
-        for value in dict.fromkeys(str(row[by]) for row in rows):
-            parts[f"{by} {value}"] = [row for row in rows if str(row[by]) == value]
+        for value in sorted({_named(row[by]) for row in rows}):
+            parts[f"{by} {value[1]}"] = [row for row in rows if _named(row[by]) == value]
     return list(_correlated(parts, x, y, given))
+
+
+def _named(value: Any) -> tuple[tuple[float, ...], str]:
+    """A value as it is ordered (numbers by size, then words), and as a table says it."""
+    if isinstance(value, int | float):
+        return (float(value),), f"{value:g}"
+    if isinstance(value, list):
+        return tuple(map(float, value)), ",".join(f"{part:g}" for part in value)
+    return (float("inf"),), "none" if value is None else str(value)
 
 
 def _correlated(parts: Mapping[str, Sequence[Row]], x: str, y: str, given: str | None) -> Iterator[Correlated]:

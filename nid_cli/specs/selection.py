@@ -98,6 +98,8 @@ def parse_pairs(text: str, numbers: list[int]) -> list[tuple[int, int]]:
                 f"nid lmc --pairs {PATHS} pairs two epochs of one model",
             )
         pair = int(match[1]), int(match[2])
+        if pair[0] == pair[1]:
+            raise UsageError(f"pairs are of two models, and {part.strip()} names one", "--pairs 1-2")
         if missing := [number for number in pair if number not in numbers]:
             raise NotFoundError(f"there is no model {missing[0]} to pair", f"models selected: {listed(numbers)}")
         pairs.append(pair)
