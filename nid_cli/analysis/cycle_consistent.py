@@ -12,7 +12,7 @@ from numpy.polynomial import Polynomial
 from nid_cli.analysis.assignment import families
 from nid_cli.analysis.merging import Frames, Models, best, swept
 from nid_cli.analysis.relaxation import Relaxation, Soft, between, nearest, soft, uniform
-from nid_cli.nets.permutation import identity, random
+from nid_cli.nets.permutation import equal, identity, random
 
 # Steps that raise the objective by less than this share of its bound are the last.
 IMPROVEMENT = 1e-6
@@ -33,7 +33,7 @@ def cycle(models: Models) -> Frames:
     for start in _starts(models):
         if models.are_one(start):
             return start
-        if any(_are_equal(start, other) for other in found):
+        if any(all(map(equal, start, other)) for other in found):
             continue
         at = [between(soft(chosen, own, torch.float32), uniform(chosen, torch.float32), SOFTENED) for own in start]
         climbed = frank_wolfe(relaxation, at, models.steps, models.bound)
@@ -50,10 +50,6 @@ def _starts(models: Models) -> Iterator[Frames]:
     generator = torch.Generator().manual_seed(models.seed)
     for _ in range(models.random_starts):
         yield [random(models.graph.spaces, generator) for _ in models.states]
-
-
-def _are_equal(one: Frames, other: Frames) -> bool:
-    return all(torch.equal(a[name], b[name]) for a, b in zip(one, other, strict=True) for name in a)
 
 
 def _star(models: Models, centre: int) -> Frames:

@@ -15,7 +15,7 @@ from nid_cli.analysis.weight_matching import IMPROVEMENT, match_weights, match_w
 from nid_cli.lazy import resolve
 from nid_cli.nets.functional import State
 from nid_cli.nets.graph import Graph
-from nid_cli.nets.permutation import Permutation, compose, identity, inverse, permute
+from nid_cli.nets.permutation import Permutation, compose, identity, inverse, moved, permute
 from nid_cli.specs.merges import MERGES
 
 # The permutation of each model onto one frame, in their order.
@@ -114,22 +114,9 @@ def pairwise_cycle_error(models: Models) -> float | None:
     shares = []
     for a, b, c in combinations(range(len(models.states)), 3):
         there = compose(graph.spaces, models.pair(b, c), models.pair(a, b))
-        shares.append(_moved(graph, compose(graph.spaces, models.pair(c, a), there)))
+        shares.append(moved(graph.spaces, compose(graph.spaces, models.pair(c, a), there)))
     found = torch.cat(shares) if shares else torch.empty(0)
     return float(found.double().mean()) if len(found) else None
-
-
-def _moved(graph: Graph, permutation: Permutation) -> Tensor:
-    """Of each neuron whether it is elsewhere; of one inside of a head also where the head is."""
-    found = []
-    for space in graph.spaces:
-        index = permutation[space.name]
-        moved = index != torch.arange(index.shape[-1])
-        if space.depends_on is not None:
-            outer = permutation[space.depends_on]
-            moved |= (outer != torch.arange(len(outer)))[:, None]
-        found.append(moved.flatten())
-    return torch.cat(found) if found else torch.empty(0)
 
 
 def first(models: Models) -> Frames:
@@ -169,8 +156,7 @@ def swept(models: Models, start: Frames) -> Frames:
             if len(found.history) == 1:
                 continue
             frames[place] = found.permutation
-            moved = permute(graph.symmetries.axes, models.states[place], found.permutation)
-            own[place] = _parameters(graph, moved)
+            own[place] = _parameters(graph, permute(graph.symmetries.axes, models.states[place], found.permutation))
             total = {name: rest[name] * others + own[place][name] for name in total}
             waiting |= set(range(len(frames))) - {place}
     return frames

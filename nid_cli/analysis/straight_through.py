@@ -18,7 +18,7 @@ from nid_cli.data.tensors import Data
 from nid_cli.metrics import evaluate, loss_of
 from nid_cli.nets.functional import State, forward
 from nid_cli.nets.graph import Graph
-from nid_cli.nets.permutation import Permutation, permute
+from nid_cli.nets.permutation import Permutation, equal, permute
 from nid_cli.specs import derive_seed
 from nid_cli.specs.alignments import ByLearning
 
@@ -45,7 +45,7 @@ def align_by_learning(
     for step, own in enumerate(learn(graph, a, b, data, best, parameters), 1):
         if step % parameters.judged_every and step != parameters.learn_steps:
             continue
-        if any(_equal(own.permutation, other) for other in tried):
+        if any(equal(own.permutation, other) for other in tried):
             continue
         tried.append(own.permutation)
         loss = midpoint_loss(graph, a, b, data, own.permutation, parameters.bn_reset)
@@ -88,7 +88,7 @@ def learn(
         if not (math.isfinite(loss) and all(bool(own.isfinite().all()) for own in free.values())):
             return
         found = match_weights_from(graph, free, b, permutation, derive_seed(parameters.seed, "order", step)).permutation
-        if not _equal(found, permutation):
+        if not equal(found, permutation):
             permutation = found
             permuted = permute(graph.symmetries.axes, b, permutation)
         yield Learned(loss, free, permutation)
@@ -138,7 +138,3 @@ def _batches(graph: Graph, data: Data, parameters: ByLearning) -> Iterator[Tenso
             dice = torch.Generator().manual_seed(derive_seed(parameters.seed, "batches", epoch))
             order = torch.randperm(count, generator=dice).to(device)
         yield order[place * size : (place + 1) * size]
-
-
-def _equal(one: Permutation, other: Permutation) -> bool:
-    return all(torch.equal(index, other[name]) for name, index in one.items())

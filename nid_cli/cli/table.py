@@ -7,18 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from nid_cli.analysis.catalog import SIMILARITIES, SINCE
-from nid_cli.analysis.parameters import (
-    CoherenceParameters,
-    KernelParameters,
-    LmcParameters,
-    MatchParameters,
-    SimilarityParameters,
-)
 from nid_cli.cli import options, output, render, summary
 from nid_cli.cli.selectors import selecting
+from nid_cli.cli.variants import varying
 from nid_cli.errors import UsageError
-from nid_cli.nets.graph import SITES
 from nid_cli.pipeline.choices import one_of
 from nid_cli.pipeline.context import Context
 from nid_cli.records import Row
@@ -32,14 +24,13 @@ EXAMPLES = options.examples(
     "nid table --epochs all --columns test_error_barrier,swap_index --json",
     "nid table --correlate swap_index,share_identity --given kappa --by symmetry",
 )
-LMC, MATCH, COHERENCE = LmcParameters(), MatchParameters(), CoherenceParameters()
-SIMILARITY, KERNELS = SimilarityParameters(), KernelParameters()
 NAMES = [column.name for column in Joined.columns()]
 # What stands at the beginning of a line for people.
 HEAD = ("group", "epoch", "models")
 
 
 @selecting
+@varying
 def table(
     chosen: Selection,
     columns: Annotated[
@@ -73,34 +64,8 @@ def table(
             autocompletion=options.among(("symmetry", "arch", "dataset")),
         ),
     ] = None,
-    points: Annotated[
-        int, typer.Option(metavar="N", help="Of lmc: points on each segment, as they were measured.")
-    ] = LMC.points,
-    bn_reset: options.BnReset = False,
-    repair: options.Repair = None,
-    anatomy: options.Anatomy = False,
-    at: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(SITES),
-            help="Of match and similarity: where neurons are recorded.",
-            autocompletion=options.among(SITES),
-        ),
-    ] = MATCH.at[0],
-    similarity: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(SIMILARITIES),
-            help="Of match: how neurons are compared.",
-            autocompletion=options.among(SIMILARITIES),
-        ),
-    ] = MATCH.similarity[0],
-    since: Annotated[
-        str, typer.Option(metavar="|".join(SINCE), help="Of similarity.", autocompletion=options.among(SINCE))
-    ] = SIMILARITY.since,
-    samples: Annotated[int, typer.Option(metavar="N", help="Of ntk, as they were measured.")] = KERNELS.samples,
-    learn_steps: options.LearnSteps = LMC.learn_steps,
-    explained_variance: options.ExplainedVariance = COHERENCE.explained_variance,
+    *,
+    variant: dict[str, Any],
     registry: options.RegistryOption = None,
     as_json: options.Json = False,
     export: options.Export = None,
@@ -119,18 +84,6 @@ def table(
         one_of("column", by, [column.name for column in Joined.about])
     if (given or by) and not pairs:
         raise UsageError(f"--{'given' if given else 'by'} is of correlations", "add --correlate X,Y")
-    variant = {
-        "points": points,
-        "bn_reset": bn_reset,
-        "repair": repair,
-        "anatomy": anatomy,
-        "at": (one_of("recording point", at, SITES),),
-        "similarity": (one_of("similarity", similarity, SIMILARITIES),),
-        "since": one_of("start of updates", since, SINCE),
-        "samples": samples,
-        "learn_steps": learn_steps,
-        "explained_variance": explained_variance,
-    }
     joined = list(dict.fromkeys(name for pair in pairs for name in pair)) if pairs and names is None else names
     joined = [*(joined or (PLACES if as_json or export else USUAL)), *([given] if given else ())]
     context = Context(registry=registry)

@@ -63,6 +63,25 @@ def compose(spaces: Spaces, first: Permutation, then: Permutation) -> Permutatio
     return both
 
 
+def moved(spaces: Spaces, permutation: Permutation) -> Tensor:
+    """Of each position whether another comes to it (in the order of the spaces); of one inside of a head also where
+    the head is another."""
+    found = []
+    for space in spaces:
+        index = permutation[space.name]
+        elsewhere = index != torch.arange(index.shape[-1], device=index.device)
+        if space.depends_on is not None:
+            outer = permutation[space.depends_on]
+            elsewhere = elsewhere | (outer != torch.arange(len(outer), device=outer.device))[:, None]
+        found.append(elsewhere.flatten())
+    return torch.cat(found) if found else torch.empty(0, dtype=torch.bool)
+
+
+def equal(one: Permutation, other: Permutation) -> bool:
+    """Whether two permutations of the same spaces are the same."""
+    return all(torch.equal(index, other[name]) for name, index in one.items())
+
+
 def axis_index(tree: Tree, permutation: Permutation) -> Tensor | None:
     """The positions (size,) that an axis takes from: new = old[index]. None where another axis of the tensor decides.
 

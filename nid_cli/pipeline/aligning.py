@@ -80,7 +80,7 @@ def align(context: Context, order: Order) -> dict[str, Any]:
         IntegrityError: a checkpoint is not what was recorded.
     """
     from nid_cli.analysis.lmc import distances, inner_product
-    from nid_cli.nets.permutation import permute
+    from nid_cli.nets.permutation import moved, permute
     from nid_cli.pipeline.analyses.lab import lab_of
 
     registry = open_for_writing(context.registry)
@@ -112,7 +112,7 @@ def align(context: Context, order: Order) -> dict[str, Any]:
         distance_after=distances(graph, a, aligned, {})[0],
         objective_before=inner_product(graph, a, b),
         objective_after=inner_product(graph, a, aligned),
-        moved=_moved(permutation),
+        moved=float(moved(graph.spaces, permutation).double().mean()) if permutation else 0.0,
         path=str(order.out),
         sha256=sha256,
     )
@@ -141,13 +141,6 @@ def _check(graph: Graph, before: State, after: State, name: str) -> None:
         check_outputs(graph, before, after, x.to(device))
     except FunctionChanged as error:
         raise IntegrityError(f"permuting {name} changed its function: {error}", "please report this") from None
-
-
-def _moved(permutation: Permutation) -> float:
-    import torch
-
-    places = [(index != torch.arange(index.shape[-1])).flatten() for index in permutation.values()]
-    return float(torch.cat(places).double().mean()) if places else 0.0
 
 
 def _spaces(graph: Graph, permutation: Permutation) -> Mapping[str, Any]:
