@@ -27,6 +27,8 @@ from nid_cli.web.links import Words, address, chosen, last
 
 # More groups than that no figure tells apart, and reading their results would hold up all else.
 MOST_GROUPS = 40
+# The same of figures that read the matrices of all models.
+MOST_WITH_MATRICES = 6
 PICTURES: Mapping[str, str] = {".svg": "image/svg+xml", ".png": "image/png", ".pdf": "application/pdf"}
 DATA: Mapping[str, str] = {".csv": "text/csv; charset=utf-8", ".parquet": "application/vnd.apache.parquet"}
 SIZE = re.compile(
@@ -124,8 +126,11 @@ def find(desk: Desk, own: Asked) -> Found:
     """
     with desk.read() as connection:
         total, _ = page(connection, own.selection, Window(size=0))
-    if total > MOST_GROUPS and FIGURES[own.name].selectors:
-        raise UsageError(f"{total} groups match, and a figure shows {MOST_GROUPS} at most", "choose fewer of them")
+    entry = FIGURES[own.name]
+    most = MOST_WITH_MATRICES if entry.matrices else MOST_GROUPS
+    if total > most and entry.selectors:
+        line = command_of(desk, own)
+        raise UsageError(f"{total} groups match, and here this figure shows {most} at most", f"choose fewer, or {line}")
     gathered, shown, problem = gather_complete(desk.context, own.name, own.selection, own.values)
     if gathered is None and isinstance(problem, MissingResults) and (other := _as_recorded(desk, own)):
         again, of, rest = gather_complete(desk.context, own.name, own.selection, other.values)

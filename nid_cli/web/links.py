@@ -7,14 +7,25 @@ from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from nid_cli.pipeline.choices import selection
+from nid_cli.pipeline.choices import one_of, selection
 from nid_cli.specs import Selection
+from nid_cli.web.guard import TOKEN
 
 # The selectors of several values, and those of one, as the command line has them.
 SEVERAL = tuple(field.name for field in fields(Selection) if field.default == ())
 ONE = tuple(field.name for field in fields(Selection) if field.default != ())
 
 Words = Sequence[tuple[str, str]]
+
+
+def know(words: Words, *others: str) -> None:
+    """Refuses words that mean nothing to a page: a mistyped filter would show everything.
+
+    Raises:
+        UsageError: one is no selector, and none of ``others``.
+    """
+    for name, _ in words:
+        one_of("filter", name, [*SEVERAL, *ONE, *others, TOKEN])
 
 
 def chosen(words: Words) -> Selection:

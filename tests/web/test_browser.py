@@ -276,3 +276,12 @@ def test_a_training_is_watched_in_two_windows_while_the_server_goes_and_comes(
     until(lambda: one.locator("#commands .work").count() == 0)
     cut_off = one.locator("#cut-off .work").inner_text()
     assert "interrupted" in cut_off and "nid train --symmetry w --kappa 3" in cut_off
+
+
+def test_tables_are_sorted_by_the_keyboard(server: Server, open_page: Any) -> None:
+    page = open_page(f"{server.address}group/baseline")
+    heading = page.locator("#members thead th").first
+    heading.focus()
+    for order in ("descending", "ascending"):
+        page.keyboard.press("Enter")
+        assert heading.get_attribute("aria-sort") == order

@@ -264,3 +264,35 @@ def test_durations_are_as_people_say_them() -> None:
     said = {0.4: "0 s", 59.4: "59 s", 60: "1 min", 90: "1 min 30 s", 1500: "25 min", 7200: "2 h", 8000: "2 h 13 min"}
     assert {seconds: duration(seconds) for seconds in said} == said
     assert duration(200_000) == "2 d 7 h"
+
+
+def test_a_page_beyond_the_last_is_the_last(site: Any) -> None:
+    assert set(names(site.get("/?page=999"))) == GROUPS
+
+
+@pytest.mark.parametrize("query", ["symmetri=w", "search=" + "a+" * 60, "symmetry=w&colour=red"])
+def test_filters_that_mean_nothing_are_sentences(site: Any, query: str) -> None:
+    for path in ("/", "/compare"):
+        answer = site.get(f"{path}?{query}")
+        assert answer.status_code == 400 and "error in nid itself" not in answer.text
+
+
+def test_models_and_epochs_go_along_into_the_comparison_of_what_is_chosen(site: Any) -> None:
+    form = site.get("/?models=1&epochs=all").text.split('<form id="chosen"')[1].split("</form>")[0]
+    assert 'name="models" value="1"' in form and 'name="epochs" value="all"' in form
+
+
+def test_a_figure_of_matrices_is_refused_for_many_groups_before_any_is_read(site: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("nid_cli.web.drawing.MOST_WITH_MATRICES", 2)
+    monkeypatch.setattr("nid_cli.web.drawing.gather_complete", None)
+    answer = site.get("/slot/cost")
+    assert answer.status_code == 400 and "3 groups match, and here this figure shows 2 at most" in answer.text
+    assert "nid plot cost" in answer.text
+
+
+def test_a_training_of_which_nothing_is_left_is_not_cut_off(own_site: Any, terminal: Terminal) -> None:
+    cut_off(terminal)
+    assert "interrupted" in own_site.get("/running").text
+    with closing(sqlite3.connect(terminal.database)) as connection, connection:
+        connection.execute("UPDATE models SET status = 'complete' WHERE status IN ('training', 'interrupted')")
+    assert "interrupted" not in own_site.get("/running").text

@@ -63,7 +63,7 @@ def test_it_answers_on_the_next_free_port_without_torch_and_ends_at_once(still: 
                     answer = connection.recv(100)
                 except ConnectionError:  # it need not read to the end
                     continue
-                assert answer.startswith((b"HTTP/1.1 4", b"")) and b" 200 " not in answer
+                assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
         assert read(server.address)[0] == 200
         began = time.monotonic()
         code, said = server.end()

@@ -32,6 +32,7 @@ class FigureEntry:
 
     ``gather``: ``module:function`` of (context, selection, options, compute), which gives its records and the keyword
     arguments of ``draw`` and ``table`` in ``nid_cli/plots/<name>.py``. ``selectors``: those that it takes.
+    ``matrices``: it reads those of all models, so that many groups take a long time.
     """
 
     description: str
@@ -39,6 +40,7 @@ class FigureEntry:
     gather: str
     options: Options
     selectors: tuple[str, ...] = SELECTORS
+    matrices: bool = False
 
 
 _LMC, _MATCH, _COST, _NTK = LmcParameters(), MatchParameters(), CostParameters(), NtkParameters()
@@ -105,6 +107,7 @@ FIGURES: dict[str, FigureEntry] = {
         description="swap costs: matrices by layer or data parameter, distributions, or Mahalanobis against ridge",
         needs=("nid cost", "nid cost --method ridge (for --method ridge and --kind scatter)"),
         gather="nid_cli.pipeline.figures.gather:cost",
+        matrices=True,
         options={
             "kind": "matrix", "across": "layer", "method": _COST.method, "layers": None, "betas": (0.01,),
             "neurons": _COST.neurons, "explained_variance": _COST.explained_variance,

@@ -20,7 +20,7 @@ from nid_cli.registry.selection import matching_groups
 from nid_cli.specs import Kappa, Selection
 from nid_cli.web.desk import Desk
 from nid_cli.web.drawing import MOST_GROUPS
-from nid_cli.web.links import ONE, Words, address, chosen, group_address, words_of
+from nid_cli.web.links import ONE, Words, address, chosen, group_address, know, words_of
 from nid_cli.web.pages.group import slots
 
 # Of one analysis; beyond them the table says so, and the command gives all.
@@ -35,6 +35,7 @@ def show(desk: Desk, words: Words) -> dict[str, Any]:
     Raises:
         NotFoundError, UsageError: nothing matches, or too much; a selector cannot be read.
     """
+    know(words)
     own = chosen(words)
     if not words_of(own):
         return {"asked": False}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from nid_cli.errors import UsageError
 from nid_cli.pipeline.analyses.requests import command_line
 from nid_cli.pipeline.choices import one_of
 from nid_cli.records.group import GroupSummary
@@ -16,10 +17,23 @@ from nid_cli.registry.selection import check
 from nid_cli.specs import Kappa, Selection
 from nid_cli.web.desk import Desk
 from nid_cli.web.drawing import MOST_GROUPS
-from nid_cli.web.links import ONE, SEVERAL, Words, address, chosen, group_address, last, with_value, without, words_of
+from nid_cli.web.links import (
+    ONE,
+    SEVERAL,
+    Words,
+    address,
+    chosen,
+    group_address,
+    know,
+    last,
+    with_value,
+    without,
+    words_of,
+)
 
 COLUMNS = ("name", "arch", "dataset", "symmetry", "kappa", "models", "epochs", "created_at", "note")
 MOST_SWEEPS = 200
+MOST_WORDS = 40
 # A search names its groups in the command line while they are so few.
 NAMED = 12
 EXAMPLES = {"models": "1,2,5-8", "epochs": "last, all, 0:100:5"}
@@ -31,7 +45,10 @@ def show(desk: Desk, words: Words) -> dict[str, Any]:
     Raises:
         UsageError, NotFoundError: a selector cannot be read, or names what is not there.
     """
+    know(words, "search", "sort", "page")
     own, search = chosen(words), " ".join(last(words, "search").split())
+    if search.count(" ") >= MOST_WORDS:
+        raise UsageError(f"a search has {MOST_WORDS} words at most", "take fewer of them")
     sort = last(words, "sort", "-created_at")
     number = int(text) if (text := last(words, "page")).isdecimal() and len(text) < 7 else 1
     window = Window(
@@ -43,6 +60,9 @@ def show(desk: Desk, words: Words) -> dict[str, Any]:
     with desk.read() as connection:
         check(connection, own)
         total, rows = listing.page(connection, own, window)
+        if not rows and total:  # beyond the last page: that one
+            window = replace(window, start=(total - 1) // window.size * window.size)
+            total, rows = listing.page(connection, own, window)
         values = listing.values(connection, own, search)
         accuracies = listing.test_accuracies(connection, [row["name"] for row in rows])
         known = list(dict.fromkeys(sweep.name for sweep in sweeps.listing(connection)))[:MOST_SWEEPS]
@@ -61,6 +81,7 @@ def show(desk: Desk, words: Words) -> dict[str, Any]:
         "noted": any(row["note"] for row in rows),
         "hidden": [(n, v) for n, v in more.items() if v and n != "search"],
         "kept": [pair for pair in words_of(own) if pair[0] in SEVERAL],
+        "along": [pair for pair in words_of(own) if pair[0] in ONE],
         "line": _command(desk, own, search, total, rows),
         "compare": address("/compare", own) if 1 < total <= MOST_GROUPS and not search else None,
         **_pages(window, total, own, more),

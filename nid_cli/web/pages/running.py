@@ -51,7 +51,11 @@ def show(desk: Desk, words: Words) -> dict[str, Any]:
             )
             for command in alive
         ],
-        "cut_off": [_cut_off(command, [own for own in left if own.invocation == command.id]) for command in over],
+        "cut_off": [
+            _cut_off(command, own)
+            for command in over
+            if (own := [model for model in left if model.invocation == command.id]) or command.command != "train"
+        ],
         "moment": moment.isoformat(timespec="milliseconds"),
     }
 

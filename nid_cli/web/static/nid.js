@@ -69,9 +69,17 @@ function sort(heading) {
   rows.sort(([a], [b]) => a === null ? (b === null ? 0 : 1) : b === null ? -1 : down ? order(b, a) : order(a, b));
   body.append(...rows.map(([, row]) => row));
 }
+const HEADING = "[data-sortable] thead th";
+const sortable = (within) => all(HEADING, within).forEach((own) => { own.tabIndex = 0; });
 document.addEventListener("click", (event) => {
-  const heading = event.target.closest("[data-sortable] thead th");
+  const heading = event.target.closest(HEADING);
   if (heading) sort(heading);
+});
+document.addEventListener("keydown", (event) => {
+  const heading = event.key === "Enter" || event.key === " " ? event.target.closest(HEADING) : null;
+  if (!heading) return;
+  event.preventDefault();
+  sort(heading);
 });
 
 // Figures come when their places are near the window.
@@ -119,6 +127,7 @@ async function follow(wait) {
         const focus = region.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
         region.replaceChildren(...fresh.childNodes);
         localTimes(region);
+        sortable(document);
         if (focus) all("a", region).find((own) => own.getAttribute("href") === focus)?.focus();
       }
       if (++followed % 3 === 0) all(".frame[data-state=done]").filter(inWindow).forEach((frame) => fill(frame, true));
@@ -203,5 +212,6 @@ if (here.searchParams.has("token")) {
   history.replaceState(history.state, "", here);
 }
 localTimes(document);
+sortable(document);
 all("[data-slot]").forEach((frame) => near.observe(frame));
 if (document.body.dataset.poll) setTimeout(follow, Number(document.body.dataset.poll), Number(document.body.dataset.poll));
