@@ -85,7 +85,7 @@ def register(
         if dataset is None:
             raise UsageError("--model needs --dataset, which the models are measured on", "--dataset mnist, or a file")
     elif group is not None:
-        _refuse({**code, "name": name, "recursive": recursive or None}, "--group, whose network and data are known")
+        _refuse({**code, "recursive": recursive or None}, "--group, whose network and data are known")
     elif said := [option for option, value in {**code, **own}.items() if value is not None]:
         raise UsageError(f"--{said[0]} goes with --model", "--model FILE.py:FUNCTION says what the files are of")
     elif states := [path for path in paths if path.suffix in ENDINGS and path.is_file()]:

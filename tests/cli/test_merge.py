@@ -174,6 +174,9 @@ def test_a_merge_of_networks_of_our_own_is_registered_without_code(there: Termin
     registered = there.records("register", "m.safetensors", "n.pt", "--group", group)
     assert "the files make a group of their own" in there.errors and len({own["group"] for own in registered}) == 1
     name = registered[0]["group"]
+    assert name == f"{group}-files"
+    assert there("register", "m.safetensors", "--group", name, "--name", "other") == 2
+    assert f"the files join {name}, which has its name" in there.errors
     [shown] = there.records("group", "show", name)
     assert shown["symmetry"] == "standard" and shown["kappa"] is None and shown["arch"] == r["arch"]
     [again] = there.records("lmc", "--group", name, "--align", "none", "--points", "2")

@@ -63,13 +63,17 @@ class Network:
 
 @dataclass(frozen=True)
 class _Target:
-    """Where models go: the specification of their group, its network, and the constants of its code."""
+    """Where models go: the specification of their group, its network, and the constants of its code.
+
+    ``name``: what the group is called where it is new and nobody names it.
+    """
 
     spec: RunSpec
     graph: Graph
     constants: Mapping[str, Tensor]
     source: Mapping[str, Any]
     file: DataFile | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,12 @@ def register_files(
     if twice := [path for at, path in enumerate(paths) if path in paths[:at]]:
         raise UsageError(f"{twice[0]} is given twice")
     target = _of_code(context, network) if network is not None else _of_group(context, str(group))
+    if name is not None and group is not None and target.name is None:
+        raise UsageError(f"the files join {group}, which has its name", "leave --name out, or nid group rename")
     members = list(_read(context, target, paths, init, key, epoch))
     refuse_differing(target.graph, _contents(members))
+    if target.name is not None:
+        context.say(f"{group} is a group of nid's own training: the files make a group of their own, of its network")
     registry = open_for_writing(context.registry, create=network is not None)
     with writing_files(registry, context), _alone(registry, context):
         return _write(context, registry, target, members, epoch, name)
@@ -211,9 +219,9 @@ def _of_group(context: Context, name: str) -> _Target:
     source = {"group": name}
     if group.spec.optimizer.name == EXTERNAL:
         return _Target(group.spec, group.graph, constants, source)
-    context.say(f"{name} is a group of nid's own training: the files make a group of their own, of its network")
     graph = Graph(group.graph.description)
-    return _Target(_spec(group.spec.network.arch, graph, group.spec.data), graph, constants, source)
+    spec = _spec(group.spec.network.arch, graph, group.spec.data)
+    return _Target(spec, graph, constants, source, name=f"{name}-files")
 
 
 def _read(
@@ -260,6 +268,8 @@ def _write(
 ) -> list[Registered]:
     key = groups.group_key(target.spec, None)
     bring_back(registry, context, key, name)
+    with registry.read() as connection:
+        name = name or (target.name if groups.by_key(connection, key) is None else None)
     known = _known(registry, key, members, epoch)
     refuse_differing(target.graph, [*_kept(registry, key), *_contents(members)])
     if target.file is not None:
